@@ -1,0 +1,69 @@
+"""Where each result is written: every slot name of the package, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Slot names derived from one prefix (`key_added`, ``"jamie"`` by default)."""
+
+    prefix: str = "jamie"
+
+    @property
+    def split(self) -> str:
+        """`mdata.obs`: ``"train"`` or ``"test"``."""
+        return f"{self.prefix}_split"
+
+    def known(self, a: str, b: str) -> str:
+        """`mdata.obsp`: known pairs F of modalities `a` and `b`."""
+        return f"{self.prefix}_known_{a}_{b}"
+
+    @property
+    def input(self) -> str:
+        """`mdata[m].obsm`: prepared input, cells × components."""
+        return f"X_{self.prefix}_input"
+
+    @property
+    def loadings(self) -> str:
+        """`mdata[m].varm`: loadings of the components, features × components."""
+        return f"{self.prefix}_loadings"
+
+    @property
+    def preparation(self) -> str:
+        """`mdata[m].uns`: how the input was prepared."""
+        return f"{self.prefix}_input"
+
+    @property
+    def latent(self) -> str:
+        """`mdata[m].obsm` and `mdata.obsm`: latents, cells × latent dimensions."""
+        return f"X_{self.prefix}"
+
+    @property
+    def model(self) -> str:
+        """`mdata.uns`: parameters and history of the training."""
+        return self.prefix
+
+    @property
+    def imputed(self) -> str:
+        """`mdata[m].layers`, and `.obs` of a completed MuData: imputed values, or which cells have them."""
+        return f"{self.prefix}_imputed"
+
+    def imputed_from_source(self, target: str) -> str:
+        """`mdata[source].obsm`: features of `target` imputed for every cell of the source."""
+        return f"{self.prefix}_{target}"
+
+    @property
+    def reconstructed(self) -> str:
+        """`mdata[m].layers`: denoised own modality."""
+        return f"{self.prefix}_reconstructed"
+
+    @property
+    def evaluation(self) -> str:
+        """`mdata.uns`: table of held-out measures."""
+        return f"{self.prefix}_evaluation"
+
+    def score(self, measure: str) -> str:
+        """`mdata[target].var`: one measure per feature, such as ``"correlation"``."""
+        return f"{self.prefix}_{measure}"
