@@ -26,7 +26,9 @@ def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
     values, counts = np.unique(np.asarray(list(names), dtype=object).astype(str), return_counts=True)
     repeated = values[counts > 1]
     if len(repeated):
-        msg = f"expected unique names in `{where}`, found {len(repeated)} repeated, first {repeated[0]!r}; call {remedy}"
+        msg = (
+            f"expected unique names in `{where}`, found {len(repeated)} repeated, first {repeated[0]!r}; call {remedy}"
+        )
         raise ValueError(msg)
 
 

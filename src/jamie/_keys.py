@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SCHEMA = 1
+"""Of what is written to `.uns`; a slot of another one is refused by its readers."""
+
 
 @dataclass(frozen=True)
 class Keys:

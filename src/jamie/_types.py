@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from scipy import sparse
 
 Array: TypeAlias = np.ndarray
-Matrix: TypeAlias = np.ndarray | sparse.csr_matrix | sparse.csr_array | sparse.csc_matrix | sparse.csc_array
+Matrix: TypeAlias = Any
+"""Dense array or scipy sparse matrix, cells × features."""
 Seed: TypeAlias = int | np.random.Generator | None
 Pair: TypeAlias = tuple[str, str]
 

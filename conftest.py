@@ -1,0 +1,54 @@
+"""Fixtures from the package's own public data, in small steps that depend on each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+import torch
+
+mpl.use("agg")
+
+import jamie as jm
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def toy():
+    """60 cells, rna and protein, four fifths of them in both."""
+    return jm.datasets.toy()
+
+
+@pytest.fixture(scope="session")
+def trained_session():
+    mdata = jm.datasets.toy(n_cells=200)
+    jm.pp.split(mdata)
+    model = jm.tl.train(mdata, max_steps=60)
+    return mdata, model
+
+
+@pytest.fixture
+def trained(trained_session):
+    """A MuData of its own for each test, and the model that was trained on it, once."""
+    mdata, model = trained_session
+    return mdata.copy(), model
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the public data sets; tests that ask for it are skipped where there is none."""
+    named = os.environ.get("JAMIE_DATA_DIR")
+    beside = Path(__file__).parents[1] / "shared" / "data"
+    folder = Path(named) if named else beside
+    if not folder.is_dir():
+        pytest.skip("no public data sets: set JAMIE_DATA_DIR to the folder that holds them")
+    return folder

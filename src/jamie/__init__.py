@@ -1,0 +1,12 @@
+"""Joint embedding and imputation of single-cell modalities: `import jamie as jm`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from . import datasets, get, metrics, pl, pp, tl
+from ._settings import settings
+from .model import JAMIE
+
+__version__ = version("jamie-tools")
+__all__ = ["JAMIE", "__version__", "datasets", "get", "metrics", "pl", "pp", "settings", "tl"]

@@ -1,0 +1,19 @@
+"""Writing a result and saying where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jamie._settings import logger
+
+
+def write(mdata: Any, modality: str | None, slot: str, key: str, value: Any) -> None:
+    """Set ``mdata[modality].<slot>[key]`` (``mdata.<slot>[key]`` without a modality), and log the expression to read it."""
+    container = mdata if modality is None else mdata[modality]
+    getattr(container, slot)[key] = value
+    logger.info("added `mdata%s.%s[%r]`", "" if modality is None else f"[{modality!r}]", slot, key)
+
+
+def safe_name(name: str) -> str:
+    """Name that HDF5 and zarr can hold as a key: they read ``/`` as a folder."""
+    return name.replace("/", "_")

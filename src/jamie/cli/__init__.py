@@ -1,0 +1,3 @@
+"""Command line for pipelines."""
+
+from __future__ import annotations

@@ -1,0 +1,178 @@
+"""Normalise, standardise, reduce: from features to the network's input and back, fitted on training cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from jamie._keys import SCHEMA
+from jamie._types import Array, Kind, Matrix
+
+from ._kinds import SCALES, Normaliser, measured
+
+DEFAULT_COMPS = 50
+MAX_COMPS = 512
+EXACT_FEATURES = 5_000
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How one modality becomes cells × components, and how components become features again.
+
+    Attributes
+    ----------
+    normaliser
+        Normalisation of the kind.
+    features
+        Names of the features, (d,).
+    mean, sd
+        Of each normalised feature over the training cells, missing values left out; sd is 1 where it would be 0.
+    loadings
+        Orthonormal columns, (d, k).
+    variance
+        Variance of each component over the training cells, (k,).
+    openness
+        Accessibility: share of training cells that are open, and the change in log-odds of being open a unit of
+        TF-IDF, (2, d); otherwise empty.
+    n_fitted
+        Training cells that all this was learned from.
+    layer
+        Layer of the AnnData that holds the values; empty for `.X`.
+    """
+
+    normaliser: Normaliser
+    features: Array
+    mean: Array
+    sd: Array
+    loadings: Array
+    variance: Array
+    openness: Array
+    n_fitted: int
+    layer: str = ""
+
+    @classmethod
+    def fit(cls, x: Matrix, features: Array, *, kind: Kind, n_comps: int, seed: int, layer: str = "") -> Preparation:
+        """Learn from training cells `x` (n × d); a sparse matrix is never densified."""
+        normaliser = Normaliser.fit(kind, x)
+        normalised = normaliser(x)
+        scaler = StandardScaler(with_mean=not sparse.issparse(x)).fit(normalised)
+        mean, sd = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        pca = _fit_pca(_standardised(normalised, mean, sd), n_comps=n_comps, seed=seed)
+        return cls(
+            normaliser=normaliser,
+            features=np.asarray(features, dtype=object).astype(str),
+            mean=mean.astype(np.float32),
+            sd=sd.astype(np.float32),
+            loadings=np.ascontiguousarray(pca.components_.T, dtype=np.float32),
+            variance=pca.explained_variance_.astype(np.float32),
+            openness=_openness(x, normalised, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
+            n_fitted=x.shape[0],
+            layer=layer,
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the measurement."""
+        return self.normaliser.kind
+
+    @property
+    def scale(self) -> str:
+        """Units of imputed values."""
+        return SCALES[self.kind]
+
+    def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
+        """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
+        standardised = _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns])
+        scores = standardised @ self.loadings[columns]
+        if sparse.issparse(x):
+            scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
+        return np.asarray(scores, dtype=np.float32)
+
+    def standardised(self, x: Matrix) -> Array:
+        """Dense standardised features with missing values as NaN: the target of the loss where values are missing."""
+        normalised = self.normaliser(x)
+        dense = normalised.toarray() if sparse.issparse(normalised) else normalised
+        return ((dense - self.mean) / self.sd).astype(np.float32)
+
+    def inverse(self, scores: Array, columns: Array | slice = slice(None)) -> Array:
+        """Features in imputed units from components: (n, k) → (n, d), or the given `columns` of them."""
+        values = scores @ self.loadings[columns].T
+        if self.kind == "accessibility":
+            rate, slope = self.openness[:, columns]
+            return (1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + slope * values * self.sd[columns])))).astype(
+                np.float32
+            )
+        return values * self.sd[columns] + self.mean[columns]
+
+    def measured(self, x: Matrix) -> Matrix:
+        """Measured values on the imputed scale."""
+        return measured(x, kind=self.kind, depth=self.normaliser.depth)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the loadings, for `.uns`."""
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "scale": self.scale,
+            "depth": self.normaliser.depth,
+            "n_fitted": self.n_fitted,
+            "layer": self.layer,
+            **self.arrays(),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        """The learned arrays by name, without the loadings."""
+        return {
+            "idf": self.normaliser.idf,
+            "mean": self.mean,
+            "sd": self.sd,
+            "variance": self.variance,
+            "openness": self.openness,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any], *, features: Array, loadings: Array) -> Preparation:
+        """Read back what `to_dict` wrote."""
+        return cls(
+            normaliser=Normaliser(stored["kind"], float(stored["depth"]), np.asarray(stored["idf"])),
+            features=np.asarray(features, dtype=object).astype(str),
+            loadings=np.asarray(loadings),
+            n_fitted=int(stored["n_fitted"]),
+            layer=str(stored["layer"]),
+            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness")},
+        )
+
+
+def _standardised(x: Matrix, mean: Array, sd: Array) -> Matrix:
+    """Dense: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit."""
+    if not sparse.issparse(x):
+        return np.nan_to_num((x - mean.astype(x.dtype)) / sd.astype(x.dtype), nan=0.0)
+    scaled = sparse.csr_matrix(x, dtype=np.float64, copy=True)
+    scaled.data /= sd[scaled.indices]
+    missing = np.isnan(scaled.data)
+    scaled.data[missing] = (mean / sd)[scaled.indices[missing]]
+    return scaled
+
+
+def _fit_pca(x: Matrix, *, n_comps: int, seed: int) -> PCA:
+    """Principal components with implicit centring; exact up to some thousand features, Lanczos beyond."""
+    n_comps = max(1, min(n_comps, x.shape[0] - 1, x.shape[1]))
+    if x.shape[1] <= EXACT_FEATURES:
+        solver = "covariance_eigh" if x.shape[1] <= x.shape[0] or sparse.issparse(x) else "full"
+    else:
+        solver = "arpack" if n_comps < min(x.shape) else "full"
+    return PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(x)
+
+
+def _openness(x: Matrix, tfidf: Matrix, mean: Array, sd: Array) -> Array:
+    """Rate of being open, and the slope of its log-odds in TF-IDF: the regression of open on TF-IDF at the mean."""
+    n = x.shape[0]
+    rate = np.asarray((x > 0).sum(axis=0)).ravel() / n
+    covariance = mean * (1 - rate)  # E[open · tfidf] = E[tfidf], for TF-IDF is 0 where closed
+    rate = rate.clip(0.5 / n, 1 - 0.5 / n)
+    return np.stack([rate, covariance / sd**2 / (rate * (1 - rate))]).astype(np.float32)

@@ -1,0 +1,47 @@
+"""From modalities and one table of cells to a `MuData` that is the same with every version of mudata."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from anndata import AnnData
+from mudata import MuData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jamie._types import Array, Matrix
+
+LABELS = "cell_type"
+LATENT = "true_latent"
+PSEUDOTIME = "pseudotime"
+
+
+def modality(matrix: Matrix, *, cells: pd.DataFrame, prefix: str) -> AnnData:
+    """Dress a cells × features matrix: features are named by `prefix` and a number from 1."""
+    names = [f"{prefix}{j + 1}" for j in range(matrix.shape[1])]
+    return AnnData(matrix, obs=cells.copy(), var=pd.DataFrame(index=names))
+
+
+def assemble(modalities: Mapping[str, AnnData], *, cells: pd.DataFrame, latent: Array) -> MuData:
+    """Join `modalities`; rows of `cells` and `latent` are brought into the order that mudata chose.
+
+    Columns of `mdata.obs` are set, never left to be pulled: mudata 0.3 pulls them from the modalities, 0.4 does not.
+    """
+    with quiet():
+        mdata = MuData(dict(modalities))
+        order = cells.index.get_indexer(mdata.obs_names)
+        mdata.obs = cells.iloc[order].copy()
+        mdata.obsm[LATENT] = latent[order]
+    return mdata
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to ourselves what mudata 0.3 announces of 0.4 each time a MuData is built or read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="From 0.4 .update", category=FutureWarning)
+        yield

@@ -1,0 +1,9 @@
+"""Results from slots: tidy objects, so that nobody parses `.uns`."""
+
+from __future__ import annotations
+
+from ._evaluation import evaluation
+from ._history import history
+from ._imputed import imputed
+
+__all__ = ["evaluation", "history", "imputed"]

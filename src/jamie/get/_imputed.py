@@ -1,0 +1,47 @@
+"""Imputed values as an AnnData of their own."""
+
+from __future__ import annotations
+
+import anndata as ad
+import pandas as pd
+from mudata import MuData
+
+from jamie._checks import require_choice
+from jamie._docs import document
+from jamie._keys import Keys
+
+from ._stored import stored
+
+
+@document("mdata", "key_added")
+def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> ad.AnnData:
+    """Features of `target` imputed for the cells of `source`, as an AnnData that scanpy takes as any other.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as given to :func:`jamie.tl.impute`.
+
+    Raises
+    ------
+    KeyError
+        If this was not imputed.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein")
+    >>> jm.get.imputed(mdata, source="rna", target="protein").shape
+    (54, 12)
+    """
+    require_choice(source, list(mdata.mod), name="source")
+    frame = stored(
+        mdata[source].obsm,
+        Keys(key_added).imputed_from_source(target),
+        where=f"mdata[{source!r}].obsm",
+        remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
+    )
+    return ad.AnnData(frame.to_numpy(), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=frame.columns.astype(str)))

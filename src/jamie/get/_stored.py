@@ -1,0 +1,27 @@
+"""Look up a slot, or say what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jamie._keys import SCHEMA
+
+
+def stored(slot: Mapping[str, Any], key: str, *, where: str, remedy: str) -> Any:
+    """Value of `key`, or an error that names the call that writes it."""
+    if key not in slot:
+        msg = f"expected `{where}[{key!r}]`, found {sorted(map(str, slot))}; call {remedy}"
+        raise KeyError(msg)
+    return slot[key]
+
+
+def stored_training(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What `tl.train` wrote to `.uns`, of a schema this version reads."""
+    remedy = "jm.tl.train(mdata)"
+    found = stored(uns, key, where="mdata.uns", remedy=remedy)
+    schema = found.get("schema", "none") if isinstance(found, Mapping) else "none"
+    if schema != SCHEMA:
+        msg = f"expected schema {SCHEMA} in `mdata.uns[{key!r}]`, found {schema}: another version of jamie wrote it; call {remedy}"
+        raise ValueError(msg)
+    return found

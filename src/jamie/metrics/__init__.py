@@ -1,0 +1,14 @@
+"""Measures of integration and imputation: arrays in, numbers out."""
+
+from ._alignment import foscttm, label_transfer_accuracy
+from ._comparison import binomial_test, js_distance
+from ._imputation import feature_auroc, feature_correlation
+
+__all__ = [
+    "binomial_test",
+    "feature_auroc",
+    "feature_correlation",
+    "foscttm",
+    "js_distance",
+    "label_transfer_accuracy",
+]

@@ -1,0 +1,61 @@
+"""Two matrices side by side, a few columns at a time: what every measure per feature walks over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from jamie._checks import require_same_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jamie._types import Array, Matrix
+
+_BLOCK = 1 << 20  # dense float64 entries of either matrix held at once: 8 MB
+
+
+def paired_columns(measured: Matrix, imputed: Matrix) -> list[slice]:
+    """Cut the columns of two matrices of the same shape into slices whose dense blocks are small.
+
+    Raises
+    ------
+    ValueError
+        If either is not cells × features, the shapes differ, or there are no cells.
+    """
+    for name, matrix in (("measured", measured), ("imputed", imputed)):
+        if len(np.shape(matrix)) != 2 or not np.shape(matrix)[0]:
+            msg = f"expected `{name}` as cells × features with at least one cell, found shape {np.shape(matrix)}"
+            raise ValueError(msg + "; one feature is a column: `values[:, None]`")
+    require_same_shape(measured, imputed, names=("measured", "imputed"))
+    n, width = np.shape(measured)
+    step = max(_BLOCK // n, 1)
+    return [slice(start, min(start + step, width)) for start in range(0, max(width, 1), step)]
+
+
+def column_blocks(measured: Matrix, imputed: Matrix) -> Iterator[tuple[Array, Array]]:
+    """Walk over two matrices in dense float64 blocks of columns, from the first column to the last.
+
+    An entry that is missing, or not finite, in one matrix becomes NaN in both, so that both describe the same cells.
+    Sparse matrices are made dense one block at a time. There is always at least one block, empty if there are no
+    features.
+    """
+    slices = paired_columns(measured, imputed)
+    left, right = (_by_column(matrix) for matrix in (measured, imputed))
+    for columns in slices:
+        a, b = _dense(left[:, columns]), _dense(right[:, columns])
+        missing = ~(np.isfinite(a) & np.isfinite(b))
+        a[missing] = b[missing] = np.nan
+        yield a, b
+
+
+def _by_column(matrix: Matrix) -> Array | sparse.csc_array:
+    return np.asarray(matrix) if not sparse.issparse(matrix) else sparse.csc_array(matrix)
+
+
+def _dense(block: Array | sparse.csc_array) -> Array:
+    if isinstance(block, sparse.csc_array):
+        return np.asarray(block.toarray(), dtype=np.float64)
+    return np.array(block, dtype=np.float64)  # a copy: the caller's matrix stays as it is

@@ -1,0 +1,249 @@
+"""The estimator: where data, network and training meet once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mudata import MuData
+from scipy import sparse
+from sklearn.base import BaseEstimator
+
+from jamie._checks import generator, require_choice
+from jamie._types import Array, Pair, Seed
+from jamie.data import Loader, ModalityView, Units, model_inputs, read
+from jamie.nn import JointVAE, aggregate
+from jamie.train import Recipe, Target, fit, recipe_of
+
+from . import _persist
+from ._device import on_threads, resolve_device, seeded
+from ._summary import summarise
+
+ROWS = 8_192
+
+
+class JAMIE(BaseEstimator):
+    """Joint variational autoencoder of two or more modalities: embeds cells, imputes what they were not measured in.
+
+    Functions of :mod:`jamie.tl` read from and write to a MuData around it; the model itself gives arrays.
+
+    Parameters
+    ----------
+    recipe
+        ``"default"``, ``"paper"`` (the published model), or a changed copy of one.
+    n_latent, dropout, batch_size, max_steps
+        Settings that replace the recipe's.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or any torch device.
+    rng
+        Seed or generator; the same seed on the same machine gives the same bits on CPU.
+
+    Attributes
+    ----------
+    recipe_
+        The recipe as it was used.
+    preparations_
+        By modality, how features become the network's input and back.
+    history_
+        Losses by step, a data frame.
+    summary_
+        What the model is worth on pairs it was not trained on.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.JAMIE(max_steps=20).fit(mdata)
+    >>> model.embed(mdata)["rna"].shape
+    (54, 32)
+    """
+
+    def __init__(
+        self,
+        recipe: str | Recipe = "default",
+        *,
+        n_latent: int | None = None,
+        dropout: float | None = None,
+        batch_size: int | None = None,
+        max_steps: int | None = None,
+        device: str = "auto",
+        rng: Seed = 0,
+    ) -> None:
+        self.recipe = recipe
+        self.n_latent = n_latent
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.device = device
+        self.rng = rng
+
+    def fit(self, mdata: MuData, *, modalities: Sequence[str] | None = None, key_added: str = "jamie") -> JAMIE:
+        """Train on the cells that `pp.split` did not hold out; preparation and pairs as `pp` left them, or by default."""
+        rng = generator(self.rng)
+        self.recipe_ = recipe_of(
+            self.recipe,
+            n_latent=self.n_latent,
+            dropout=self.dropout,
+            batch_size=self.batch_size,
+            max_steps=self.max_steps,
+        )
+        device = resolve_device(self.device)
+        problem = read(
+            mdata,
+            modalities=modalities,
+            n_comps=self.recipe_.n_comps,
+            key_added=key_added,
+            seed=int(rng.integers(2**31)),
+        )
+        units = Units.of(problem)
+        training, validation = _hold_out(units, self.recipe_, rng)
+        _require_batch(len(training), self.batch_size)
+        self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
+        self.scales_ = {name: _input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
+        load = Loader(problem, self.scales_, device)
+        with on_threads(), seeded(rng, device):
+            self.network_ = self._build().to(device)
+            fitted = fit(
+                self.network_,
+                units.batches(training, size=self.recipe_.batch_size, rng=rng),
+                load,
+                {name: self._target(view, device) for name, view in problem.modalities.items()},
+                self.recipe_,
+                steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
+                validation=load(units.cells(validation)) if len(validation) else None,
+            )
+        self.history_ = fitted.history.frame()
+        judged = validation if len(validation) else training
+        self.summary_ = {
+            "cells": "validation" if len(validation) else "training",
+            "best_step": fitted.best_step,
+            "seconds": fitted.seconds,
+            **summarise(self, mdata, problem, units, judged),
+        }
+        return self
+
+    def embed(self, mdata: MuData) -> dict[str, Array]:
+        """Latents μ of every cell by modality, (n, g) each, of the modalities that both model and `mdata` have."""
+        names = [name for name in self.preparations_ if name in mdata.mod]
+        if not names:
+            require_choice(next(iter(mdata.mod), ""), list(self.preparations_), name="modality")
+        return {name: self.encode(model_inputs(mdata, name, self.preparations_[name]), name) for name in names}
+
+    def impute(self, mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None) -> Array:
+        """Features of `target` for every cell of `source`, in imputed units: decode_target(μ_source), (n, d)."""
+        for name, value in (("source", source), ("target", target)):
+            require_choice(value, list(self.preparations_), name=name)
+        require_choice(source, list(mdata.mod), name="source")
+        columns = self.columns(target, features)
+        return self.decode(
+            self.encode(model_inputs(mdata, source, self.preparations_[source]), source), target, columns
+        )
+
+    def reconstruct(self, mdata: MuData, *, modality: str) -> Array:
+        """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
+        return self.impute(mdata, source=modality, target=modality)
+
+    def columns(self, name: str, features: Sequence[str] | None) -> Array | slice:
+        """Positions of named features in a modality of the model; all of them if `None`."""
+        if features is None:
+            return slice(None)
+        known = {feature: i for i, feature in enumerate(self.preparations_[name].features)}
+        return np.array([known[require_choice(f, known, name=f"features of {name!r}")] for f in features], dtype=int)
+
+    @torch.inference_mode()
+    def encode(self, inputs: Array, name: str) -> Array:
+        """Latents μ of prepared inputs, (n, k) → (n, g)."""
+        device = self.network_.log_weights.device
+        blocks = [
+            self.network_.encode(name, torch.from_numpy(inputs[i : i + ROWS] / self.scales_[name]).to(device))[0]
+            .cpu()
+            .numpy()
+            for i in range(0, max(len(inputs), 1), ROWS)
+        ]
+        return np.concatenate(blocks)
+
+    @torch.inference_mode()
+    def decode(self, latent: Array, name: str, columns: Array | slice = slice(None)) -> Array:
+        """Features of a modality from latents, in imputed units, (n, g) → (n, d); a block of rows at a time."""
+        device = self.network_.log_weights.device
+        width = len(self.preparations_[name].features[columns])
+        out = np.empty((len(latent), width), dtype=np.float32)
+        for i in range(0, len(latent), ROWS):
+            scores = self.network_.decode(name, torch.from_numpy(latent[i : i + ROWS]).to(device)).cpu().numpy()
+            out[i : i + ROWS] = self.preparations_[name].inverse(scores * self.scales_[name], columns)
+        return out
+
+    @torch.inference_mode()
+    def aggregate(self, latents: Mapping[str, Array], known: Mapping[Pair, sparse.csr_matrix]) -> dict[str, Array]:
+        """Latents after corresponding cells have met (eq. 3), on sparse correspondence."""
+        weights = {name: weight.cpu() for name, weight in self.network_.weights.items()}
+        tensors = {name: torch.from_numpy(l) for name, l in latents.items()}
+        mixed = aggregate(tensors, {pair: _to_torch(f) for pair, f in known.items()}, weights)
+        return {name: m.numpy() for name, m in mixed.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file: tensors and JSON, no pickle."""
+        _persist.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> JAMIE:
+        """Read a model that `save` wrote."""
+        return _persist.load(cls, Path(path), device=device)
+
+    def _build(self) -> JointVAE:
+        widths = {name: preparation.loadings.shape[1] for name, preparation in self.preparations_.items()}
+        return JointVAE(
+            widths,
+            n_latent=self.recipe_.n_latent,
+            hidden={name: self.recipe_.hidden_for(width) for name, width in widths.items()},
+            style=self.recipe_.style,
+            dropout=self.recipe_.dropout,
+        )
+
+    def _target(self, view: ModalityView, device: torch.device) -> Target:
+        scale, preparation = self.scales_[view.name], view.preparation
+        project = None if view.values is None else torch.from_numpy(preparation.loadings.T * scale).to(device)
+        return Target(variance=float(preparation.variance.mean()) / scale**2, project=project)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def _state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name.endswith("_")}
+
+
+def _input_scale(view: ModalityView, recipe: Recipe) -> float:
+    variance = view.preparation.variance
+    return float(np.sqrt(variance[0] if recipe.input_scale == "first" else variance.mean())) or 1.0
+
+
+def _hold_out(units: Units, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Units to train on, and pairs to choose the weights by: none where that would leave too few to tell."""
+    everyone = np.arange(len(units))
+    paired = everyone[units.n_modalities >= 2]
+    n = min(int(recipe.validation * len(paired)), 2_000)
+    if n < 10:
+        return everyone, everyone[:0]
+    validation = np.sort(rng.choice(paired, n, replace=False))
+    return np.setdiff1d(everyone, validation), validation
+
+
+def _require_batch(n_units: int, asked: int | None) -> None:
+    least = 10 if asked is None else asked
+    if n_units < least:
+        msg = (
+            f"expected at least {least} training cells{'' if asked is None else ' for batch_size=' + str(asked)}, found "
+            f"{n_units}; " + ("collect more cells" if asked is None else f"pass batch_size={n_units} or less")
+        )
+        raise ValueError(msg)
+
+
+def _to_torch(f: sparse.csr_matrix) -> torch.Tensor:
+    coo = f.tocoo()
+    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(
+        index, torch.from_numpy(coo.data.astype(np.float32)), coo.shape, check_invariants=False
+    ).coalesce()

@@ -1,0 +1,103 @@
+"""A model in one file: tensors by safetensors, the rest as JSON in its header; no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from jamie.data import Preparation
+from jamie.train import Recipe
+
+from ._device import resolve_device
+
+if TYPE_CHECKING:
+    from ._jamie import JAMIE
+
+SCHEMA = 1
+
+
+def save(model: JAMIE, path: Path) -> None:
+    """Write through a temporary file, so that `path` is never half a model."""
+    if not hasattr(model, "network_"):
+        msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
+        raise ValueError(msg)
+    tensors = {f"network/{name}": value.cpu().contiguous() for name, value in model.network_.state_dict().items()}
+    described = {}
+    for i, (name, preparation) in enumerate(model.preparations_.items()):
+        arrays = {**preparation.arrays(), "loadings": preparation.loadings}
+        tensors |= {f"preparation/{i}/{key}": torch.from_numpy(np.ascontiguousarray(a)) for key, a in arrays.items()}
+        described[name] = {
+            "kind": preparation.kind,
+            "depth": preparation.normaliser.depth,
+            "n_fitted": preparation.n_fitted,
+            "layer": preparation.layer,
+            "features": preparation.features.tolist(),
+            "scale": model.scales_[name],
+        }
+    header = {
+        "schema": SCHEMA,
+        "version": version("jamie-tools"),
+        "recipe": model.recipe_.to_dict(),
+        "modalities": described,
+        "history": model.history_.to_dict(orient="list"),
+        "summary": model.summary_,
+    }
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata={"jamie": json.dumps(header)})
+    os.replace(temporary, path)
+
+
+def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
+    """Read what `save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, no model, or of a newer schema.
+    """
+    if not path.is_file():
+        msg = f"expected a model file at `{path}`, found none; write one with model.save(path)"
+        raise FileNotFoundError(msg)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["jamie"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        msg = f"expected a model written by model.save in `{path}`, found a file that is truncated or something else: {error}"
+        raise ValueError(msg) from None
+    if header["schema"] > SCHEMA:
+        msg = (
+            f"expected a model of schema {SCHEMA} or older in `{path}`, found schema {header['schema']}, written by jamie-tools "
+            f"{header['version']}; upgrade jamie-tools"
+        )
+        raise ValueError(msg)
+    recipe = Recipe.from_dict(header["recipe"])
+    model = cls(recipe, device=device)
+    model.recipe_ = recipe
+    model.preparations_, model.scales_ = {}, {}
+    for i, (name, stored) in enumerate(header["modalities"].items()):
+        prefix = f"preparation/{i}/"
+        arrays = {key.removeprefix(prefix): t.numpy() for key, t in tensors.items() if key.startswith(prefix)}
+        loadings = arrays.pop("loadings")
+        model.preparations_[name] = Preparation.from_dict(
+            {**stored, **arrays}, features=stored["features"], loadings=loadings
+        )
+        model.scales_[name] = stored["scale"]
+    model.network_ = model._build()
+    model.network_.load_state_dict(
+        {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
+    )
+    model.network_.to(resolve_device(device)).eval()
+    model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
+    return model

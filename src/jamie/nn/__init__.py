@@ -1,0 +1,22 @@
+"""Networks and losses: torch only, no containers."""
+
+from __future__ import annotations
+
+from ._aggregate import aggregate, cross
+from ._coders import Decoder, Encoder
+from ._joint import JointVAE, Outputs
+from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "JointVAE",
+    "Outputs",
+    "aggregate",
+    "alignment",
+    "combination",
+    "contrastive",
+    "cross",
+    "kl_divergence",
+    "reconstruction",
+]

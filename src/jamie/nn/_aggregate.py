@@ -1,0 +1,51 @@
+"""Latents of corresponding cells meet (eq. 3), for any number of modalities.
+
+Correspondence is a mapping from ordered pairs of names to F_ab (n_a × n_b), one block a pair of modalities: (a, b) given
+means (b, a) is its transpose. Dense and sparse torch matrices both serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+Correspondence = Mapping[tuple[str, str], Tensor]
+
+
+def aggregate(
+    latents: Mapping[str, Tensor], correspondence: Correspondence, weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Mix each cell's latent with those of its partners, weighted by modality (eq. 3 for m modalities).
+
+    M_a = (w_a L_a + Σ_b w_b F_ab L_b) / (w_a + Σ_b w_b F_ab 1); with two modalities and δ = w_y / w_x this is eq. 3
+    exactly. A cell without a known partner keeps its own latent.
+    """
+    mixed = {name: weights[name] * latent for name, latent in latents.items()}
+    mass = {name: weights[name] * latent.new_ones(len(latent), 1) for name, latent in latents.items()}
+    for a, b, f in _directions(correspondence):
+        mixed[a] = mixed[a] + weights[b] * (f @ latents[b])
+        mass[a] = mass[a] + weights[b] * (f @ latents[b].new_ones(len(latents[b]), 1))
+    return {name: mixed[name] / mass[name] for name in latents}
+
+
+def cross(
+    latents: Mapping[str, Tensor], correspondence: Correspondence
+) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+    """For each cell of b the mean latent of its partners in a: what imputation a → b decodes.
+
+    Returns, by (a, b), the latents F_ba L_a / F_ba 1 of the cells of b that have a partner (zeros elsewhere), and the
+    confidence min(F_ba 1, 1) of each, which is 0 for a cell with none.
+    """
+    crossed = {}
+    for b, a, f in _directions(correspondence):
+        mass = f @ latents[a].new_ones(len(latents[a]), 1)  # (n_b, 1)
+        crossed[a, b] = (f @ latents[a]) / mass.clamp_min(1e-12), mass.squeeze(1).clamp_max(1)
+    return crossed
+
+
+def _directions(correspondence: Correspondence) -> Iterator[tuple[str, str, Tensor]]:
+    for (a, b), f in correspondence.items():
+        yield a, b, f
+        yield b, a, torch.transpose(f, 0, 1)

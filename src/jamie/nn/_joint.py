@@ -1,0 +1,102 @@
+"""The joint variational autoencoder: one encoder and decoder a modality, one latent for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ._aggregate import Correspondence, aggregate, cross
+from ._blocks import Style
+from ._coders import Decoder, Encoder
+
+
+class Outputs(NamedTuple):
+    """All that one pass over a batch gives, by modality (`crossed` by source and target)."""
+
+    mean: dict[str, Tensor]  # (n_m, g)
+    log_variance: dict[str, Tensor]  # (n_m, g)
+    latent: dict[str, Tensor]  # (n_m, g), sampled in training
+    aggregated: dict[str, Tensor]  # (n_m, g)
+    decoded: dict[str, Tensor]  # (n_m, d_m), from the aggregate
+    crossed: dict[tuple[str, str], tuple[Tensor, Tensor]]  # (n_b, d_b) from a's latents, and confidence (n_b,)
+
+
+class JointVAE(nn.Module):
+    """One variational autoencoder a modality, joined by the aggregation of corresponding cells (sections 4.1, 4.2).
+
+    Parameters
+    ----------
+    n_inputs
+        Width of the prepared input by modality.
+    n_latent
+        Latent dimensions g.
+    hidden
+        Widths of the encoder's hidden layers by modality; decoders mirror them.
+    style
+        Kind of the hidden layers, see `hidden_layers`.
+    dropout
+        Share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        n_inputs: Mapping[str, int],
+        *,
+        n_latent: int,
+        hidden: Mapping[str, Sequence[int]],
+        style: Style,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.names = list(n_inputs)
+        self.encoders = nn.ModuleList(
+            Encoder(n_inputs[name], n_latent, hidden[name], style=style, dropout=dropout) for name in self.names
+        )
+        self.decoders = nn.ModuleList(
+            Decoder(n_latent, n_inputs[name], hidden[name][::-1], style=style, dropout=dropout) for name in self.names
+        )
+        self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Learned positive weight of each modality in the aggregate; δ of eq. 3 is w_y / w_x."""
+        return dict(zip(self.names, self.log_weights.exp(), strict=True))
+
+    def encode(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents of modality `name`: (n, d) → (n, g) twice."""
+        return self.encoders[self.names.index(name)](x)
+
+    def decode(self, name: str, latent: Tensor) -> Tensor:
+        """Prepared input of modality `name` from latents: (n, g) → (n, d)."""
+        return self.decoders[self.names.index(name)](latent)
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False
+    ) -> Outputs:
+        """Encode, aggregate and decode one batch; sampled in training, μ afterwards."""
+        encoded = {name: self.encode(name, x) for name, x in inputs.items()}
+        mean = {name: pair[0] for name, pair in encoded.items()}
+        log_variance = {name: pair[1] for name, pair in encoded.items()}
+        latent = {name: self._sample(mean[name], log_variance[name]) for name in inputs}
+        aggregated = aggregate(latent, correspondence, self.weights)
+        return Outputs(
+            mean=mean,
+            log_variance=log_variance,
+            latent=latent,
+            aggregated=aggregated,
+            decoded={name: self.decode(name, m) for name, m in aggregated.items()},
+            crossed={
+                (a, b): (self.decode(b, l), confidence)
+                for (a, b), (l, confidence) in cross(latent, correspondence).items()
+            }
+            if crossed
+            else {},
+        )
+
+    def _sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        if not self.training:
+            return mean
+        return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()

@@ -1,0 +1,9 @@
+"""Plots: read slots, draw, return the Axes or the Figure."""
+
+from __future__ import annotations
+
+from ._embedding import embedding
+from ._history import history
+from ._imputation import imputation
+
+__all__ = ["embedding", "history", "imputation"]

@@ -1,0 +1,155 @@
+"""All cells of all modalities in the joint latent space."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from mudata import MuData
+
+from jamie._checks import generator, require_choice
+from jamie._compat import seed_argument
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie._types import Array, Seed
+
+from ._style import PALETTE
+
+Basis = Literal["umap", "pca"]
+BASES = {"umap": "UMAP", "pca": "PC"}
+
+
+@document("mdata", "rng", "key_added")
+def embedding(
+    mdata: MuData,
+    *,
+    color: str | None = None,
+    basis: Basis = "umap",
+    n_cells: int = 20_000,
+    rng: Seed = 0,
+    key_added: str = "jamie",
+) -> Figure:
+    """Draw the latents of every modality in one plane: by modality, and by `color` in a panel for each modality.
+
+    Well integrated modalities lie on top of each other, with the same groups in the same places. Coordinates are for
+    the eye only and are not stored.
+
+    Parameters
+    ----------
+    {shared}
+    color
+        Column of `mdata.obs`; without it only the modalities are shown.
+    basis
+        ``"umap"`` or ``"pca"`` of the stacked latents.
+    n_cells
+        Cells of each modality to draw, taken at random where it has more.
+
+    Returns
+    -------
+    The figure.
+
+    Raises
+    ------
+    KeyError
+        If the cells were not embedded, or the column is not there.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> figure = jm.pl.embedding(mdata, color="cell_type", basis="pca")
+    >>> [ax.get_title() for ax in figure.axes]
+    ['modality', 'rna, cell_type', 'protein, cell_type']
+    """
+    require_choice(basis, BASES, name="basis")
+    if color is not None:
+        require_choice(color, list(mdata.obs), name="color", hint="it names a column of mdata.obs")
+    rng = generator(rng)
+    stacked = _stacked(mdata, Keys(key_added).latent, color, n_cells, rng)
+    coordinates = _coordinates(stacked, basis, int(rng.integers(2**31)))
+    names = list(stacked.obs["modality"].cat.categories)
+    n_panels = 1 + (len(names) if color else 0)
+    figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 3.6), squeeze=False, layout="constrained")
+    order = rng.permutation(stacked.n_obs)
+    size = float(np.clip(12_000 / stacked.n_obs, 1.5, 22))
+    _scatter(axes[0, 0], coordinates, stacked.obs["modality"], order, size, PALETTE, title="modality")
+    for ax, name in zip(axes[0, 1:], names, strict=False):
+        shown = order[(stacked.obs["modality"] == name).to_numpy()[order]]
+        ax.scatter(*coordinates.T, s=size / 2, c="0.9", lw=0, rasterized=True)
+        palette = _palette(mdata, color, stacked.obs[color])
+        _scatter(ax, coordinates, stacked.obs[color], shown, size, palette, title=f"{name}, {color}")
+        if ax is not axes[0, -1] and ax.get_legend() is not None:
+            ax.get_legend().remove()
+    for ax in axes[0]:
+        ax.set(xticks=[], yticks=[], xlabel=f"{BASES[basis]} 1")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel(f"{BASES[basis]} 2")
+    return figure
+
+
+def _stacked(mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.random.Generator) -> ad.AnnData:
+    names = [name for name in mdata.mod if slot in mdata[name].obsm]
+    if not names:
+        msg = f"expected latents in `mdata[m].obsm[{slot!r}]`, found none; call jm.tl.train(mdata) or jm.tl.embed(mdata, model)"
+        raise KeyError(msg)
+    parts, obs = [], []
+    for name in names:
+        cells = mdata[name].obs_names
+        rows = np.sort(rng.choice(len(cells), min(n_cells, len(cells)), replace=False))
+        parts.append(np.asarray(mdata[name].obsm[slot])[rows])
+        frame = pd.DataFrame({"modality": name}, index=[f"{name}:{cell}" for cell in cells[rows]])
+        if color:
+            frame[color] = mdata.obs[color].reindex(cells[rows]).to_numpy()
+        obs.append(frame)
+    table = pd.concat(obs)
+    table["modality"] = pd.Categorical(table["modality"], categories=names)
+    return ad.AnnData(np.concatenate(parts), obs=table)
+
+
+def _coordinates(stacked: ad.AnnData, basis: str, seed: int) -> Array:
+    import scanpy as sc
+
+    if basis == "pca":
+        return sc.pp.pca(stacked.X, n_comps=2)
+    sc.pp.neighbors(
+        stacked, use_rep="X", n_neighbors=min(15, stacked.n_obs - 1), **seed_argument(sc.pp.neighbors, seed)
+    )
+    sc.tl.umap(stacked, **seed_argument(sc.tl.umap, seed))
+    return stacked.obsm["X_umap"]
+
+
+def _palette(mdata: MuData, color: str, values: pd.Series) -> list[str]:
+    """Colours stored beside the column by scanpy, else a palette long enough for its categories."""
+    for uns in (mdata.uns, *(adata.uns for adata in mdata.mod.values())):
+        if f"{color}_colors" in uns:
+            return list(uns[f"{color}_colors"])
+    from scanpy.plotting import palettes
+
+    n = values.nunique()
+    return PALETTE if n <= len(PALETTE) else palettes.default_20 if n <= 20 else palettes.default_102
+
+
+def _scatter(ax, xy: Array, values: pd.Series, order: Array, size: float, palette: list[str], *, title: str) -> None:
+    ax.set_title(title, fontsize=10)
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        points = ax.scatter(*xy[order].T, s=size, c=values.to_numpy()[order], cmap="viridis", lw=0, rasterized=True)
+        ax.figure.colorbar(points, ax=ax, shrink=0.6)
+        return
+    categories = pd.Categorical(values)
+    colors = np.array([palette[i % len(palette)] for i in range(len(categories.categories))] + ["0.8"])
+    ax.scatter(*xy[order].T, s=size, c=colors[categories.codes][order], lw=0, alpha=0.8, rasterized=True)
+    for name, color in zip(categories.categories, colors, strict=False):
+        ax.scatter([], [], s=28, color=color, label=str(name), lw=0)
+    ax.legend(
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        fontsize=8,
+        handletextpad=0.1,
+        ncols=1 + len(categories.categories) // 16,
+    )

@@ -1,0 +1,118 @@
+"""Measured against imputed values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mudata import MuData
+
+from jamie._docs import document
+from jamie._types import Array
+from jamie.get._comparison import comparison
+from jamie.metrics import feature_correlation
+
+from ._style import PALETTE, bare
+
+N_FEATURES = 5
+MANY_CELLS = 3_000
+
+
+@document("mdata", "key_added")
+def imputation(
+    mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None, key_added: str = "jamie"
+) -> Figure:
+    """Draw imputed against measured values of some features, beside the correlations of all of them.
+
+    Shows the cells that :func:`jamie.pp.split` held out, all cells where it was not called. The line is identity.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as given to :func:`jamie.tl.impute`.
+    features
+        Features of the target to draw; if `None`, five from the best to the worst predicted.
+
+    Returns
+    -------
+    The figure.
+
+    Raises
+    ------
+    KeyError
+        If this was not imputed, or a feature is not there.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein")
+    >>> figure = jm.pl.imputation(mdata, source="rna", target="protein")
+    >>> len(figure.axes)
+    6
+    """
+    pairs = comparison(mdata, source=source, target=target, key_added=key_added)
+    scores = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
+    columns = list(pairs.measured.columns)
+    chosen = _from_best_to_worst(scores) if features is None else [_position(columns, feature) for feature in features]
+    n_panels = 1 + len(chosen)
+    n_rows = int(np.ceil(n_panels / 3))
+    figure, axes = plt.subplots(
+        n_rows, min(3, n_panels), figsize=(2.9 * min(3, n_panels), 2.9 * n_rows), squeeze=False, layout="constrained"
+    )
+    _draw_ranks(axes.flat[0], scores, chosen)
+    for ax, i in zip(axes.flat[1:], chosen, strict=False):
+        _draw_feature(ax, pairs.measured.iloc[:, i].to_numpy(), pairs.imputed.iloc[:, i].to_numpy())
+        ax.set_title(f"{columns[i]}\nr = {scores[i]:.2f}", fontsize=8)
+    for ax in axes.flat[n_panels:]:
+        ax.set_visible(False)
+    figure.supxlabel(f"measured, {pairs.cells} cells", fontsize=9)
+    figure.supylabel(f"imputed from {source}", fontsize=9)
+    figure.suptitle(f"{source} → {target} ({pairs.scale})", fontsize=10)
+    return figure
+
+
+def _position(columns: list[str], feature: str) -> int:
+    from jamie._checks import require_choice
+
+    return columns.index(require_choice(feature, columns, name="features"))
+
+
+def _from_best_to_worst(scores: Array) -> list[int]:
+    order = np.argsort(-scores[np.isfinite(scores)])
+    finite = np.flatnonzero(np.isfinite(scores))[order]
+    return (
+        [int(finite[i]) for i in np.unique(np.linspace(0, len(finite) - 1, N_FEATURES).astype(int))]
+        if len(finite)
+        else []
+    )
+
+
+def _draw_ranks(ax: Axes, scores: Array, chosen: list[int]) -> None:
+    finite = np.sort(scores[np.isfinite(scores)])[::-1]
+    ax.plot(np.arange(1, len(finite) + 1), finite, color=PALETTE[0], lw=1.8)
+    ranks = [1 + int((finite > scores[i]).sum()) for i in chosen]
+    ax.plot(ranks, scores[chosen], "o", color=PALETTE[5], ms=4)
+    ax.axhline(0, color="0.7", lw=0.8)
+    mean = f"mean r = {finite.mean():.2f}" if len(finite) else "none with a correlation"
+    ax.set_title(f"all {len(scores)} features\n{mean}", fontsize=8)
+    ax.set_xlabel("rank of feature", fontsize=8)
+    ax.set_ylabel("correlation", fontsize=8)
+    bare(ax).tick_params(labelsize=7)
+
+
+def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
+    seen = np.isfinite(measured) & np.isfinite(imputed)
+    measured, imputed = measured[seen], imputed[seen]
+    if len(measured) > MANY_CELLS:
+        ax.hexbin(measured, imputed, gridsize=40, bins="log", cmap="Blues", mincnt=1, linewidths=0, rasterized=True)
+    else:
+        ax.scatter(measured, imputed, s=7, color=PALETTE[0], alpha=0.5, lw=0, rasterized=True)
+    low, high = max(measured.min(), imputed.min()), min(measured.max(), imputed.max())
+    ax.plot([low, high], [low, high], color="0.3", lw=0.9)
+    bare(ax).tick_params(labelsize=7)

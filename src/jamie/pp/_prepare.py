@@ -1,0 +1,104 @@
+"""Normalise and reduce each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mudata import MuData
+
+from jamie._checks import generator, require_choice
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie._slots import write
+from jamie._types import Kind, Seed
+from jamie.data import matrix, modality_names, writable
+from jamie.data import prepare as fit_preparation
+
+
+@document("mdata", "modalities", "rng", "key_added", "copy")
+def prepare(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    n_comps: int | Mapping[str, int] | None = None,
+    layer: str | Mapping[str, str] | None = None,
+    rng: Seed = 0,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | None:
+    """Normalise, standardise and reduce each modality to the network's input, learning from training cells only.
+
+    Called by :func:`jamie.tl.train` with the defaults where it was not called before. Sparse matrices stay sparse; NaN
+    is missing: left out of means and of the loss.
+
+    ============== ============================================ ===========================================
+    kind           normalisation                                imputed values
+    ============== ============================================ ===========================================
+    counts         scaled to the median depth, log1p            log1p of counts per training-median depth
+    accessibility  TF-IDF of open / closed                      probability of being open, in [0, 1]
+    protein        log1p of counts over the cell's geom. mean   the same centred log-ratio
+    continuous     none                                         the input's own units
+    ============== ============================================ ===========================================
+
+    Parameters
+    ----------
+    {shared}
+    kinds
+        Kind by modality; guessed from name and values, and logged, where not given.
+    n_comps
+        Principal components, at most 512, for all or by modality; 50 if `None`.
+    layer
+        Layer to read instead of `.X`, for all or by modality.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets for each modality `m`
+
+    `mdata[m].obsm['X_jamie_input']` : :class:`~numpy.ndarray` (`n_obs × n_comps`, float32)
+        Components of every cell.
+    `mdata[m].varm['jamie_loadings']` : :class:`~numpy.ndarray` (`n_vars × n_comps`, float32)
+        Orthonormal loadings of the standardised features.
+    `mdata[m].uns['jamie_input']` : :class:`dict`
+        Kind, scale of imputed values, and what was learned: depth, idf, mean, sd, variance.
+
+    Raises
+    ------
+    KeyError
+        If a modality, kind or layer is not there.
+    ValueError
+        If values are infinite, a feature or cell is all NaN, or a modality of counts has negative values.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.prepare(mdata, n_comps=5)
+    >>> mdata["rna"].obsm["X_jamie_input"].shape
+    (54, 5)
+    >>> mdata["rna"].uns["jamie_input"]["kind"]
+    'counts'
+    """
+    names = modality_names(mdata, modalities)
+    mdata = writable(mdata, copy=copy)
+    for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (layer, "layer")):
+        for name in given if isinstance(given, Mapping) else ():
+            require_choice(name, names, name=argument)
+    seed, keys = int(generator(rng).integers(2**31)), Keys(key_added)
+    fitted, inputs = {}, {}
+    for name in names:
+        fitted[name] = fit_preparation(
+            mdata,
+            name,
+            kind=(kinds or {}).get(name),
+            n_comps=n_comps.get(name) if isinstance(n_comps, Mapping) else n_comps,
+            layer=layer.get(name) if isinstance(layer, Mapping) else layer,
+            key_added=key_added,
+            seed=seed,
+        )
+        inputs[name] = fitted[name].transform(matrix(mdata, name, layer=fitted[name].layer or None))
+    for name in names:
+        write(mdata, name, "obsm", keys.input, inputs[name])
+        write(mdata, name, "varm", keys.loadings, fitted[name].loadings)
+        write(mdata, name, "uns", keys.preparation, fitted[name].to_dict())
+    return mdata if copy else None

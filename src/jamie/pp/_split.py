@@ -1,0 +1,101 @@
+"""Hold out cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import train_test_split
+
+from jamie._checks import generator, require_choice, require_fraction
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie._slots import write
+from jamie._types import Array, Seed
+from jamie.data import modality_names, writable
+
+
+@document("mdata", "rng", "key_added", "copy")
+def split(
+    mdata: MuData,
+    *,
+    test_fraction: float = 0.2,
+    stratify: str | None = None,
+    rng: Seed = 0,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | None:
+    """Mark a random share of the cells as held out: everything that learns leaves them alone.
+
+    Only cells with a measured counterpart can be scored, so they alone are drawn from: cells measured in two or more
+    modalities, and cells paired by :func:`jamie.pp.correspondence`, whose partners are held out with them.
+
+    Parameters
+    ----------
+    {shared}
+    test_fraction
+        Share of the cells with a counterpart to hold out.
+    stratify
+        Column of `mdata.obs`; each of its values is held out in the same share.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets
+
+    `mdata.obs['jamie_split']` : categorical (`n_obs`)
+        ``"train"`` or ``"test"``.
+
+    Raises
+    ------
+    ValueError
+        If no cell has a counterpart, or a stratum has fewer than two.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.split(mdata, test_fraction=0.25)
+    >>> mdata.obs["jamie_split"].value_counts().to_dict()
+    {'train': 48, 'test': 12}
+    """
+    names = modality_names(mdata)
+    mdata = writable(mdata, copy=copy)
+    require_fraction(test_fraction, name="test_fraction")
+    if stratify is not None:
+        require_choice(stratify, list(mdata.obs), name="stratify", hint="it names a column of mdata.obs")
+    rng, keys = generator(rng), Keys(key_added)
+    group = _groups(mdata, keys)
+    measured = np.sum([mdata.obs_names.isin(mdata[name].obs_names) for name in names], axis=0)
+    size = np.bincount(group)[group]
+    candidates = np.unique(group[(measured > 1) | (size > 1)])
+    if not len(candidates):
+        msg = "expected cells measured in two modalities, found none; call jm.pp.correspondence(mdata, pairs=...) first"
+        raise ValueError(msg)
+    first = np.unique(group, return_index=True)[1]
+    strata = None if stratify is None else mdata.obs[stratify].astype(str).to_numpy()[first[candidates]]
+    test = _draw(candidates, test_fraction, strata, rng)
+    label = np.where(np.isin(group, test), "test", "train")
+    write(mdata, None, "obs", keys.split, pd.Categorical(label, categories=["train", "test"]))
+    return mdata if copy else None
+
+
+def _groups(mdata: MuData, keys: Keys) -> Array:
+    """Cells that known pairs connect, as one number each; a cell by itself where no pairs were given."""
+    links = [sparse.csr_matrix(f) for key, f in mdata.obsp.items() if key.startswith(keys.known("", "").rstrip("_"))]
+    total = sum(links, start=sparse.csr_matrix((mdata.n_obs, mdata.n_obs)))
+    return connected_components(total, directed=False)[1]
+
+
+def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.random.Generator) -> Array:
+    if strata is None:
+        return rng.choice(candidates, max(1, int(fraction * len(candidates))), replace=False)
+    values, counts = np.unique(strata, return_counts=True)
+    if counts.min() < 2:
+        msg = (
+            f"expected at least two cells of each stratum, found one of {values[counts.argmin()]!r}; merge small strata"
+        )
+        raise ValueError(msg)
+    seed = int(rng.integers(2**31))
+    return train_test_split(candidates, test_size=fraction, stratify=strata, random_state=seed)[1]

@@ -1,0 +1,56 @@
+"""Denoise a modality."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie._slots import write
+from jamie.data import writable
+from jamie.model import JAMIE
+
+
+@document("mdata", "model", "key_added", "copy")
+def reconstruct(
+    mdata: MuData, model: JAMIE, *, modality: str, key_added: str = "jamie", copy: bool = False
+) -> MuData | None:
+    """Denoise a modality: what its own latents decode to, in imputed units.
+
+    Parameters
+    ----------
+    {shared}
+    modality
+        Modality to reconstruct.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets
+
+    `mdata[modality].layers['jamie_reconstructed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
+        decode(μ) of every cell; NaN for features that the model does not know.
+
+    Raises
+    ------
+    KeyError
+        If the modality is not in the model and in `mdata`.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.reconstruct(mdata, model, modality="rna")
+    >>> mdata["rna"].layers["jamie_reconstructed"].shape
+    (54, 40)
+    """
+    mdata = writable(mdata, copy=copy)
+    values = model.reconstruct(mdata, modality=modality)
+    known = pd.Index(model.preparations_[modality].features)
+    if not known.equals(mdata[modality].var_names):
+        position = known.get_indexer(mdata[modality].var_names)
+        values = np.where(position >= 0, values[:, position], np.float32(np.nan))
+    write(mdata, modality, "layers", Keys(key_added).reconstructed, values)
+    return mdata if copy else None

@@ -1,0 +1,145 @@
+"""Recipes are values: everything that a training depends on, besides data and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from jamie._checks import require_choice
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to build and train the joint VAE.
+
+    Attributes
+    ----------
+    name
+        Name of the recipe this one started from.
+    n_comps
+        Principal components a modality, where `pp.prepare` was not called before.
+    input_scale
+        What the components of a modality are divided by: sd of the first (``"first"``) or of all (``"all"``).
+    n_latent
+        Latent dimensions g.
+    hidden
+        Widths of the hidden layers; `None` for the paper's d → 2d → d.
+    style
+        ``"batch"``: BatchNorm, LeakyReLU; ``"layer"``: LayerNorm, GELU.
+    dropout
+        Share of hidden units dropped in training.
+    kl, combination, reconstruction, cross, contrastive
+        Weights of the loss terms (eq. 1; α, β of the paper stand in `combination` and `reconstruction`).
+    temperature
+        τ of the contrastive term.
+    learning_rate, weight_decay, schedule
+        Of AdamW; ``"constant"``, or ``"one_cycle"`` over all steps.
+    clip
+        Largest norm of the gradient.
+    batch_size
+        Units (pairs, or cells without one) a step.
+    max_steps, min_steps
+        Last step, and first step at which training may stop; κ of the KL term rises over the latter.
+    validation
+        Share of the training pairs held out to choose the weights; 0 keeps those of the lowest training loss.
+    patience
+        Epochs (training loss) or checks (validation) without improvement after which training stops.
+    """
+
+    name: str
+    n_comps: int
+    input_scale: Literal["first", "all"]
+    n_latent: int
+    hidden: tuple[int, ...] | None
+    style: Literal["batch", "layer"]
+    dropout: float
+    kl: float
+    combination: float
+    reconstruction: float
+    cross: float
+    contrastive: float
+    temperature: float
+    learning_rate: float
+    weight_decay: float
+    schedule: Literal["constant", "one_cycle"]
+    clip: float
+    batch_size: int
+    max_steps: int
+    min_steps: int
+    validation: float
+    patience: int
+
+    def hidden_for(self, n_input: int) -> list[int]:
+        """Widths of the hidden layers of a modality with `n_input` components."""
+        return [2 * n_input, n_input] if self.hidden is None else list(self.hidden)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `.uns` and JSON; tuples become lists."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Recipe:
+        """Read back what `to_dict` wrote."""
+        hidden = stored.get("hidden")
+        return cls(**{**stored, "hidden": None if hidden is None else tuple(int(width) for width in hidden)})
+
+
+PAPER = Recipe(
+    name="paper",
+    n_comps=512,
+    input_scale="all",
+    n_latent=32,
+    hidden=None,
+    style="batch",
+    dropout=0.6,
+    kl=0.032,
+    combination=32.0,
+    reconstruction=1.0,
+    cross=0.0,
+    contrastive=0.0,
+    temperature=1.0,
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    clip=1.0,
+    batch_size=512,
+    max_steps=10_000,
+    min_steps=2_500,
+    validation=0.0,
+    patience=500,
+)
+
+DEFAULT = replace(
+    PAPER,
+    name="default",
+    n_comps=50,
+    input_scale="first",
+    hidden=(256, 256),
+    style="layer",
+    dropout=0.5,
+    kl=0.01,
+    combination=0.1,
+    cross=1.0,
+    contrastive=0.5,
+    temperature=0.3,
+    learning_rate=2e-3,
+    weight_decay=0.1,
+    schedule="one_cycle",
+    batch_size=256,
+    max_steps=600,
+    min_steps=300,
+    validation=0.1,
+    patience=10,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
+
+
+def recipe_of(recipe: str | Recipe, **changes: Any) -> Recipe:
+    """Recipe by name, with the settings that are not `None` replaced."""
+    if isinstance(recipe, str):
+        recipe = RECIPES[require_choice(recipe, RECIPES, name="recipe")]
+    return replace(recipe, **{key: value for key, value in changes.items() if value is not None})

@@ -1,0 +1,18 @@
+"""A progress bar in terminals and notebooks; silence in logs and pipes."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm.auto import tqdm
+from tqdm.std import tqdm as terminal_bar
+
+
+def progress(total: int, *, description: str) -> terminal_bar:
+    """Bar over `total` steps; drawn in notebooks always, elsewhere only where stderr is a terminal."""
+    in_notebook = not issubclass(terminal_bar, tqdm) and "ipykernel" in sys.modules and _has_frontend()
+    return tqdm(total=total, desc=description, unit="step", leave=False, disable=False if in_notebook else None)
+
+
+def _has_frontend() -> bool:
+    return type(sys.stdout).__module__.startswith("ipykernel")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from jamie.metrics import _alignment, foscttm, label_transfer_accuracy
+
+
+def loops(x, y):
+    """FOSCTTM by its definition, one pair at a time."""
+    n = len(x)
+    total = 0
+    for a, b in ((x, y), (y, x)):
+        for i in range(n):
+            total += sum(np.sum((a[i] - b[j]) ** 2) < np.sum((a[i] - b[i]) ** 2) for j in range(n))
+    return total / (2 * n * n)
+
+
+@pytest.fixture
+def latents():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    return x, x + rng.normal(size=x.shape)
+
+
+@pytest.mark.parametrize("block", [1, 7 * 60, 59 * 60, 1 << 22], ids=["one row", "seven rows", "all but one", "all"])
+def test_foscttm_is_the_double_loop_whatever_the_blocks(latents, block, monkeypatch):
+    monkeypatch.setattr(_alignment, "_BLOCK", block)
+    assert foscttm(*latents) == loops(*latents) > 0.05
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1e-25), (0, 1e25), (1e6, 1), (-1e3, 1e-4)])
+def test_foscttm_keeps_far_and_tiny_latents_apart(latents, offset, scale):
+    x, y = (scale * latent + offset for latent in latents)
+    assert foscttm(x, y) == pytest.approx(loops(x, y), abs=1e-12)
+
+
+def test_foscttm_settles_near_ties_beyond_single_precision():
+    rng = np.random.default_rng(1)
+    centre = rng.normal(size=(3, 5))[rng.integers(3, size=80)]
+    x, y = (centre + 1e-9 * rng.normal(size=centre.shape) for _ in range(2))
+    assert foscttm(x, y) == pytest.approx(loops(x, y), abs=1e-12)
+    assert foscttm(x, y) > 0.1
+
+
+def test_foscttm_of_a_latent_with_itself_is_exactly_0():
+    z = np.random.default_rng(0).normal(size=(500, 33))
+    assert foscttm(z, z) == 0
+    assert foscttm(z.astype(np.float32) + 100, z.astype(np.float32) + 100) == 0
+    assert foscttm(np.repeat(z, 3, axis=0), np.repeat(z, 3, axis=0)) == 0
+
+
+def test_ties_are_not_closer():
+    assert foscttm(np.zeros((3, 1)), np.array([[1.0], [-1.0], [1.0]])) == 0
+    assert foscttm(np.full((50, 6), 0.1), np.full((50, 6), 0.3)) == 0
+    grid = np.random.default_rng(0).integers(0, 3, size=(2, 70, 2)).astype(float)
+    assert foscttm(*grid) == loops(*grid)
+
+
+def test_foscttm_of_reversed_cells():
+    z = np.arange(4.0)[:, None]
+    # each of the outer cells has its match farthest (3 closer), each of the inner ones one or two closer
+    assert foscttm(z, z[::-1]) == loops(z, z[::-1]) == 8 / 16
+
+
+def test_foscttm_is_chance_for_unrelated_latents():
+    rng = np.random.default_rng(0)
+    assert foscttm(rng.normal(size=(800, 5)), rng.normal(size=(800, 5))) == pytest.approx(0.5, abs=0.03)
+
+
+def test_foscttm_leaves_out_cells_with_nan(latents):
+    x, y = (latent.copy() for latent in latents)
+    x[3, 0] = y[10, 2] = np.nan
+    kept = np.delete(np.arange(60), [3, 10])
+    assert foscttm(x, y) == loops(x[kept], y[kept])
+
+
+def test_foscttm_changes_nothing_it_is_given(latents):
+    before = [latent.copy() for latent in latents]
+    foscttm(*latents)
+    assert all(np.array_equal(a, b) for a, b in zip(latents, before, strict=True))
+
+
+def test_foscttm_refuses(latents):
+    x, y = latents
+    with pytest.raises(ValueError, match=r"same shape, found \(60, 4\) and \(59, 4\)"):
+        foscttm(x, y[1:])
+    with pytest.raises(ValueError, match=r"`x` as cells × latent dimensions.*found shape \(60,\)"):
+        foscttm(x[:, 0], y[:, 0])
+    with pytest.raises(ValueError, match=r"`y` .*infinite"):
+        foscttm(x, np.where(y == y[0, 0], np.inf, y))
+    with pytest.raises(ValueError, match="found none among 60"):
+        foscttm(x, np.full_like(y, np.nan))
+
+
+def vote(x, y, labels_x, labels_y, k):
+    """Accuracy by a plain count of votes; the alphabet settles a draw."""
+    right = 0
+    for cell, label in zip(x, labels_x, strict=True):
+        nearest = np.argsort(np.sum((y - cell) ** 2, axis=1))[:k]
+        names, counts = np.unique(np.asarray(labels_y)[nearest], return_counts=True)
+        right += names[np.argmax(counts)] == label
+    return right / len(x)
+
+
+@pytest.mark.parametrize("k", [1, 4, 5])
+def test_label_transfer_is_the_vote(latents, k):
+    x, y = latents
+    labels = np.random.default_rng(2).choice(["b", "a", "c"], size=60)
+    labels[x[:, 0] > 0] = "d"
+    assert label_transfer_accuracy(x, y, labels, n_neighbors=k) == vote(x, y, labels, labels, k)
+    accuracy = label_transfer_accuracy(x[:40], y, labels[:40], labels, n_neighbors=k)
+    assert accuracy == vote(x[:40], y, labels[:40], labels, k)
+
+
+def test_label_transfer_trains_on_the_second_latent():
+    x, y = np.array([[0.0], [0.1], [9.0]]), np.array([[0.0], [9.0], [9.1]])
+    # y's only cell near x[:2] is an "a"; both cells near x[2] are "b"
+    assert label_transfer_accuracy(x, y, ["a", "b", "b"], ["a", "b", "b"], n_neighbors=1) == 2 / 3
+    assert label_transfer_accuracy(y, x, ["a", "b", "b"], ["a", "b", "b"], n_neighbors=1) == 1
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_label_transfer_leaves_out_what_is_missing(latents, missing):
+    x, y = latents[0], latents[1].copy()
+    labels = np.where(x[:, 0] > 0, "up", "down").astype(object)
+    labels[:7] = missing
+    y[20] = np.nan
+    y_kept = np.setdiff1d(np.arange(7, 60), 20)
+    expected = label_transfer_accuracy(x[7:], y[y_kept], labels[7:], labels[y_kept])
+    assert label_transfer_accuracy(x, y, pd.Series(labels)) == expected
+    assert label_transfer_accuracy(x, y, pd.Categorical(labels)) == expected
+
+
+def test_numbers_serve_as_labels(latents):
+    x, y = latents
+    numbers = (x[:, 0] > 0).astype(int)
+    expected = label_transfer_accuracy(x, y, numbers.astype(str))
+    assert label_transfer_accuracy(x, y, numbers) == label_transfer_accuracy(x, y, numbers, numbers * 1.0) == expected
+
+
+def test_an_unknown_label_is_wrong(latents):
+    x, y = latents
+    assert label_transfer_accuracy(x, y, ["new"] * 60, ["old"] * 60) == 0
+
+
+def test_label_transfer_refuses(latents):
+    x, y = latents
+    labels = ["a"] * 60
+    with pytest.raises(ValueError, match=r"1 <= `n_neighbors` <= 60.*found 61"):
+        label_transfer_accuracy(x, y, labels, n_neighbors=61)
+    with pytest.raises(ValueError, match="<= 2, the labelled cells of `y`, found 5"):
+        label_transfer_accuracy(x, y, labels, ["a", "b"] + [None] * 58)
+    with pytest.raises(ValueError, match=r"50 cells of `y`.*pass `labels_y`"):
+        label_transfer_accuracy(x, y[:50], labels)
+    with pytest.raises(ValueError, match=r"60 cells of `x`, found shape \(59,\)"):
+        label_transfer_accuracy(x, y, labels[1:], labels)
+    with pytest.raises(ValueError, match="at least one labelled cell in `x`"):
+        label_transfer_accuracy(x, y, [None] * 60, labels)
+
+
+@pytest.mark.slow
+def test_foscttm_of_many_cells_stays_small_in_memory():
+    import tracemalloc
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30_000, 8))
+    y = x + 0.3 * rng.normal(size=x.shape)
+    tracemalloc.start()
+    value = foscttm(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6  # a matrix of all distances would hold 7.2 GB
+    some = slice(0, 300)
+    distance = np.sqrt(((x[some] - y[some]) ** 2).sum(1))
+    near = NearestNeighbors().fit(y)
+    counts = [len(near.radius_neighbors(x[i : i + 1], distance[i] * (1 - 1e-12))[0][0]) for i in range(300)]
+    assert value == pytest.approx(np.mean(counts) / len(x), rel=0.3)

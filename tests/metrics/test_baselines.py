@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
+
+from jamie.metrics import _baselines, feature_correlation
+from jamie.metrics._baselines import METHODS, predict
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """A bent surface with noise: kernels do better than lines, and lines better than the mean."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(260, 3))
+    y = np.column_stack([np.sin(2 * x[:, 0]), x[:, 1], x[:, 0] * x[:, 1], x[:, 2] ** 2 + x[:, 1]])
+    y = y + 0.2 * rng.normal(size=y.shape)
+    return x[:200], y[:200], x[200:], y[200:]
+
+
+def scores(method, data):
+    x, y, x_test, y_test = data
+    return np.mean(feature_correlation(y_test, predict(method, x, y, x_test, rng=0)))
+
+
+def test_each_method_earns_its_place(curved):
+    assert scores("kernel_ridge", curved) > scores("knn", curved) > scores("ridge", curved) > 0.3
+    assert scores("kernel_ridge", curved) > 0.85
+
+
+def test_mean_is_the_training_mean(curved):
+    x, y, x_test, _ = curved
+    assert_allclose(predict("mean", x, y, x_test), np.tile(y.mean(0), (60, 1)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_units_are_those_of_the_target(method, curved):
+    x, y, x_test, _ = curved
+    scale, shift = 10.0 ** np.arange(-2, 2), np.arange(4) * 100
+    expected = predict(method, x, y, x_test, rng=0) * scale + shift
+    assert_allclose(predict(method, x, y * scale + shift, x_test, rng=0), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_scale_of_the_input_does_not_matter(method, curved):
+    x, y, x_test, _ = curved
+    assert_allclose(predict(method, 50 * x, y, 50 * x_test, rng=0), predict(method, x, y, x_test, rng=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_repeats(method, curved):
+    x, y, x_test, _ = curved
+    first = predict(method, x, y, x_test, rng=3)
+    assert_array_equal(predict(method, x, y, x_test, rng=np.random.default_rng(3)), first)
+
+
+def test_knn_is_scikit_learns(curved):
+    x, y, x_test, _ = curved
+    for k, predicted in _baselines._knn(x, y, x_test, [5, 20, 500], 0):
+        assert_allclose(predicted, KNeighborsRegressor(min(k, 200)).fit(x, y).predict(x_test))
+
+
+def test_ridge_is_scikit_learns(curved):
+    x, y, x_test, _ = curved
+    for alpha, predicted in _baselines._ridge(x, y, x_test, [0.1, 10.0], 0):
+        assert_allclose(predicted, Ridge(alpha, fit_intercept=False).fit(x, y).predict(x_test))
+
+
+def test_kernel_ridge_is_scikit_learns(curved):
+    x, y, x_test, _ = curved
+    grid = [(0.1, 0.01), (0.1, 1.0), (0.5, 1.0)]
+    path = list(_baselines._kernel_ridge(x, y, x_test, grid, 0))
+    assert [setting for setting, _ in path] == grid
+    for (gamma, alpha), predicted in path:
+        model = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma).fit(x, y)
+        assert_allclose(predicted, model.predict(x_test), rtol=1e-6, atol=1e-9)
+
+
+def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
+    x, y, x_test, _ = curved
+    exact = predict("kernel_ridge", x, y, x_test, rng=0)
+    monkeypatch.setattr(_baselines, "_LANDMARKS", 100)
+    assert_allclose(predict("kernel_ridge", x, y, x_test, rng=0), exact, atol=0.3)  # tuned on landmarks
+    monkeypatch.setattr(_baselines, "_EXACT", 150)
+    approximate = predict("kernel_ridge", x, y, x_test, rng=0)
+    assert not np.array_equal(approximate, exact)
+    assert np.corrcoef(approximate.ravel(), exact.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_tuning_finds_nearly_the_best_of_the_grid(method, curved):
+    x, y, x_test, y_test = curved
+    family, grid = _baselines._FAMILIES[method]
+    centred = y - y.mean(0)
+    errors = {s: np.mean((p + y.mean(0) - y_test) ** 2) for s, p in family(x, centred, x_test, grid(x), 0)}
+    chosen = _baselines._tune(family, x, centred, grid(x), 0)
+    assert errors[chosen] <= 1.1 * min(errors.values())
+    assert max(errors.values()) > errors[chosen]
+
+
+def test_a_wide_target_is_tuned_as_the_whole(curved, monkeypatch):
+    x, y, *_ = curved
+    rng = np.random.default_rng(5)
+    wide = y @ rng.normal(size=(4, 400)) + 3 * rng.normal(size=(200, 400))
+    family, grid = _baselines._FAMILIES["ridge"]
+    projected = _baselines._tune(family, x, wide, grid(x), 0)
+    monkeypatch.setattr(_baselines, "_DIRECTIONS", 400)
+    whole = _baselines._tune(family, x, wide, grid(x), 0)
+    assert abs(np.log10(projected / whole)) < 0.7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_missing_targets_are_filled_with_the_mean(method, curved):
+    x, y, x_test, _ = curved
+    holed = y.copy()
+    holed[:20, 0] = np.nan
+    holed[:, 3] = np.nan
+    filled = holed.copy()
+    filled[:20, 0] = np.mean(y[20:, 0])
+    predicted = predict(method, x, holed, x_test, rng=0)
+    assert np.isnan(predicted[:, 3]).all()
+    expected = predict(method, x, filled[:, :3], x_test, rng=0)
+    assert_allclose(predicted[:, :3], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constant_features_and_few_cells(method):
+    x = np.arange(6.0)[:, None]
+    predicted = predict(method, x[:3], np.column_stack([x[:3], np.full(3, 7.0)]), x[3:], rng=0)
+    assert predicted.shape == (3, 2)
+    assert_allclose(predicted[:, 1], 7)
+    assert np.isfinite(predict(method, np.zeros((4, 2)), np.arange(8.0).reshape(4, 2), np.zeros((1, 2)), rng=0)).all()
+
+
+def test_refusals(curved):
+    x, y, x_test, _ = curved
+    with pytest.raises(KeyError, match="did you mean 'ridge'"):
+        predict("rigde", x, y, x_test)
+    with pytest.raises(ValueError, match="found 199 and 200"):
+        predict("ridge", x[1:], y, x_test)
+    with pytest.raises(ValueError, match="at least two training cells"):
+        predict("mean", x[:1], y[:1], x_test)
