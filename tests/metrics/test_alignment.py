@@ -43,6 +43,8 @@ def test_foscttm_settles_near_ties_beyond_single_precision():
     x, y = (centre + 1e-9 * rng.normal(size=centre.shape) for _ in range(2))
     assert foscttm(x, y) == pytest.approx(loops(x, y), abs=1e-12)
     assert foscttm(x, y) > 0.1
+    twice = np.repeat(x, 2, axis=0), np.repeat(y, 2, axis=0)
+    assert foscttm(*twice) == pytest.approx(loops(*twice), abs=1e-12)
 
 
 def test_foscttm_of_a_latent_with_itself_is_exactly_0():

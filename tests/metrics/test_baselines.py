@@ -45,9 +45,10 @@ def test_units_are_those_of_the_target(method, curved):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_scale_of_the_input_does_not_matter(method, curved):
+def test_scale_and_origin_of_the_input_do_not_matter(method, curved):
     x, y, x_test, _ = curved
-    assert_allclose(predict(method, 50 * x, y, 50 * x_test, rng=0), predict(method, x, y, x_test, rng=0), rtol=1e-6)
+    moved = predict(method, 50 * x + 70, y, 50 * x_test + 70, rng=0)
+    assert_allclose(moved, predict(method, x, y, x_test, rng=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -81,13 +82,23 @@ def test_kernel_ridge_is_scikit_learns(curved):
 
 def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
     x, y, x_test, _ = curved
-    exact = predict("kernel_ridge", x, y, x_test, rng=0)
-    monkeypatch.setattr(_baselines, "_LANDMARKS", 100)
-    assert_allclose(predict("kernel_ridge", x, y, x_test, rng=0), exact, atol=0.3)  # tuned on landmarks
-    monkeypatch.setattr(_baselines, "_EXACT", 150)
-    approximate = predict("kernel_ridge", x, y, x_test, rng=0)
-    assert not np.array_equal(approximate, exact)
-    assert np.corrcoef(approximate.ravel(), exact.ravel())[0, 1] > 0.99
+    setting = (0.3, 0.1)
+    ((_, exact),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
+    monkeypatch.setattr(_baselines, "_EXACT", 199)
+    monkeypatch.setattr(_baselines, "_LANDMARKS", 200)
+    ((_, every_cell),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
+    assert_allclose(every_cell, exact, atol=1e-6)
+    monkeypatch.setattr(_baselines, "_LANDMARKS", 60)
+    ((_, some_cells),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
+    assert not np.allclose(some_cells, exact, atol=1e-3)
+    assert np.corrcoef(some_cells.ravel(), exact.ravel())[0, 1] > 0.99
+
+
+def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
+    full = scores("kernel_ridge", curved)
+    monkeypatch.setattr(_baselines, "_LANDMARKS", 60)
+    monkeypatch.setattr(_baselines, "_TUNED", 150)
+    assert scores("kernel_ridge", curved) == pytest.approx(full, abs=0.02)
 
 
 @pytest.mark.parametrize("method", METHODS[1:])

@@ -98,6 +98,29 @@ def test_matrix_threshold_is_the_median_of_everything(holed, shift):
     assert_allclose(feature_auroc(*holed, threshold="matrix"), expected)
 
 
+@pytest.mark.parametrize(
+    "measured",
+    [
+        [0, 0, 1],
+        [-1, -1, 0],
+        [-1, 0, 1],
+        [-2, -1, 3, 4],
+        [0, 0, 2, 3],
+        [-1, 0, 2, 3],
+        [5, 6, 7],
+        [0, 2, 3, 4],
+        [-3, -2, 0, 0, 1],
+    ],
+)
+def test_matrix_threshold_counts_zeros_that_are_not_stored(measured):
+    measured = np.array(measured, dtype=float)
+    imputed = np.random.default_rng(0).normal(size=len(measured))
+    expected = roc_auc_score(measured > np.median(measured), imputed)
+    for container in [np.asarray, *SPARSE]:
+        value = feature_auroc(container(measured[:, None]), imputed[:, None], threshold="matrix")
+        assert_allclose(value, [expected])
+
+
 def test_the_thresholds_differ():
     measured, imputed = counts()
     assert not np.allclose(feature_auroc(measured, imputed), feature_auroc(measured, imputed, threshold="matrix"))

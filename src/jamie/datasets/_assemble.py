@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from anndata import AnnData
 from mudata import MuData
 
+from jamie._compat import quiet_mudata
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from jamie._types import Array, Matrix
 
@@ -31,17 +31,9 @@ def assemble(modalities: Mapping[str, AnnData], *, cells: pd.DataFrame, latent: 
 
     Columns of `mdata.obs` are set, never left to be pulled: mudata 0.3 pulls them from the modalities, 0.4 does not.
     """
-    with quiet():
+    with quiet_mudata():
         mdata = MuData(dict(modalities))
         order = cells.index.get_indexer(mdata.obs_names)
         mdata.obs = cells.iloc[order].copy()
         mdata.obsm[LATENT] = latent[order]
     return mdata
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep to ourselves what mudata 0.3 announces of 0.4 each time a MuData is built or read."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="From 0.4 .update", category=FutureWarning)
-        yield

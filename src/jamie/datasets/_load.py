@@ -10,7 +10,7 @@ import mudata
 
 from jamie._checks import require_choice
 
-from ._assemble import quiet
+from jamie._compat import quiet_mudata
 from ._catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def load(name: str, *, folder: str | Path | None = None) -> MuData:
             f"put the file there, made from {entry.publication} (doi:{entry.doi}), or pass another `folder=`"
         )
         raise FileNotFoundError(msg)
-    with quiet():
+    with quiet_mudata():
         return mudata.read_h5mu(path)
 
 

@@ -131,9 +131,8 @@ def _closer(x: Array, y: Array) -> int:
 
     Float32 products decide the clear cases; what lies within their rounding error is settled by float64 differences.
     """
-    y, match, copies = np.unique(
-        y, axis=0, return_inverse=True, return_counts=True
-    )  # copies of the match are the match
+    # a copy of the match is the match, so each distinct cell of y is met once and counts as often as it is there
+    y, match, copies = np.unique(y, axis=0, return_inverse=True, return_counts=True)
     limit = np.square(x - y[match]).sum(1)  # (n,)
     left, right, low, high = _single_precision(x, y, match)
     total = 0

@@ -91,8 +91,7 @@ def _tune(family: Family, x: Array, y: Array, settings: list[Any], seed: int) ->
     rows = np.random.default_rng(seed).permutation(len(x))[:_TUNED]
     x, y = x[rows], y[rows]
     if y.shape[1] > _DIRECTIONS:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
-        y = y @ signs / np.sqrt(_DIRECTIONS)
+        y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
     error = dict.fromkeys(settings, 0.0)
     for train, test in KFold(min(5, len(x))).split(x):
         for setting, predicted in family(x[train], y[train], x[test], settings, seed, tuning=True):

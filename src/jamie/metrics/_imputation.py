@@ -111,25 +111,19 @@ def _auroc(a: Array, b: Array, cut: float | None) -> Array:
 
 
 def _column_median(values: Array) -> Array:
-    """Median of each column without its NaNs, which sort last; of a column with nothing else, NaN."""
-    n = np.isfinite(values).sum(0)
-    ordered = np.sort(values, axis=0)
-    columns = np.arange(values.shape[1])
-    return (ordered[np.maximum(n - 1, 0) // 2, columns] + ordered[np.minimum(n // 2, len(values) - 1), columns]) / 2
+    """Take each column's lower median: exactly what is above the median is above it. NaNs sort last."""
+    middle = np.maximum(np.isfinite(values).sum(0) - 1, 0) // 2
+    return np.take_along_axis(np.sort(values, axis=0), middle[None], axis=0)[0]
 
 
 def _median(matrix: Matrix) -> float:
-    """Median of all finite entries, the zeros that a sparse matrix does not store among them."""
+    """Take the lower median of all finite entries, the zeros that a sparse matrix does not store among them."""
     dense = not sparse.issparse(matrix)
     stored = np.asarray(matrix, dtype=np.float64).ravel() if dense else sparse.csc_array(matrix).data
     values = np.sort(stored[np.isfinite(stored)])
     zeros = 0 if dense else int(np.prod(matrix.shape)) - len(stored)
-    first = np.searchsorted(values, 0)  # where the zeros would stand
-    total = len(values) + zeros
-
-    def at(rank: int) -> float:
-        if first <= rank < first + zeros:
-            return 0.0
-        return float(values[rank if rank < first else rank - zeros])
-
-    return (at((total - 1) // 2) + at(total // 2)) / 2 if total else float("nan")
+    first = int(np.searchsorted(values, 0))  # the zeros would stand before this one
+    middle = max(len(values) + zeros - 1, 0) // 2
+    if first <= middle < first + zeros:
+        return 0.0
+    return float(values[middle if middle < first else middle - zeros]) if len(values) else np.nan

@@ -113,6 +113,8 @@ def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
         ax.hexbin(measured, imputed, gridsize=40, bins="log", cmap="Blues", mincnt=1, linewidths=0, rasterized=True)
     else:
         ax.scatter(measured, imputed, s=7, color=PALETTE[0], alpha=0.5, lw=0, rasterized=True)
-    low, high = max(measured.min(), imputed.min()), min(measured.max(), imputed.max())
-    ax.plot([low, high], [low, high], color="0.3", lw=0.9)
+    low, high = min(measured.min(), imputed.min()), max(measured.max(), imputed.max())
+    room = 0.04 * (high - low) or 1.0
+    ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
+    ax.axline((low, low), slope=1, color="0.3", lw=0.9)
     bare(ax).tick_params(labelsize=7)

@@ -8,6 +8,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
+from jamie._compat import quiet_mudata
 from jamie._docs import document
 from jamie._keys import Keys
 from jamie._settings import logger
@@ -64,7 +65,8 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
             )
             raise ValueError(msg)
     joint = joint_latents(mdata, model, latents, keys)
-    whole = MuData({name: _completed(mdata, model, name, joint, keys) for name in model.preparations_})
+    with quiet_mudata():
+        whole = MuData({name: _completed(mdata, model, name, joint, keys) for name in model.preparations_})
     for column in mdata.obs:
         whole.obs[column] = mdata.obs[column].reindex(whole.obs_names)
     whole.obsm[keys.latent] = joint[mdata.obs_names.get_indexer(whole.obs_names)]

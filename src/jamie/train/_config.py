@@ -40,6 +40,9 @@ class Recipe:
         Units (pairs, or cells without one) a step.
     max_steps, min_steps
         Last step, and first step at which training may stop; κ of the KL term rises over the latter.
+    clock
+        What these two count: ``"step"`` (batches), or ``"epoch"`` as the published code does, floor(n / batch size)
+        batches each.
     validation
         Share of the training pairs held out to choose the weights; 0 keeps those of the lowest training loss.
     patience
@@ -66,6 +69,7 @@ class Recipe:
     batch_size: int
     max_steps: int
     min_steps: int
+    clock: Literal["step", "epoch"]
     validation: float
     patience: int
 
@@ -108,6 +112,7 @@ PAPER = Recipe(
     batch_size=512,
     max_steps=10_000,
     min_steps=2_500,
+    clock="epoch",
     validation=0.0,
     patience=500,
 )
@@ -131,6 +136,7 @@ DEFAULT = replace(
     batch_size=256,
     max_steps=600,
     min_steps=300,
+    clock="step",
     validation=0.1,
     patience=10,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def kl_weight(step: int, min_steps: int) -> float:
+def kl_weight(step: float, min_steps: int) -> float:
     """κ of eq. 5: 1 / (1 + exp(−5 (t − t_min/2) / (t_min/2))), from 0.007 at the start to 0.993 at t_min."""
     half = max(min_steps, 1) / 2
     return 1 / (1 + math.exp(-5 * (min(step, 2 * min_steps) - half) / half))

@@ -21,6 +21,9 @@ from ._progress import progress
 from ._schedule import kl_weight, one_cycle
 
 
+CHECK_EVERY = 20
+
+
 class Fitted(NamedTuple):
     """Where training ended."""
 
@@ -41,43 +44,42 @@ def fit(
 ) -> Fitted:
     """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
 
-    With a `validation` batch the best weights have its lowest cross-modal error, looked at every 20 steps; without one
+    With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps; without one
     the lowest mean loss of an epoch, as in Algorithm 1.
     """
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     history, best = History(), _Best(network)
-    check_every = steps_per_epoch if validation is None else 20
+    tick = steps_per_epoch if recipe.clock == "epoch" else 1
+    max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
+    check_every = steps_per_epoch if validation is None else CHECK_EVERY
+    running, since = torch.zeros((), device=network.log_weights.device), 0
     began = time.perf_counter()
-    running = torch.zeros((), device=network.log_weights.device)
-    bar = progress(recipe.max_steps, description=f"jamie, recipe {recipe.name!r}")
+    bar = progress(max_steps, description=f"jamie, recipe {recipe.name!r}")
+    network.train()
     try:
-        for step in range(recipe.max_steps):
+        for step in range(1, max_steps + 1):
             for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * _rate(recipe, step)
+                group["lr"] = recipe.learning_rate * _rate(recipe, step, max_steps)
             batch = load(next(batches))
             outputs = network(batch.inputs, batch.known, crossed=recipe.cross > 0)
-            losses = objective(outputs, batch, targets, recipe, kl_weight(step, recipe.min_steps))
+            losses = objective(outputs, batch, targets, recipe, kl_weight(step / tick, recipe.min_steps))
             optimiser.zero_grad(set_to_none=True)
             losses.total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
             bar.update()
-            running = running + losses.total.detach()
-            if (step + 1) % check_every and step + 1 < recipe.max_steps:
+            running, since = running + losses.total.detach(), since + 1
+            if step % check_every and step < max_steps:
                 continue
-            score = (
-                running.item() / check_every
-                if validation is None
-                else held_out_error(network, validation, targets, recipe)
-            )
-            running = torch.zeros_like(running)
-            history.add(step + 1, losses, score=score)
+            score = running.item() / since if validation is None else held_out_error(network, validation, targets, recipe)
+            running, since = torch.zeros_like(running), 0
+            history.add(step, losses, score=score)
+            best.offer(score, step)
             bar.set_postfix(loss=f"{losses.total.item():.3f}", best=f"{best.score:.3f}", refresh=False)
-            best.offer(score, step + 1)
-            if step + 1 >= recipe.min_steps and best.stale >= recipe.patience:
+            if step >= min_steps and best.stale >= recipe.patience:
                 break
     except KeyboardInterrupt:
-        logger.warning("training interrupted at step %d; the best weights so far are kept", step + 1)
+        logger.warning("training interrupted at step %d; the best weights so far are kept", step)
     bar.close()
     best.restore()
     network.eval()
@@ -112,5 +114,5 @@ class _Best:
             self._network.load_state_dict(self._state)
 
 
-def _rate(recipe: Recipe, step: int) -> float:
-    return one_cycle(step, recipe.max_steps) if recipe.schedule == "one_cycle" else 1.0
+def _rate(recipe: Recipe, step: int, max_steps: int) -> float:
+    return one_cycle(step, max_steps) if recipe.schedule == "one_cycle" else 1.0

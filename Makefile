@@ -1,0 +1,42 @@
+# Set-up and every check of the project. Each target makes what it needs; the second time is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+.PHONY: demo test test-slow lint docs benchmark clean
+
+demo: $(VENV)/.package
+	$(BIN)/jamie demo
+
+test: $(VENV)/.test
+	$(PYTEST)
+
+test-slow: $(VENV)/.test
+	$(PYTEST) -m ""
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.doc
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+benchmark: $(VENV)/.package
+	$(BIN)/python benchmarks/held_out.py --out benchmarks/results/held_out.json
+
+clean:
+	rm -rf $(VENV) demo docs/_build docs/generated
+
+$(VENV)/.package: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test $(VENV)/.lint $(VENV)/.doc: $(VENV)/.%: $(VENV)/.package
+	$(PIP) --group $*
+	touch $@

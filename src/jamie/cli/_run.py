@@ -1,0 +1,52 @@
+"""`jamie run`: one MuData in, one out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mudata
+from mudata import MuData
+
+import jamie as jm
+from jamie._checks import require_choice
+from jamie._compat import quiet_mudata
+
+from ._figures import headless, save
+from ._write import write_mudata
+
+
+def run(given: argparse.Namespace) -> None:
+    """Train, embed, impute, and write the results last."""
+    mdata = _read(given.input)
+    for direction in given.impute:
+        for name, role in zip(direction, ("source", "target"), strict=True):
+            require_choice(name, list(mdata.mod), name=f"--impute {role}")
+    if given.labels is not None:
+        require_choice(given.labels, list(mdata.obs), name="--labels", hint="it names a column of mdata.obs")
+    if given.test_fraction is not None:
+        jm.pp.split(mdata, test_fraction=given.test_fraction, rng=given.seed)
+    model = jm.tl.train(mdata, recipe=given.recipe, max_steps=given.max_steps, device=given.device, rng=given.seed)
+    for source, target in given.impute:
+        jm.tl.impute(mdata, model, source=source, target=target)
+    if given.test_fraction is not None:
+        table = jm.tl.evaluate(mdata, model, labels=given.labels, rng=given.seed)
+        print(table.round(3).to_string(index=False))
+    if given.figures is not None:
+        with headless():
+            save(jm.pl.embedding(mdata, color=given.labels), given.figures / "embedding.png")
+            save(jm.pl.history(mdata), given.figures / "history.png")
+            for source, target in given.impute:
+                figure = jm.pl.imputation(mdata, source=source, target=target)
+                save(figure, given.figures / f"imputation_{source}_{target}.png")
+    if given.model is not None:
+        model.save(given.model)
+    write_mudata(mdata, given.output)
+
+
+def _read(path: Path) -> MuData:
+    if not path.is_file():
+        msg = f"expected a MuData file at {path}, found none"
+        raise FileNotFoundError(msg)
+    with quiet_mudata():
+        return mudata.read_h5mu(path)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jamie.data import Preparation
+
+KINDS = ["counts", "accessibility", "protein", "continuous"]
+
+
+def fit(x, kind="continuous", n_comps=5):
+    return Preparation.fit(x, [f"f{j}" for j in range(x.shape[1])], kind=kind, n_comps=n_comps, seed=0)
+
+
+def dense(x):
+    return x.toarray() if sparse.issparse(x) else np.asarray(x)
+
+
+@pytest.fixture
+def counts(rng):
+    """60 cells × 20 features with four strong directions."""
+    rate = np.exp(rng.normal(size=(60, 4)) @ rng.normal(size=(4, 20)) * [[0.8]] - 0.5)
+    return rng.poisson(rate).astype(np.float32)
+
+
+@pytest.fixture
+def values(rng):
+    return (rng.normal(size=(60, 6)) @ rng.normal(size=(6, 6)) + 3 * rng.normal(size=6)).astype(np.float32)
+
+
+@pytest.fixture
+def holes(values, rng):
+    holes = values.copy()
+    holes[rng.random(values.shape) < 0.2] = np.nan
+    return holes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_transform_is_standard_scaler_and_pca(counts, kind, container):
+    x = container(counts)
+    preparation = fit(x, kind)
+    normalised = dense(preparation.normaliser(x)).astype(float)
+    pipeline = make_pipeline(StandardScaler(), PCA(5, svd_solver="full"))
+    expected = pipeline.fit_transform(normalised)
+    found = preparation.transform(x)
+    sign = np.sign((found * expected).sum(0))
+    assert found.dtype == np.float32
+    assert_allclose(found * sign, expected, atol=1e-3 * np.abs(expected).max())
+    assert_allclose(preparation.variance, pipeline[1].explained_variance_, rtol=1e-3)
+    assert_allclose(preparation.loadings.T @ preparation.loadings, np.eye(5), atol=1e-5)
+    assert_allclose(found[:7], preparation.transform(x[:7]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dense_and_sparse_give_the_same(counts, kind):
+    one, other = fit(counts, kind), fit(sparse.csr_matrix(counts), kind)
+    sign = np.sign((one.loadings * other.loadings).sum(0))
+    assert_allclose(other.transform(sparse.csr_matrix(counts)) * sign, one.transform(counts), atol=2e-3)
+    assert_allclose(other.mean, one.mean, atol=1e-6)
+    assert_allclose(other.sd, one.sd, rtol=1e-4)
+    assert_allclose(other.openness, one.openness, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_features", [20, 5_200])  # beyond EXACT_FEATURES another solver runs
+@pytest.mark.parametrize("kind", ["counts", "accessibility", "protein"])
+def test_sparse_is_never_made_dense(kind, n_features, never_dense):
+    x = sparse.random(61, n_features, density=0.05, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    x.data = np.ceil(4 * x.data)
+    never_dense(61)
+    preparation = fit(x, kind)
+    assert preparation.transform(x).shape == (61, 5)
+    assert_allclose(preparation.transform(x).mean(0), 0, atol=1e-3)
+
+
+def test_constant_features_are_harmless(values):
+    values[:, 2] = 7
+    for x in (values, sparse.csr_matrix(values)):
+        preparation = fit(x, n_comps=6)
+        assert preparation.sd[2] == 1
+        assert np.isfinite(preparation.transform(x)).all()
+        assert_allclose(preparation.inverse(preparation.transform(x))[:, 2], 7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_missing_values_are_left_out_and_contribute_nothing(holes, container):
+    preparation = fit(container(holes), n_comps=6)
+    assert_allclose(preparation.mean, np.nanmean(holes, 0), rtol=1e-4)
+    assert_allclose(preparation.sd, np.nanstd(holes, 0), rtol=1e-4)
+    filled = np.where(np.isnan(holes), np.nanmean(holes, 0), holes)
+    expected = ((filled - np.nanmean(holes, 0)) / np.nanstd(holes, 0)) @ preparation.loadings
+    assert_allclose(preparation.transform(container(holes)), expected, atol=1e-4)
+
+
+def test_standardised_values_keep_nan_where_nothing_was_measured(holes):
+    preparation = fit(holes)
+    assert_allclose(
+        preparation.standardised(holes), (holes - np.nanmean(holes, 0)) / np.nanstd(holes, 0), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_a_missing_feature_counts_as_its_mean(values, container):
+    preparation = fit(values)
+    columns = np.array([4, 0, 3])
+    with_means = np.tile(preparation.mean, (60, 1))
+    with_means[:, columns] = values[:, columns]
+    found = preparation.transform(container(values[:, columns]), columns)
+    assert_allclose(found, preparation.transform(with_means), atol=1e-4)
+
+
+def test_inverse_undoes_transform_at_full_rank(values):
+    preparation = fit(values, n_comps=6)
+    scores = preparation.transform(values)
+    assert_allclose(preparation.inverse(scores), values, atol=1e-3)
+    assert_allclose(preparation.inverse(scores, np.array([5, 1])), values[:, [5, 1]], atol=1e-3)
+
+
+def test_inverse_keeps_what_the_components_can(counts):
+    preparation = fit(counts, "counts", n_comps=4)
+    normalised = preparation.normaliser(counts)
+    pca = PCA(4).fit(StandardScaler().fit_transform(normalised))
+    residual = (preparation.inverse(preparation.transform(counts)) - normalised) / preparation.sd
+    assert residual.var(0).mean() == pytest.approx(1 - pca.explained_variance_ratio_.sum(), rel=0.02)
+
+
+def test_accessibility_becomes_a_probability_that_rises_with_the_evidence(counts):
+    x = (counts > 0).astype(np.float32)
+    preparation = fit(sparse.csr_matrix(x), "accessibility", n_comps=20)
+    rate = x.mean(0)
+    at_mean = preparation.inverse(np.zeros((1, 20), np.float32))[0]
+    clipped = rate.clip(0.5 / 60, 1 - 0.5 / 60)
+    assert_allclose(at_mean, clipped, rtol=1e-4)
+    steps = np.linspace(-0.5, 0.5, 9, dtype=np.float32)[:, None] * preparation.loadings[3]
+    risen = preparation.inverse(steps)[:, 3]
+    assert np.all(np.diff(risen) > 0)
+    probability = preparation.inverse(preparation.transform(x))
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+    assert probability[x > 0].mean() > probability[x == 0].mean() + 0.3
+
+
+def test_slope_of_openness_is_the_regression_of_open_on_tfidf(counts):
+    x = (counts > 0).astype(np.float32)
+    x[:, 0] = 0
+    preparation = fit(x, "accessibility")
+    tfidf = dense(preparation.normaliser(x)).astype(float)
+    for j in range(1, 20):
+        if 0 < x[:, j].mean() < 1:
+            slope = np.cov(tfidf[:, j], x[:, j], bias=True)[0, 1] / tfidf[:, j].var()
+            assert preparation.openness[1, j] == pytest.approx(slope / x[:, j].var(), rel=1e-3)
+    assert preparation.openness[0, 0] == pytest.approx(0.5 / 60)
+
+
+def test_far_scores_of_a_rare_region_stay_probabilities(rng):
+    x = (rng.random((400, 30)) < 0.004).astype(np.float32)
+    x[:2] = 1
+    preparation = fit(sparse.csr_matrix(x), "accessibility", n_comps=30)
+    probability = preparation.inverse(-3 * preparation.transform(x[:2]))
+    assert np.isfinite(probability).all()
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_stored_can_be_read_back(counts, kind):
+    x = sparse.csr_matrix(counts)
+    preparation = fit(x, kind)
+    stored = preparation.to_dict()
+    json.dumps({key: value for key, value in stored.items() if not isinstance(value, np.ndarray)})
+    back = Preparation.from_dict(stored, features=preparation.features, loadings=preparation.loadings)
+    assert_array_equal(back.transform(x), preparation.transform(x))
+    assert_array_equal(back.inverse(back.transform(x)), preparation.inverse(preparation.transform(x)))
+    for name in ("features", "variance", "openness", "n_fitted", "layer", "kind", "scale"):
+        assert_array_equal(getattr(back, name), getattr(preparation, name))
+
+
+def test_components_are_no_more_than_cells_and_features_allow(values):
+    assert fit(values, n_comps=50).loadings.shape == (6, 6)
+    assert fit(values[:4], n_comps=50).loadings.shape == (6, 3)
+    with pytest.raises(FrozenInstanceError):
+        fit(values).mean = 0

@@ -1,0 +1,109 @@
+"""What holds for the package as a whole."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jamie as jm
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("datasets", "get", "metrics", "pl", "pp", "tl")
+FUNCTIONS = {
+    f"jm.{room}.{name}": getattr(getattr(jm, room), name) for room in ROOMS for name in getattr(jm, room).__all__
+}
+MOST_LINES = 260
+
+every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+
+
+def section(doc, title):
+    """Lines of one section of a NumPy docstring."""
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S.*\n-+$|\Z)", doc, flags=re.MULTILINE | re.DOTALL)
+    return found.group(1) if found else ""
+
+
+@every_function
+def test_few_parameters_are_positional(function):
+    parameters = inspect.signature(function).parameters.values()
+    assert len([p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]) <= 3
+
+
+@every_function
+def test_parameters_and_result_are_annotated(function):
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not signature.empty
+    assert all(p.annotation is not p.empty for p in signature.parameters.values())
+
+
+@every_function
+def test_every_parameter_is_described_and_nothing_else(function):
+    parameters = list(inspect.signature(function).parameters)
+    text = section(inspect.getdoc(function), "Parameters")
+    described = [name for line in re.findall(r"^\S.*$", text, re.MULTILINE) for name in line.split(", ")]
+    assert sorted(described) == sorted(parameters)
+    assert "{shared}" not in inspect.getdoc(function)
+
+
+@every_function
+def test_the_docstring_has_a_summary_an_example_and_a_result(function):
+    doc = inspect.getdoc(function)
+    assert re.match(r"[A-Z].*\.$", doc.splitlines()[0]) or doc.splitlines()[1]
+    assert ">>> " in section(doc, "Examples")
+    assert section(doc, "Returns").strip()
+
+
+@pytest.mark.parametrize("room", [jm, *(getattr(jm, room) for room in ROOMS)], ids=["jamie", *ROOMS])
+def test_rooms_list_what_they_hold_in_order(room):
+    assert room.__all__ == sorted(room.__all__)
+    assert all(hasattr(room, name) for name in room.__all__)
+    assert inspect.getdoc(room)
+
+
+def test_version_is_that_of_the_distribution():
+    assert jm.__version__ == importlib.metadata.version("jamie-tools")
+    assert re.match(r"\d+\.\d+\.\d+", jm.__version__)
+
+
+def test_files_fit_in_the_head():
+    long = {
+        str(path.relative_to(ROOT)): n
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        if (n := len(path.read_text().splitlines())) > MOST_LINES
+    }
+    assert long == {}
+
+
+def test_heavy_imports_wait_until_they_are_needed():
+    code = "import sys, jamie; print([name for name in ('shap', 'scanpy', 'umap', 'numba') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_import_contracts_hold():
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
