@@ -15,7 +15,7 @@ from jamie._types import Array, Kind, Matrix
 
 from ._kinds import SCALES, Normaliser, measured
 
-DEFAULT_COMPS = 50
+DEFAULT_COMPS = 30
 MAX_COMPS = 512
 EXACT_FEATURES = 5_000
 

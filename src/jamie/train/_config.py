@@ -34,6 +34,8 @@ class Recipe:
         τ of the contrastive term.
     learning_rate, weight_decay, schedule
         Of AdamW; ``"constant"``, or ``"one_cycle"`` over all steps.
+    averaging
+        Decay of the running average of the weights, which is what is scored and kept; 0 for the weights themselves.
     clip
         Largest norm of the gradient.
     batch_size
@@ -65,6 +67,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     schedule: Literal["constant", "one_cycle"]
+    averaging: float
     clip: float
     batch_size: int
     max_steps: int
@@ -108,6 +111,7 @@ PAPER = Recipe(
     learning_rate=1e-3,
     weight_decay=0.0,
     schedule="constant",
+    averaging=0.0,
     clip=1.0,
     batch_size=512,
     max_steps=10_000,
@@ -120,7 +124,7 @@ PAPER = Recipe(
 DEFAULT = replace(
     PAPER,
     name="default",
-    n_comps=50,
+    n_comps=30,
     input_scale="first",
     hidden=(256, 256),
     style="layer",
@@ -128,11 +132,12 @@ DEFAULT = replace(
     kl=0.01,
     combination=0.1,
     cross=1.0,
-    contrastive=0.5,
+    contrastive=1.0,
     temperature=0.3,
     learning_rate=2e-3,
     weight_decay=0.1,
     schedule="one_cycle",
+    averaging=0.98,
     batch_size=256,
     max_steps=600,
     min_steps=300,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jamie._settings import logger
 from jamie._types import Array
@@ -48,7 +49,9 @@ def fit(
     the lowest mean loss of an epoch, as in Algorithm 1.
     """
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    history, best = History(), _Best(network)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging)) if recipe.averaging else None
+    scored = network if averaged is None else averaged.module
+    history, best = History(), _Best(network, scored)
     tick = steps_per_epoch if recipe.clock == "epoch" else 1
     max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
     check_every = steps_per_epoch if validation is None else CHECK_EVERY
@@ -67,11 +70,13 @@ def fit(
             losses.total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
+            if averaged is not None:
+                averaged.update_parameters(network)
             bar.update()
             running, since = running + losses.total.detach(), since + 1
             if step % check_every and step < max_steps:
                 continue
-            score = running.item() / since if validation is None else held_out_error(network, validation, targets, recipe)
+            score = running.item() / since if validation is None else held_out_error(scored, validation, targets, recipe)
             running, since = torch.zeros_like(running), 0
             history.add(step, losses, score=score)
             best.offer(score, step)
@@ -98,8 +103,8 @@ def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target
 class _Best:
     """The weights with the lowest score, and for how many scores they have stood."""
 
-    def __init__(self, network: JointVAE) -> None:
-        self._network = network
+    def __init__(self, network: JointVAE, scored: JointVAE) -> None:
+        self._network, self._scored = network, scored
         self._state: dict[str, Tensor] = {}
         self.score, self.step, self.stale = float("inf"), 0, 0
 
@@ -107,7 +112,7 @@ class _Best:
         self.stale += 1
         if score < self.score - 1e-8:
             self.score, self.step, self.stale = score, step, 0
-            self._state = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+            self._state = {name: value.detach().clone() for name, value in self._scored.state_dict().items()}
 
     def restore(self) -> None:
         if self._state:
