@@ -71,7 +71,19 @@ def main() -> None:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    columns = ["data", "seed", "source", "target", "method", "correlation", "auroc", "foscttm", "lta", "seconds", "cpu_seconds"]
+    columns = [
+        "data",
+        "seed",
+        "source",
+        "target",
+        "method",
+        "correlation",
+        "auroc",
+        "foscttm",
+        "lta",
+        "seconds",
+        "cpu_seconds",
+    ]
     return table[[column for column in columns if column in table]].round(4)
 
 

@@ -26,7 +26,7 @@ every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUN
 
 def section(doc, title):
     """Lines of one section of a NumPy docstring."""
-    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S.*\n-+$|\Z)", doc, flags=re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", doc, flags=re.MULTILINE | re.DOTALL)
     return found.group(1) if found else ""
 
 
@@ -53,11 +53,12 @@ def test_every_parameter_is_described_and_nothing_else(function):
 
 
 @every_function
-def test_the_docstring_has_a_summary_an_example_and_a_result(function):
+def test_the_docstring_has_a_summary_and_an_example(function):
     doc = inspect.getdoc(function)
-    assert re.match(r"[A-Z].*\.$", doc.splitlines()[0]) or doc.splitlines()[1]
+    summary, blank = f"{doc}\n".splitlines()[:2]
+    assert re.match(r"[A-Z].*[.]$", summary)
+    assert not blank
     assert ">>> " in section(doc, "Examples")
-    assert section(doc, "Returns").strip()
 
 
 @pytest.mark.parametrize("room", [jm, *(getattr(jm, room) for room in ROOMS)], ids=["jamie", *ROOMS])

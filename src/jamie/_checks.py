@@ -15,8 +15,9 @@ def require_choice(value: Any, choices: Collection[str], *, name: str, hint: str
     """Return `value` if it is one of `choices`, else raise with the choices and the closest of them."""
     if isinstance(value, str) and value in choices:
         return value
-    close = get_close_matches(str(value), list(choices), n=3)
-    msg = f"expected `{name}` to be one of {_shown(choices)}, found {value!r}"
+    shown = str(value) if isinstance(value, str) else value  # np.str_ is shown as text
+    close = get_close_matches(str(value), [str(choice) for choice in choices], n=3)
+    msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
     msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise KeyError(msg + (f"; {hint}" if hint else ""))
 
@@ -26,9 +27,7 @@ def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
     values, counts = np.unique(np.asarray(list(names), dtype=object).astype(str), return_counts=True)
     repeated = values[counts > 1]
     if len(repeated):
-        msg = (
-            f"expected unique names in `{where}`, found {len(repeated)} repeated, first {repeated[0]!r}; call {remedy}"
-        )
+        msg = f"expected unique names in `{where}`, found {len(repeated)} repeated, first {str(repeated[0])!r}; call {remedy}"
         raise ValueError(msg)
 
 

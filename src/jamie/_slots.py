@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from jamie._settings import logger
@@ -10,7 +11,9 @@ from jamie._settings import logger
 def write(mdata: Any, modality: str | None, slot: str, key: str, value: Any) -> None:
     """Set ``mdata[modality].<slot>[key]`` (``mdata.<slot>[key]`` without a modality), and log the expression to read it."""
     container = mdata if modality is None else mdata[modality]
-    getattr(container, slot)[key] = value
+    with warnings.catch_warnings():  # a modality that is a view of another AnnData becomes its own, as it should
+        warnings.filterwarnings("ignore", message="(Setting element|Trying to modify)")
+        getattr(container, slot)[key] = value
     logger.info("added `mdata%s.%s[%r]`", "" if modality is None else f"[{modality!r}]", slot, key)
 
 

@@ -28,9 +28,9 @@ def problem(rng):
     return Problem({"a": view("a", 6, 3), "b": view("b", 5, 2, values), "c": view("c", 4, 2)}, known)
 
 
-def load(problem, **cells):
+def load(problem, *, least=1, **cells):
     rows = {name: np.array(index, dtype=int) for name, index in cells.items()}
-    return Loader(problem, {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"))(rows)
+    return Loader(problem, {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"), least=least)(rows)
 
 
 def test_rows_are_gathered_and_divided_by_one_number(problem):
@@ -57,6 +57,13 @@ def test_a_modality_without_cells_is_left_out(problem):
     batch = load(problem, a=[4, 0], b=[], c=[1])
     assert set(batch.inputs) == {"a", "c"}
     assert set(batch.known) == {("a", "c")}
+
+
+def test_a_modality_with_too_few_cells_for_batch_norm_is_left_out(problem):
+    batch = load(problem, least=2, a=[4, 0], b=[1], c=[1, 2])
+    assert set(batch.inputs) == {"a", "c"}
+    assert set(batch.known) == {("a", "c")}
+    assert not batch.values
 
 
 def test_inputs_of_the_problem_are_not_changed(problem):

@@ -113,15 +113,15 @@ def test_label_transfer_is_the_vote(latents, k):
     labels = np.random.default_rng(2).choice(["b", "a", "c"], size=60)
     labels[x[:, 0] > 0] = "d"
     assert label_transfer_accuracy(x, y, labels, n_neighbors=k) == vote(x, y, labels, labels, k)
-    accuracy = label_transfer_accuracy(x[:40], y, labels[:40], labels, n_neighbors=k)
+    accuracy = label_transfer_accuracy(x[:40], y, labels[:40], labels_y=labels, n_neighbors=k)
     assert accuracy == vote(x[:40], y, labels[:40], labels, k)
 
 
 def test_label_transfer_trains_on_the_second_latent():
     x, y = np.array([[0.0], [0.1], [9.0]]), np.array([[0.0], [9.0], [9.1]])
     # y's only cell near x[:2] is an "a"; both cells near x[2] are "b"
-    assert label_transfer_accuracy(x, y, ["a", "b", "b"], ["a", "b", "b"], n_neighbors=1) == 2 / 3
-    assert label_transfer_accuracy(y, x, ["a", "b", "b"], ["a", "b", "b"], n_neighbors=1) == 1
+    assert label_transfer_accuracy(x, y, ["a", "b", "b"], labels_y=["a", "b", "b"], n_neighbors=1) == 2 / 3
+    assert label_transfer_accuracy(y, x, ["a", "b", "b"], labels_y=["a", "b", "b"], n_neighbors=1) == 1
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
@@ -131,7 +131,7 @@ def test_label_transfer_leaves_out_what_is_missing(latents, missing):
     labels[:7] = missing
     y[20] = np.nan
     y_kept = np.setdiff1d(np.arange(7, 60), 20)
-    expected = label_transfer_accuracy(x[7:], y[y_kept], labels[7:], labels[y_kept])
+    expected = label_transfer_accuracy(x[7:], y[y_kept], labels[7:], labels_y=labels[y_kept])
     assert label_transfer_accuracy(x, y, pd.Series(labels)) == expected
     assert label_transfer_accuracy(x, y, pd.Categorical(labels)) == expected
 
@@ -140,12 +140,16 @@ def test_numbers_serve_as_labels(latents):
     x, y = latents
     numbers = (x[:, 0] > 0).astype(int)
     expected = label_transfer_accuracy(x, y, numbers.astype(str))
-    assert label_transfer_accuracy(x, y, numbers) == label_transfer_accuracy(x, y, numbers, numbers * 1.0) == expected
+    assert (
+        label_transfer_accuracy(x, y, numbers)
+        == label_transfer_accuracy(x, y, numbers, labels_y=numbers * 1.0)
+        == expected
+    )
 
 
 def test_an_unknown_label_is_wrong(latents):
     x, y = latents
-    assert label_transfer_accuracy(x, y, ["new"] * 60, ["old"] * 60) == 0
+    assert label_transfer_accuracy(x, y, ["new"] * 60, labels_y=["old"] * 60) == 0
 
 
 def test_label_transfer_refuses(latents):
@@ -154,13 +158,13 @@ def test_label_transfer_refuses(latents):
     with pytest.raises(ValueError, match=r"1 <= `n_neighbors` <= 60.*found 61"):
         label_transfer_accuracy(x, y, labels, n_neighbors=61)
     with pytest.raises(ValueError, match="<= 2, the labelled cells of `y`, found 5"):
-        label_transfer_accuracy(x, y, labels, ["a", "b"] + [None] * 58)
+        label_transfer_accuracy(x, y, labels, labels_y=["a", "b"] + [None] * 58)
     with pytest.raises(ValueError, match=r"50 cells of `y`.*pass `labels_y`"):
         label_transfer_accuracy(x, y[:50], labels)
     with pytest.raises(ValueError, match=r"60 cells of `x`, found shape \(59,\)"):
-        label_transfer_accuracy(x, y, labels[1:], labels)
+        label_transfer_accuracy(x, y, labels[1:], labels_y=labels)
     with pytest.raises(ValueError, match="at least one labelled cell in `x`"):
-        label_transfer_accuracy(x, y, [None] * 60, labels)
+        label_transfer_accuracy(x, y, [None] * 60, labels_y=labels)
 
 
 @pytest.mark.slow

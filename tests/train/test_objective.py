@@ -85,10 +85,9 @@ def test_kl_holds_both_heads_of_every_modality(case, name):
     assert_allclose(outputs.log_variance[name].grad, (outputs.log_variance[name].detach().exp() - 1) / (2 * n * G))
 
 
-def test_terms_of_weight_zero_are_zero(case):
+def test_the_papers_total_has_the_papers_terms_only(case):
     outputs, batch, targets = case
     losses = objective(outputs, batch, targets, RECIPES["paper"], 1.0)
-    assert losses.cross.item() == losses.contrastive.item() == 0
     expected = 0.032 * losses.kl + 32 * losses.combination + losses.reconstruction
     assert losses.total.item() == pytest.approx(expected.item())
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jamie.train import kl_weight, one_cycle
+from jamie.train._schedule import averaging_weight
 
 
 @pytest.mark.parametrize("t_min", [2_500, 300])
@@ -35,3 +36,10 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
 @pytest.mark.parametrize("max_steps", [1, 2, 3])
 def test_one_cycle_of_a_few_steps_is_a_rate(max_steps):
     assert all(0 < one_cycle(step, max_steps) <= 1.001 for step in range(max_steps))
+
+
+def test_the_running_average_forgets_the_start_and_then_keeps_its_decay():
+    weights = np.array([averaging_weight(step, 0.98) for step in range(1, 2001)])
+    assert weights[:490] == pytest.approx(1 / (1 + 0.1 * np.arange(1, 491)))
+    assert weights[490:] == pytest.approx(0.02)
+    assert np.prod(1 - weights) < 1e-12  # what is left of the first weights

@@ -9,16 +9,18 @@ import torch
 
 from jamie.data import Batch
 from jamie.nn import JointVAE, Outputs
-from jamie.train import RECIPES, Target, fit, objective
+from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
+from jamie.train._schedule import averaging_weight
 from jamie.train._trainer import held_out_error
 
 SIZES = {"a": 4, "b": 3}
 TARGETS = dict.fromkeys(SIZES, Target(1.0, None))
-RECIPE = replace(RECIPES["default"], hidden=(8,), n_latent=2, max_steps=200, min_steps=20, dropout=0.0)
+RECIPE = replace(RECIPES["default"], hidden=(8,), n_latent=2, max_steps=40, min_steps=4, dropout=0.0, averaging=0.0)
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _seeded(monkeypatch):
+    monkeypatch.setattr("jamie.train._trainer.CHECK_EVERY", 4)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -67,74 +69,112 @@ class Watched:
 
 
 @pytest.mark.parametrize("style", ["layer", "batch"])
-def test_best_weights_on_held_out_pairs_are_restored(style):
-    watched = Watched(replace(RECIPE, style=style, learning_rate=0.1, schedule="constant"))
+def test_weights_of_the_lowest_score_are_restored(style, monkeypatch):
+    scores = iter([3.0, 2.0, 2.5, 1.0, 1.0, 4.0])
+    monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: next(scores))
+    watched = Watched(replace(RECIPE, style=style, max_steps=24))
     fitted, history = watched.fit()
-    best = history["score"].argmin()
-    assert best < len(history) - 1  # it did get worse
-    assert fitted.best_step == history["step"][best]
-    watched.assert_restored(fitted.best_step)
+    assert history["step"].tolist() == [4, 8, 12, 16, 20, 24]
+    assert fitted.best_step == 16
+    watched.assert_restored(16)
     assert not watched.network.training
+
+
+def test_the_restored_network_has_the_best_score_on_held_out_pairs():
+    watched = Watched(replace(RECIPE, style="batch", learning_rate=1.0, schedule="constant", max_steps=60))
+    fitted, history = watched.fit()
+    assert history["score"].iloc[-1] > history["score"].min()
+    assert fitted.best_step == history["step"][history["score"].argmin()]
     assert held_out_error(watched.network, watched.validation, TARGETS, watched.recipe) == history["score"].min()
 
 
-def test_training_learns():
-    watched = Watched(replace(RECIPE, max_steps=400, learning_rate=0.01, weight_decay=0.0))
-    _, history = watched.fit()
-    assert history["score"].iloc[0] > 0.5
-    assert history["score"].min() < 0.3
+def test_the_running_average_of_the_weights_is_what_is_scored_and_kept():
+    watched = Watched(replace(RECIPE, averaging=0.8, learning_rate=0.1), interrupt_at=22)
+    fitted, history = watched.fit()
+    assert fitted.best_step >= 8
+    average = watched.states[0]
+    for step in range(1, fitted.best_step + 1):
+        w = averaging_weight(step, 0.8)
+        average = {name: (1 - w) * value + w * watched.states[step][name] for name, value in average.items()}
+    torch.testing.assert_close(dict(watched.network.state_dict()), average)
+    assert held_out_error(watched.network, watched.validation, TARGETS, watched.recipe) == history["score"].min()
 
 
 def test_best_epoch_by_training_loss_is_restored():
-    watched = Watched(replace(RECIPE, learning_rate=0.2, schedule="constant", max_steps=60))
-    fitted, history = watched.fit(validated=False, steps_per_epoch=4)
-    assert history["step"].tolist() == list(range(4, 61, 4))
+    watched = Watched(replace(RECIPE, learning_rate=1.0, schedule="constant", max_steps=60))
+    fitted, history = watched.fit(validated=False, steps_per_epoch=3)
+    assert history["step"].tolist() == list(range(3, 61, 3))
     best = history["score"].argmin()
     assert best < len(history) - 1
     assert fitted.best_step == history["step"][best]
     watched.assert_restored(fitted.best_step)
 
 
+def test_losses_of_epochs_do_not_compare_before_the_weight_of_the_divergence_has_risen():
+    watched = Watched(replace(RECIPE, min_steps=30, learning_rate=1.0, schedule="constant"))
+    fitted, history = watched.fit(validated=False, steps_per_epoch=2)
+    late = history[history["step"] >= 30]
+    assert fitted.best_step == late["step"][late["score"].idxmin()]
+    watched = Watched(replace(RECIPE, min_steps=30), interrupt_at=9)
+    watched.fit(validated=False, steps_per_epoch=2)
+    watched.assert_restored(9)
+
+
+def test_training_learns_from_the_pairs():
+    watched = Watched(replace(RECIPE, max_steps=150, learning_rate=0.03, weight_decay=0.0))
+    _, history = watched.fit()
+    assert history["score"].min() < 0.2 * history["score"].iloc[0]
+
+
+def test_a_network_in_eval_mode_is_trained_all_the_same():
+    watched = Watched(replace(RECIPE, style="batch", max_steps=1))
+    watched.network.eval()
+    watched.fit()
+    assert watched.network.encoders[0].trunk[1].num_batches_tracked == 1
+
+
 def test_the_score_of_an_epoch_is_the_mean_loss_of_its_steps():
-    watched = Watched(replace(RECIPE, max_steps=3, kl=0.0))
-    _, every_step = watched.fit(validated=False, steps_per_epoch=1)
+    one, three = (Watched(replace(RECIPE, max_steps=6, learning_rate=0.0)) for _ in range(2))
+    three.network.load_state_dict(one.network.state_dict())
+    three.inputs = one.inputs
+    with torch.random.fork_rng():
+        _, every_step = one.fit(validated=False, steps_per_epoch=1)
+    _, every_third = three.fit(validated=False, steps_per_epoch=3)
     assert every_step["score"].to_numpy() == pytest.approx(every_step["total"].to_numpy())
+    assert every_third["score"].to_numpy() == pytest.approx(every_step["score"].to_numpy().reshape(2, 3).mean(1))
 
 
 def test_a_last_epoch_that_is_cut_short_is_not_better_for_it():
-    watched = Watched(replace(RECIPE, max_steps=25, learning_rate=0.0))
-    fitted, history = watched.fit(validated=False, steps_per_epoch=10)
-    assert history["step"].tolist() == [10, 20, 25]
-    score = history["score"]
-    assert score[2] == pytest.approx(score[1], rel=0.3)
-    assert score[2] > 0.7 * score[0]
+    watched = Watched(replace(RECIPE, max_steps=5, learning_rate=0.0))
+    _, history = watched.fit(validated=False, steps_per_epoch=4)
+    assert history["step"].tolist() == [4, 5]
+    assert history["score"][1] == pytest.approx(history["total"][1])
 
 
-@pytest.mark.parametrize(("patience", "min_steps", "last"), [(2, 20, 60), (1, 20, 40), (2, 110, 120), (50, 20, 200)])
+@pytest.mark.parametrize(("patience", "min_steps", "last"), [(2, 4, 12), (1, 4, 8), (2, 22, 24), (50, 4, 40)])
 def test_training_stops_when_it_no_longer_gets_better(patience, min_steps, last):
     watched = Watched(replace(RECIPE, learning_rate=0.0, patience=patience, min_steps=min_steps))
     fitted, history = watched.fit()
-    assert history["step"].iloc[-1] == last
-    assert fitted.best_step == 20
+    assert history["step"].iloc[-1] == len(watched.states) == last
+    assert fitted.best_step == 4
 
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_an_interrupt_keeps_the_best_weights_so_far(validated, capsys):
-    watched = Watched(replace(RECIPE, learning_rate=0.1), interrupt_at=70)
-    fitted, history = watched.fit(validated=validated, steps_per_epoch=20)
-    assert history["step"].tolist() == [20, 40, 60]
+    watched = Watched(replace(RECIPE, learning_rate=0.1), interrupt_at=14)
+    fitted, history = watched.fit(validated=validated, steps_per_epoch=4)
+    assert history["step"].tolist() == [4, 8, 12]
     assert fitted.best_step == history["step"][history["score"].argmin()]
     watched.assert_restored(fitted.best_step)
     assert not watched.network.training
-    assert "interrupted at step 71; the best weights so far are kept" in capsys.readouterr().err
+    assert "interrupted at step 15; the best weights so far are kept" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_the_first_score_keeps_the_weights_as_they_are():
-    watched = Watched(RECIPE, interrupt_at=5)
-    fitted, history = watched.fit()
+    watched = Watched(RECIPE, interrupt_at=2)
+    _, history = watched.fit()
     assert history.empty
-    assert fitted.best_step == 0
-    watched.assert_restored(5)
+    watched.assert_restored(2)
 
 
 def test_other_errors_are_not_swallowed():
@@ -162,25 +202,32 @@ def test_held_out_error_is_known_to_recipes_that_do_not_train_on_it():
     assert held_out_error(watched.network, watched.validation, TARGETS, watched.recipe) == expected > 0
 
 
-def test_the_rate_follows_the_schedule(monkeypatch):
-    rates = []
-    step = torch.optim.AdamW.step
+@pytest.fixture
+def rates(monkeypatch):
+    """Learning rate of each step."""
+    seen, step = [], torch.optim.AdamW.step
 
     def watch(self, *args):
-        rates.append(self.param_groups[0]["lr"])
+        seen.append(self.param_groups[0]["lr"])
         return step(self, *args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watch)
-    Watched(replace(RECIPE, max_steps=40, learning_rate=0.5)).fit()
-    assert rates[0] == pytest.approx(0.02)
-    assert max(rates) == pytest.approx(0.5, rel=0.01) == pytest.approx(rates[10])
-    assert rates[-1] < 0.01
-    rates.clear()
+    return seen
+
+
+@pytest.mark.parametrize(("clock", "tick"), [("step", 1), ("epoch", 3)])
+def test_the_rate_follows_the_schedule(rates, clock, tick):
+    Watched(replace(RECIPE, max_steps=8, learning_rate=0.5, clock=clock)).fit(steps_per_epoch=3)
+    assert rates == pytest.approx([0.5 * one_cycle(step, 8 * tick) for step in range(1, 8 * tick + 1)])
+
+
+def test_the_rate_can_be_constant(rates):
     Watched(replace(RECIPE, max_steps=5, learning_rate=0.5, schedule="constant")).fit()
     assert rates == [0.5] * 5
 
 
-def test_the_weight_of_the_divergence_rises(monkeypatch):
+@pytest.mark.parametrize(("clock", "tick"), [("step", 1), ("epoch", 3)])
+def test_the_weight_of_the_divergence_rises_over_the_least_steps(monkeypatch, clock, tick):
     seen = []
 
     def watch(outputs: Outputs, batch, targets, recipe, kappa):
@@ -188,12 +235,18 @@ def test_the_weight_of_the_divergence_rises(monkeypatch):
         return objective(outputs, batch, targets, recipe, kappa)
 
     monkeypatch.setattr("jamie.train._trainer.objective", watch)
-    Watched(replace(RECIPE, max_steps=21, min_steps=20)).fit(validated=False)
-    assert seen[0] == pytest.approx(0.0067, abs=1e-4)
-    assert seen[10] == 0.5
-    assert seen[20] == pytest.approx(0.9933, abs=1e-4)
+    Watched(replace(RECIPE, max_steps=9, min_steps=8, clock=clock)).fit(validated=False, steps_per_epoch=3)
+    assert seen == pytest.approx([kl_weight(step / tick, 8) for step in range(1, 9 * tick + 1)])
+
+
+def test_epochs_count_as_in_the_paper():
+    watched = Watched(replace(RECIPE, max_steps=9, min_steps=4, patience=1, clock="epoch", learning_rate=1.0))
+    _, history = watched.fit(validated=False, steps_per_epoch=3)
+    last = history["step"].iloc[-1]
+    assert 12 <= last <= 27
+    assert set(history["step"] % 3) == {0}
 
 
 def test_silence_where_stderr_is_no_terminal(capsys):
-    Watched(replace(RECIPE, max_steps=20)).fit()
+    Watched(replace(RECIPE, max_steps=4)).fit()
     assert capsys.readouterr() == ("", "")

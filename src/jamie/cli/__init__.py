@@ -33,24 +33,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="jamie", description="Joint embedding and imputation of single-cell modalities.")
+    parser = argparse.ArgumentParser(
+        prog="jamie", description="Joint embedding and imputation of single-cell modalities."
+    )
     parser.add_argument("--version", action="version", version=f"jamie-tools {version('jamie-tools')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="train on a MuData, embed and impute, write a MuData")
     run.add_argument("input", type=Path, metavar="IN.h5mu")
     run.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.h5mu")
-    run.add_argument("--impute", type=_direction, action="append", default=[], metavar="SOURCE:TARGET", help="may be repeated")
+    run.add_argument(
+        "--impute", type=_direction, action="append", default=[], metavar="SOURCE:TARGET", help="may be repeated"
+    )
     run.add_argument("--recipe", default="default", help="default or paper")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--max-steps", type=int, help="fewer training steps than the recipe's")
-    run.add_argument("--test-fraction", type=float, help="hold out this share of the cells and score them beside baselines")
+    run.add_argument(
+        "--test-fraction", type=float, help="hold out this share of the cells and score them beside baselines"
+    )
     run.add_argument("--labels", metavar="COLUMN", help="column of .obs for label transfer and colours")
     run.add_argument("--figures", type=Path, metavar="DIR", help="draw embedding, history and imputation there")
     run.add_argument("--model", type=Path, metavar="FILE", help="save the trained model there")
 
-    demo = commands.add_parser("demo", help="the main job on real cells if JAMIE_DATA_DIR is set, else on simulated ones")
+    demo = commands.add_parser(
+        "demo", help="the main job on real cells if JAMIE_DATA_DIR is set, else on simulated ones"
+    )
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--seed", type=int, default=0)
     return parser

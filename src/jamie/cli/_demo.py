@@ -40,7 +40,10 @@ def _datasets(seed: int) -> dict[str, MuData]:
 
 
 def _one(name: str, mdata: MuData, out: Path, seed: int) -> pd.DataFrame:
-    print(f"\n{name}: " + ", ".join(f"{m} {adata.n_obs} cells × {adata.n_vars} features" for m, adata in mdata.mod.items()))
+    print(
+        f"\n{name}: "
+        + ", ".join(f"{m} {adata.n_obs} cells × {adata.n_vars} features" for m, adata in mdata.mod.items())
+    )
     jm.pp.split(mdata, rng=seed)
     began = time.perf_counter()
     model = jm.tl.train(mdata, rng=seed)

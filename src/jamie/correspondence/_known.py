@@ -52,7 +52,7 @@ def from_table(pairs: pd.DataFrame, rows: pd.Index, columns: pd.Index) -> sparse
     confidence = pairs.iloc[:, 2].to_numpy(dtype=float) if pairs.shape[1] == 3 else np.ones(len(pairs))
     wrong = ~((confidence > 0) & (confidence <= 1))
     if wrong.any():
-        first = pairs.iloc[int(np.argmax(wrong))].tolist()
+        first = [getattr(value, "item", lambda v=value: v)() for value in pairs.iloc[int(np.argmax(wrong))]]
         msg = f"expected confidences above 0 and at most 1, found {int(wrong.sum())} others, first in the row {first}"
         raise ValueError(msg)
     twice = pairs.iloc[:, :2].duplicated()
@@ -73,7 +73,8 @@ def from_column(rows: pd.Series, columns: pd.Series) -> sparse.csr_matrix:
     ValueError
         If a value is shared by more than `MOST_SHARED` cells of either side: that is a class, not a cell.
     """
-    values = pd.Index(pd.concat([rows, columns]).dropna().astype(str).unique())
+    rows, columns = rows.convert_dtypes(), columns.convert_dtypes()  # 1.0 beside a gap is 1
+    values = pd.Index(pd.concat([rows.astype(object), columns.astype(object)]).dropna().astype(str).unique())
     members = []
     for column in (rows, columns):
         code = np.where(column.isna(), -1, values.get_indexer(column.astype(str)))
@@ -103,7 +104,7 @@ def from_matrix(pairs: sparse.sparray | sparse.spmatrix, shape: tuple[int, int])
             f"expected `pairs` to be a table of names or a sparse matrix of shape {shape}, cells × cells, found {found}"
         )
         raise ValueError(msg)
-    f = sparse.csr_matrix(pairs, dtype=np.float32)
+    f = sparse.csr_matrix(pairs, dtype=np.float32, copy=True)
     f.sum_duplicates()
     f.eliminate_zeros()
     if f.nnz and not (f.data.min() >= 0 and f.data.max() <= 1):

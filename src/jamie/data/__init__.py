@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ._container import known_pairs, matrix, modality_names, require_mudata, training_cells, writable
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, model_inputs
 from ._prepare import DEFAULT_COMPS, Preparation
 from ._sampler import Units
-from ._views import ModalityView, Problem, known_pairs, matrix, modality_names, prepare, read, training_cells, writable
+from ._views import ModalityView, Problem, fingerprint, prepare, read
 
 __all__ = [
     "DEFAULT_COMPS",
@@ -20,6 +21,7 @@ __all__ = [
     "Problem",
     "Units",
     "detect_kind",
+    "fingerprint",
     "known_pairs",
     "matrix",
     "measured",
@@ -27,6 +29,7 @@ __all__ = [
     "model_inputs",
     "prepare",
     "read",
+    "require_mudata",
     "training_cells",
     "writable",
 ]

@@ -28,9 +28,9 @@ SCALES: dict[str, str] = {
 }
 
 _NAMES: dict[Kind, str] = {
-    "counts": r"rna|gex|gene|expression|mrna|transcript",
-    "accessibility": r"atac|peak|accessib|chromatin|dnase",
     "protein": r"prot|adt|antibody|cite|surface",
+    "accessibility": r"atac|peak|accessib|chromatin|dnase",
+    "counts": r"rna|gex|gene|expression|transcript",
 }
 
 

@@ -24,11 +24,13 @@ class Batch(NamedTuple):
 class Loader:
     """Holds the prepared inputs on the device and gathers batches from them.
 
-    Inputs are divided by one number a modality, so that components keep their relative variance.
+    Inputs are divided by one number a modality, so that components keep their relative variance. A modality with fewer
+    than `least` cells in a batch is left out of it: batch norm needs two.
     """
 
-    def __init__(self, problem: Problem, scales: dict[str, float], device: torch.device) -> None:
+    def __init__(self, problem: Problem, scales: dict[str, float], device: torch.device, *, least: int = 1) -> None:
         self._problem = problem
+        self._least = least
         self._device = device
         self._inputs = {
             name: torch.from_numpy(view.inputs / scales[name]).to(device) for name, view in problem.modalities.items()
@@ -41,7 +43,9 @@ class Loader:
 
     def __call__(self, cells: dict[str, Array]) -> Batch:
         """Gather the given rows of each modality that has any."""
-        index = {name: torch.from_numpy(rows).to(self._device) for name, rows in cells.items() if len(rows)}
+        index = {
+            name: torch.from_numpy(rows).to(self._device) for name, rows in cells.items() if len(rows) >= self._least
+        }
         return Batch(
             inputs={name: self._inputs[name][i] for name, i in index.items()},
             values={name: self._values[name][i] for name, i in index.items() if name in self._values},

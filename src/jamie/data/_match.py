@@ -9,8 +9,9 @@ from mudata import MuData
 from jamie._settings import logger
 from jamie._types import Array
 
+from ._container import matrix, require_unique_names
 from ._prepare import Preparation
-from ._views import matrix
+from ._views import require_complete
 
 MAX_MISSING = 0.2
 
@@ -26,7 +27,9 @@ def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
     ValueError
         If more than `MAX_MISSING` of the model's features are not there.
     """
+    require_unique_names(mdata, name)
     x = matrix(mdata, name, layer=preparation.layer or None)
+    require_complete(mdata, name, x, preparation.kind)
     found = pd.Index(preparation.features)
     if found.equals(mdata[name].var_names):
         return preparation.transform(x)

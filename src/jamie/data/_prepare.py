@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, logit
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -60,16 +61,19 @@ class Preparation:
         """Learn from training cells `x` (n × d); a sparse matrix is never densified."""
         normaliser = Normaliser.fit(kind, x)
         normalised = normaliser(x)
-        scaler = StandardScaler(with_mean=not sparse.issparse(x)).fit(normalised)
+        scaler = StandardScaler(with_mean=not sparse.issparse(normalised)).fit(normalised)
         mean, sd = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
         pca = _fit_pca(_standardised(normalised, mean, sd), n_comps=n_comps, seed=seed)
+        varying = (
+            pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+        )  # others would carry noise to constant features
         return cls(
             normaliser=normaliser,
             features=np.asarray(features, dtype=object).astype(str),
             mean=mean.astype(np.float32),
             sd=sd.astype(np.float32),
-            loadings=np.ascontiguousarray(pca.components_.T, dtype=np.float32),
-            variance=pca.explained_variance_.astype(np.float32),
+            loadings=np.ascontiguousarray(pca.components_[varying].T, dtype=np.float32),
+            variance=pca.explained_variance_[varying].astype(np.float32),
             openness=_openness(x, normalised, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
             n_fitted=x.shape[0],
             layer=layer,
@@ -87,9 +91,10 @@ class Preparation:
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
-        standardised = _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns])
+        normalised = self.normaliser(x, columns)
+        standardised = _standardised(normalised, self.mean[columns], self.sd[columns])
         scores = standardised @ self.loadings[columns]
-        if sparse.issparse(x):
+        if sparse.issparse(normalised):
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
         return np.asarray(scores, dtype=np.float32)
 
@@ -104,9 +109,7 @@ class Preparation:
         values = scores @ self.loadings[columns].T
         if self.kind == "accessibility":
             rate, slope = self.openness[:, columns]
-            return (1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + slope * values * self.sd[columns])))).astype(
-                np.float32
-            )
+            return expit(logit(rate) + slope * values * self.sd[columns])
         return values * self.sd[columns] + self.mean[columns]
 
     def measured(self, x: Matrix) -> Matrix:
@@ -162,10 +165,10 @@ def _standardised(x: Matrix, mean: Array, sd: Array) -> Matrix:
 def _fit_pca(x: Matrix, *, n_comps: int, seed: int) -> PCA:
     """Principal components with implicit centring; exact up to some thousand features, Lanczos beyond."""
     n_comps = max(1, min(n_comps, x.shape[0] - 1, x.shape[1]))
-    if x.shape[1] <= EXACT_FEATURES:
-        solver = "covariance_eigh" if x.shape[1] <= x.shape[0] or sparse.issparse(x) else "full"
+    if 5 * n_comps < min(x.shape) or (sparse.issparse(x) and x.shape[1] > EXACT_FEATURES and n_comps < min(x.shape)):
+        solver = "arpack"
     else:
-        solver = "arpack" if n_comps < min(x.shape) else "full"
+        solver = "covariance_eigh" if x.shape[1] <= x.shape[0] or sparse.issparse(x) else "full"
     return PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(x)
 
 

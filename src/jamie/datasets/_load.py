@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import mudata
 
 from jamie._checks import require_choice
-
 from jamie._compat import quiet_mudata
+
 from ._catalogue import CATALOGUE
 
 if TYPE_CHECKING:

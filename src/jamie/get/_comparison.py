@@ -13,9 +13,9 @@ from scipy import sparse
 from jamie._checks import require_choice
 from jamie._keys import Keys
 from jamie._types import Array
-from jamie.data import matrix, measured
+from jamie.data import known_pairs, matrix, measured, training_cells
 
-from ._stored import stored
+from ._stored import stored, stored_record
 
 
 class Comparison(NamedTuple):
@@ -36,30 +36,32 @@ def comparison(
     keys = Keys(key_added)
     slot, remedy = keys.imputed_from_source(target), f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
-    about = stored(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
+    about = stored_record(mdata[source].uns, slot, remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
     for feature in features or ():
         require_choice(feature, names, name="features")
     wanted = pd.Index(features) if features else names[names.isin(mdata[target].var_names)]
-    cells = frame.index[_comparable(mdata, frame.index, target, keys)]
-    rows = mdata[target].obs_names.get_indexer(cells)
+    at, rows, held_out = _comparable(mdata, source, target, keys)
+    cells = frame.index[at]
     x = measured(
         matrix(mdata, target, layer=about["layer"] or None)[rows], kind=about["kind"], depth=float(about["depth"])
     )
     x = x[:, mdata[target].var_names.get_indexer(wanted)]
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=cells, columns=wanted),
-        imputed=pd.DataFrame(
-            frame.to_numpy()[frame.index.get_indexer(cells)][:, names.get_indexer(wanted)], index=cells, columns=wanted
-        ),
+        imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=cells, columns=wanted),
         scale=about["scale"],
-        cells="held-out" if keys.split in mdata.obs and (mdata.obs[keys.split] == "test").any() else "in-sample",
+        cells="held-out" if held_out else "in-sample",
     )
 
 
-def _comparable(mdata: MuData, cells: pd.Index, target: str, keys: Keys) -> Array:
-    both = cells.isin(mdata[target].obs_names)
-    if keys.split not in mdata.obs:
-        return both
-    test = (mdata.obs[keys.split].reindex(cells) == "test").to_numpy()
-    return both & test if (both & test).any() else both
+def _comparable(mdata: MuData, source: str, target: str, keys: Keys) -> tuple[Array, Array, bool]:
+    """Rows of paired cells in source and target, the held-out ones if any are, and whether they are."""
+    f = known_pairs(mdata, source, target, keys)
+    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
+    columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
+    if not len(rows):
+        msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
+        raise ValueError(msg)
+    train = training_cells(mdata, source, keys)[rows] & training_cells(mdata, target, keys)[columns]
+    return (rows, columns, False) if train.all() else (rows[~train], columns[~train], True)

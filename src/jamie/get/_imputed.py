@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 from mudata import MuData
 
@@ -10,7 +11,7 @@ from jamie._checks import require_choice
 from jamie._docs import document
 from jamie._keys import Keys
 
-from ._stored import stored
+from ._stored import stored, stored_record
 
 
 @document("mdata", "key_added")
@@ -44,4 +45,10 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
         where=f"mdata[{source!r}].obsm",
         remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
     )
-    return ad.AnnData(frame.to_numpy(), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=frame.columns.astype(str)))
+    about = stored_record(
+        mdata[source].uns,
+        Keys(key_added).imputed_from_source(target),
+        remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
+    )
+    names = np.asarray(about["features"], dtype=object)
+    return ad.AnnData(frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names))

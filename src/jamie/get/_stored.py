@@ -18,7 +18,11 @@ def stored(slot: Mapping[str, Any], key: str, *, where: str, remedy: str) -> Any
 
 def stored_training(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """What `tl.train` wrote to `.uns`, of a schema this version reads."""
-    remedy = "jm.tl.train(mdata)"
+    return stored_record(uns, key, remedy="jm.tl.train(mdata)")
+
+
+def stored_record(uns: Mapping[str, Any], key: str, *, remedy: str) -> Mapping[str, Any]:
+    """A dict of `.uns`, of a schema this version reads."""
     found = stored(uns, key, where="mdata.uns", remedy=remedy)
     schema = found.get("schema", "none") if isinstance(found, Mapping) else "none"
     if schema != SCHEMA:

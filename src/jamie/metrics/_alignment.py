@@ -60,7 +60,7 @@ def foscttm(x: Array, y: Array) -> float:
 
 
 def label_transfer_accuracy(
-    x: Array, y: Array, labels_x: Any, labels_y: Any | None = None, *, n_neighbors: int = 5
+    x: Array, y: Array, labels_x: Any, *, labels_y: Any | None = None, n_neighbors: int = 5
 ) -> float:
     """Accuracy of labels carried from `y` to `x` by a nearest-neighbour vote in the common latent.
 

@@ -11,10 +11,11 @@ import torch
 from mudata import MuData
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
 from jamie._types import Array, Pair, Seed
-from jamie.data import Loader, ModalityView, Units, model_inputs, read
+from jamie.data import Loader, ModalityView, Units, model_inputs, read, require_mudata
 from jamie.nn import JointVAE, aggregate
 from jamie.train import Recipe, Target, fit, recipe_of
 
@@ -103,7 +104,7 @@ class JAMIE(BaseEstimator):
         _require_batch(len(training), self.batch_size)
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
         self.scales_ = {name: _input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
-        load = Loader(problem, self.scales_, device)
+        load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
         with on_threads(), seeded(rng, device):
             self.network_ = self._build().to(device)
             fitted = fit(
@@ -127,6 +128,8 @@ class JAMIE(BaseEstimator):
 
     def embed(self, mdata: MuData) -> dict[str, Array]:
         """Latents μ of every cell by modality, (n, g) each, of the modalities that both model and `mdata` have."""
+        check_is_fitted(self)
+        require_mudata(mdata)
         names = [name for name in self.preparations_ if name in mdata.mod]
         if not names:
             require_choice(next(iter(mdata.mod), ""), list(self.preparations_), name="modality")
@@ -134,6 +137,8 @@ class JAMIE(BaseEstimator):
 
     def impute(self, mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None) -> Array:
         """Features of `target` for every cell of `source`, in imputed units: decode_target(μ_source), (n, d)."""
+        check_is_fitted(self)
+        require_mudata(mdata)
         for name, value in (("source", source), ("target", target)):
             require_choice(value, list(self.preparations_), name=name)
         require_choice(source, list(mdata.mod), name="source")
@@ -144,6 +149,8 @@ class JAMIE(BaseEstimator):
 
     def reconstruct(self, mdata: MuData, *, modality: str) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
+        check_is_fitted(self)
+        require_choice(modality, list(self.preparations_), name="modality")
         return self.impute(mdata, source=modality, target=modality)
 
     def columns(self, name: str, features: Sequence[str] | None) -> Array | slice:

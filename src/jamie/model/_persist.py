@@ -30,6 +30,9 @@ def save(model: JAMIE, path: Path) -> None:
     if not hasattr(model, "network_"):
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
         raise ValueError(msg)
+    if not path.parent.is_dir():
+        msg = f"expected a folder to write the model to, found none at `{path.parent}`; make it first"
+        raise FileNotFoundError(msg)
     tensors = {f"network/{name}": value.cpu().contiguous() for name, value in model.network_.state_dict().items()}
     described = {}
     for i, (name, preparation) in enumerate(model.preparations_.items()):
@@ -72,13 +75,14 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["jamie"])
+            schema = int(header["schema"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         msg = f"expected a model written by model.save in `{path}`, found a file that is truncated or something else: {error}"
         raise ValueError(msg) from None
-    if header["schema"] > SCHEMA:
+    if schema > SCHEMA:
         msg = (
-            f"expected a model of schema {SCHEMA} or older in `{path}`, found schema {header['schema']}, written by jamie-tools "
+            f"expected a model of schema {SCHEMA} or older in `{path}`, found schema {schema}, written by jamie-tools "
             f"{header['version']}; upgrade jamie-tools"
         )
         raise ValueError(msg)

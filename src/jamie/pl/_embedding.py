@@ -104,7 +104,7 @@ def _stacked(mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.
         parts.append(np.asarray(mdata[name].obsm[slot])[rows])
         frame = pd.DataFrame({"modality": name}, index=[f"{name}:{cell}" for cell in cells[rows]])
         if color:
-            frame[color] = mdata.obs[color].reindex(cells[rows]).to_numpy()
+            frame[color] = mdata.obs[color].reindex(cells[rows]).array
         obs.append(frame)
     table = pd.concat(obs)
     table["modality"] = pd.Categorical(table["modality"], categories=names)

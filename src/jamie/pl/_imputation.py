@@ -113,6 +113,9 @@ def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
         ax.hexbin(measured, imputed, gridsize=40, bins="log", cmap="Blues", mincnt=1, linewidths=0, rasterized=True)
     else:
         ax.scatter(measured, imputed, s=7, color=PALETTE[0], alpha=0.5, lw=0, rasterized=True)
+    if not len(measured):
+        ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes, fontsize=8, color="0.4")
+        return
     low, high = min(measured.min(), imputed.min()), max(measured.max(), imputed.max())
     room = 0.04 * (high - low) or 1.0
     ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")

@@ -107,7 +107,7 @@ def _mask(mdata: MuData, column: str, cells: pd.Index) -> Array:
     if not pd.api.types.is_bool_dtype(values):
         msg = f"expected a boolean column `mdata.obs[{column!r}]`, found {values.dtype}"
         raise ValueError(msg)
-    return values.reindex(cells).to_numpy(dtype=bool)
+    return values.reindex(cells).to_numpy(dtype=bool, na_value=False)
 
 
 def _over_all(f: sparse.csr_matrix, mdata: MuData, rows: pd.Index, columns: pd.Index) -> sparse.csr_matrix:

@@ -11,7 +11,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Kind, Seed
-from jamie.data import matrix, modality_names, writable
+from jamie.data import fingerprint, matrix, modality_names, training_cells, writable
 from jamie.data import prepare as fit_preparation
 
 
@@ -100,5 +100,6 @@ def prepare(
     for name in names:
         write(mdata, name, "obsm", keys.input, inputs[name])
         write(mdata, name, "varm", keys.loadings, fitted[name].loadings)
-        write(mdata, name, "uns", keys.preparation, fitted[name].to_dict())
+        of = fingerprint(mdata[name].obs_names[training_cells(mdata, name, keys)], mdata[name].var_names)
+        write(mdata, name, "uns", keys.preparation, {**fitted[name].to_dict(), "fitted_on": of})
     return mdata if copy else None

@@ -97,5 +97,12 @@ def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.rand
             f"expected at least two cells of each stratum, found one of {values[counts.argmin()]!r}; merge small strata"
         )
         raise ValueError(msg)
+    n_test = int(np.ceil(fraction * len(candidates)))
+    if not len(values) <= n_test <= len(candidates) - len(values):
+        msg = (
+            f"expected a `test_fraction` that leaves at least one cell of each of the {len(values)} strata on both sides, "
+            f"found {fraction} of {len(candidates)} cells; hold out another share, or merge strata"
+        )
+        raise ValueError(msg)
     seed = int(rng.integers(2**31))
     return train_test_split(candidates, test_size=fraction, stratify=strata, random_state=seed)[1]

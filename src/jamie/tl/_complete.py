@@ -85,6 +85,8 @@ def _completed(mdata: MuData, model: JAMIE, name: str, joint: Array, keys: Keys)
     adata = mdata[name]
     for column in adata.obs:
         obs[column] = _nullable(adata.obs[column]).reindex(cells)
+    if np.issubdtype((adata.layers[preparation.layer] if preparation.layer else adata.X).dtype, np.integer):
+        imputed = np.rint(imputed)
     values = adata.layers[preparation.layer] if preparation.layer else adata.X
     return ad.AnnData(_interleave(values, imputed, position), obs=obs, var=adata.var.copy())
 

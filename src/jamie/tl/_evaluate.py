@@ -16,7 +16,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
-from jamie._types import Array, Matrix, Seed
+from jamie._types import Array, Seed
 from jamie.data import known_pairs, matrix, model_inputs, training_cells, writable
 from jamie.metrics import feature_auroc, feature_correlation, foscttm, js_distance, label_transfer_accuracy
 from jamie.metrics._baselines import METHODS, predict
@@ -116,11 +116,10 @@ def evaluate(
                 )
     table = pd.DataFrame(rows)
     for target, (columns, per_feature) in scores.items():
-        if not pd.Index(model.preparations_[target].features).equals(mdata[target].var_names):
-            continue
+        position = mdata[target].var_names.get_indexer(model.preparations_[target].features[columns])
         for measure, values in per_feature.items():
             full = np.full(mdata[target].n_vars, np.nan)
-            full[columns] = values
+            full[position[position >= 0]] = values[position >= 0]
             write(mdata, target, "var", keys.score(measure), full)
     write(mdata, None, "uns", keys.evaluation, table)
     return table
@@ -172,15 +171,20 @@ def _alignment(
     if labels is not None:
         of = mdata.obs[labels].astype(object)
         names = [mdata[name].obs_names[rows] for name, rows in zip((source, target), pair.test, strict=True)]
-        found["lta"] = label_transfer_accuracy(x, y, of.reindex(names[0]).to_numpy(), of.reindex(names[1]).to_numpy())
+        found["lta"] = label_transfer_accuracy(
+            x, y, of.reindex(names[0]).to_numpy(), labels_y=of.reindex(names[1]).to_numpy(), n_neighbors=min(5, len(y))
+        )
     return found
 
 
 def _measured(mdata: MuData, model: JAMIE, name: str, rows: Array, columns: Array) -> Array:
     """Measured values of some cells and features on the imputed scale, dense."""
     preparation = model.preparations_[name]
-    x: Matrix = preparation.measured(matrix(mdata, name, layer=preparation.layer or None)[rows])[:, columns]
-    return x.toarray() if sparse.issparse(x) else x
+    position = mdata[name].var_names.get_indexer(preparation.features)
+    x = matrix(mdata, name, layer=preparation.layer or None)[rows][:, position[position >= 0]]
+    x = preparation.measured(x)[:, np.cumsum(position >= 0)[columns] - 1]
+    x = x.toarray() if sparse.issparse(x) else x
+    return np.where(position[columns] >= 0, x, np.nan)
 
 
 def _scores(measured: Array, imputed: Array) -> dict[str, Array]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from anndata.utils import make_index_unique
 from mudata import MuData
 
 from jamie._docs import document
@@ -72,7 +73,9 @@ def impute(
     values = model.impute(mdata, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]
     cells = mdata[source].obs_names
-    frame = pd.DataFrame(values, index=cells, columns=[safe_name(name) for name in names], copy=False)
+    frame = pd.DataFrame(
+        values, index=cells, columns=make_index_unique(pd.Index([safe_name(name) for name in names])), copy=False
+    )
     preparation = model.preparations_[target]
     about = {
         "schema": SCHEMA,

@@ -81,6 +81,7 @@ def train(
     >>> mdata["protein"].obsm["X_jamie"].shape
     (54, 32)
     """
+    mdata = writable(mdata, copy=False)
     model = JAMIE(
         recipe,
         n_latent=n_latent,
@@ -90,7 +91,6 @@ def train(
         device=device,
         rng=rng,
     ).fit(mdata, modalities=modalities, key_added=key_added)
-    mdata = writable(mdata, copy=False)
     announce(model.summary_)
     embed(mdata, model, key_added=key_added)
     parameters = {
@@ -98,8 +98,8 @@ def train(
         "version": version("jamie-tools"),
         "modalities": list(model.preparations_),
         "recipe": model.recipe_.to_dict(),
-        "history": model.history_,
-        "summary": model.summary_,
+        "history": model.history_.copy(),
+        "summary": dict(model.summary_),
     }
     write(mdata, None, "uns", Keys(key_added).model, parameters)
     return model

@@ -43,7 +43,7 @@ def objective(outputs: Outputs, batch: Batch, targets: Mapping[str, Target], rec
     moved = torch.stack([combination(outputs.latent[m], outputs.aggregated[m]) for m in names]).sum()
     own = torch.stack([_error(outputs.decoded[m], batch, m, targets[m]) for m in names]).sum()
     crossed, paired = zero, zero
-    if recipe.cross:
+    if outputs.crossed:
         terms = [
             _error(decoded, batch, b, targets[b], confidence)
             for (_, b), (decoded, confidence) in outputs.crossed.items()

@@ -17,3 +17,8 @@ def one_cycle(step: int, max_steps: int) -> float:
     if step < warm:
         return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / warm))
     return 1e-4 + 0.5 * (1 + math.cos(math.pi * (step - warm) / max(max_steps - warm, 1)))
+
+
+def averaging_weight(step: int, decay: float) -> float:
+    """Weight of the newest weights in their running average: 1 - decay, and more at first, to forget the start."""
+    return max(1 - decay, 1 / (1 + 0.1 * step))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jamie._settings import logger
 from jamie._types import Array
@@ -19,8 +19,7 @@ from ._config import Recipe
 from ._history import History
 from ._objective import Target, objective
 from ._progress import progress
-from ._schedule import kl_weight, one_cycle
-
+from ._schedule import averaging_weight, kl_weight, one_cycle
 
 CHECK_EVERY = 20
 
@@ -45,12 +44,14 @@ def fit(
 ) -> Fitted:
     """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
 
-    With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps; without one
-    the lowest mean loss of an epoch, as in Algorithm 1.
+    With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps;
+    without one the lowest mean loss of an epoch, as in Algorithm 1, looked for once κ has risen: before that the losses of two epochs
+    weigh the KL term differently and do not compare.
     """
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging)) if recipe.averaging else None
-    scored = network if averaged is None else averaged.module
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    scored = copy.deepcopy(network) if recipe.averaging else network
     history, best = History(), _Best(network, scored)
     tick = steps_per_epoch if recipe.clock == "epoch" else 1
     max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
@@ -70,16 +71,19 @@ def fit(
             losses.total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
-            if averaged is not None:
-                averaged.update_parameters(network)
+            if recipe.averaging:
+                _follow(scored, network, averaging_weight(step, recipe.averaging))
             bar.update()
             running, since = running + losses.total.detach(), since + 1
             if step % check_every and step < max_steps:
                 continue
-            score = running.item() / since if validation is None else held_out_error(scored, validation, targets, recipe)
+            score = (
+                running.item() / since if validation is None else held_out_error(scored, validation, targets, recipe)
+            )
             running, since = torch.zeros_like(running), 0
             history.add(step, losses, score=score)
-            best.offer(score, step)
+            if validation is not None or step >= min_steps:
+                best.offer(score, step)
             bar.set_postfix(loss=f"{losses.total.item():.3f}", best=f"{best.score:.3f}", refresh=False)
             if step >= min_steps and best.stale >= recipe.patience:
                 break
@@ -88,7 +92,7 @@ def fit(
     bar.close()
     best.restore()
     network.eval()
-    return Fitted(history, best.step, time.perf_counter() - began)
+    return Fitted(history, best.step or step, time.perf_counter() - began)
 
 
 def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target], recipe: Recipe) -> float:
@@ -115,9 +119,18 @@ class _Best:
             self._state = {name: value.detach().clone() for name, value in self._scored.state_dict().items()}
 
     def restore(self) -> None:
-        if self._state:
-            self._network.load_state_dict(self._state)
+        self._network.load_state_dict(self._state or self._scored.state_dict())
 
 
 def _rate(recipe: Recipe, step: int, max_steps: int) -> float:
     return one_cycle(step, max_steps) if recipe.schedule == "one_cycle" else 1.0
+
+
+@torch.no_grad()
+def _follow(averaged: JointVAE, network: JointVAE, weight: float) -> None:
+    """Move the running average of the weights by `weight` towards the network."""
+    for average, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if average.is_floating_point():
+            average.lerp_(value, weight)
+        else:
+            average.copy_(value)

@@ -1,0 +1,117 @@
+"""What a MuData holds, checked: names, matrices, held-out cells, known pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mudata import MuData
+from scipy import sparse
+
+from jamie._checks import require_choice, require_unique
+from jamie._keys import Keys
+from jamie._types import Array, Matrix
+from jamie.correspondence import from_names
+
+
+def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> list[str]:
+    """Names of the modalities to use, checked; all of them if `None`."""
+    require_mudata(mdata)
+    names = list(mdata.mod) if modalities is None else list(modalities)
+    for name in names:
+        require_choice(name, list(mdata.mod), name="modality")
+    if len(set(names)) < 2:
+        msg = f"expected at least two modalities, found {len(set(names))}: {names}; the MuData has {list(mdata.mod)}"
+        raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = f"expected each modality once, found {names}"
+        raise ValueError(msg)
+    for name in names:
+        require_unique_names(mdata, name)
+    return names
+
+
+def require_mudata(mdata: MuData) -> None:
+    """Raise if `mdata` is something else."""
+    if not isinstance(mdata, MuData):
+        msg = (
+            f"expected a MuData, found {type(mdata).__name__}; make one with mudata.MuData({{'rna': ..., 'atac': ...}})"
+        )
+        raise TypeError(msg)
+
+
+def require_unique_names(mdata: MuData, name: str) -> None:
+    """Raise if cells or features of a modality share a name."""
+    remedy = f"mdata[{name!r}].{{}}_names_make_unique()"
+    require_unique(mdata[name].obs_names, where=f"mdata[{name!r}].obs_names", remedy=remedy.format("obs"))
+    require_unique(mdata[name].var_names, where=f"mdata[{name!r}].var_names", remedy=remedy.format("var"))
+
+
+def writable(mdata: MuData, *, copy: bool) -> MuData:
+    """`mdata` or a copy of it; a view is refused, for what is written to its modalities would be lost."""
+    require_mudata(mdata)
+    if copy:
+        return mdata.copy()
+    if mdata.is_view:
+        msg = "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() first, or pass copy=True"
+        raise ValueError(msg)
+    return mdata
+
+
+def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> Matrix:
+    """Matrix of one modality as CSR or dense float32, free of infinities and of cells or features all missing."""
+    adata = mdata[name]
+    if layer is not None:
+        require_choice(layer, list(adata.layers), name="layer")
+    x = adata.X if layer is None else adata.layers[layer]
+    where = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
+    if x is None:
+        msg = f"expected values in `{where}`, found none; pass layer= to use one of {list(adata.layers)}"
+        raise ValueError(msg)
+    x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, dtype=np.float32)
+    values = x.data if sparse.issparse(x) else x
+    if np.isinf(values).any():
+        column = x.indices[np.isinf(values)][0] if sparse.issparse(x) else np.argwhere(np.isinf(values))[0, 1]
+        msg = (
+            f"expected finite values or NaN in `{where}`, found {int(np.isinf(values).sum())} infinite, first in feature "
+            f"{adata.var_names[column]!r}; set them to NaN if they are missing"
+        )
+        raise ValueError(msg)
+    missing = (
+        np.isnan(x) if not sparse.issparse(x) else sparse.csr_matrix((np.isnan(x.data), x.indices, x.indptr), x.shape)
+    )
+    if has_missing(x):
+        for axis, what, axis_names in ((0, "feature", adata.var_names), (1, "cell", adata.obs_names)):
+            empty = np.asarray(missing.sum(axis=axis)).ravel() == x.shape[axis]
+            if empty.any():
+                msg = (
+                    f"expected a measured value in every {what} of `{where}`, found {int(empty.sum())} with NaN only, first "
+                    f"{axis_names[empty][0]!r}; drop it: a {what} that was not measured need not be there"
+                )
+                raise ValueError(msg)
+    return x
+
+
+def has_missing(x: Matrix) -> bool:
+    """Whether any value is NaN."""
+    return bool(np.isnan(x.data if sparse.issparse(x) else x).any())
+
+
+def training_cells(mdata: MuData, name: str, keys: Keys) -> Array:
+    """Which cells of a modality `pp.split` left for training; all of them where it was not called."""
+    cells = mdata[name].obs_names
+    if keys.split not in mdata.obs:
+        return np.ones(len(cells), dtype=bool)
+    return (mdata.obs[keys.split].reindex(cells) != "test").to_numpy()
+
+
+def known_pairs(mdata: MuData, a: str, b: str, keys: Keys) -> sparse.csr_matrix:
+    """Known pairs F (n_a × n_b): as `pp.correspondence` wrote them, else cells of the same name."""
+    rows, columns = mdata[a].obs_names, mdata[b].obs_names
+    if keys.known(a, b) in mdata.obsp:
+        union = mdata.obs_names
+        f = sparse.csr_matrix(mdata.obsp[keys.known(a, b)])
+        return f[union.get_indexer(rows)][:, union.get_indexer(columns)].astype(np.float32)
+    if keys.known(b, a) in mdata.obsp:
+        return known_pairs(mdata, b, a, keys).T.tocsr()
+    return from_names(rows, columns)

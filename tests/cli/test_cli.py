@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import mudata
+import numpy as np
+import pytest
+
+import jamie as jm
+from jamie._compat import quiet_mudata
+from jamie.cli import main
+from jamie.cli._write import write_mudata
+
+
+@pytest.fixture
+def given(toy, tmp_path):
+    path = tmp_path / "in.h5mu"
+    write_mudata(toy, path)
+    return path
+
+
+def read(path):
+    with quiet_mudata():
+        return mudata.read_h5mu(path)
+
+
+def test_run_writes_latents_and_imputed_values_as_the_functions_do(given, tmp_path, toy):
+    out, saved = tmp_path / "new" / "out.h5mu", tmp_path / "model.jamie"
+    code = main(["run", str(given), "-o", str(out), "--impute", "rna:protein", "--max-steps", "20", "--model", str(saved)])
+    assert code == 0
+    found = read(out)
+    model = jm.tl.train(toy, max_steps=20, rng=0)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    np.testing.assert_array_equal(found["rna"].obsm["X_jamie"], toy["rna"].obsm["X_jamie"])
+    np.testing.assert_array_equal(found["rna"].obsm["jamie_protein"], toy["rna"].obsm["jamie_protein"])
+    np.testing.assert_array_equal(jm.JAMIE.load(saved).embed(toy)["rna"], toy["rna"].obsm["X_jamie"])
+
+
+def test_run_scores_held_out_cells_when_asked(given, tmp_path, capsys):
+    out = tmp_path / "out.h5mu"
+    arguments = ["--test-fraction", "0.3", "--labels", "cell_type", "--max-steps", "20"]
+    assert main(["run", str(given), "-o", str(out), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "held-out" in printed
+    assert "kernel_ridge" in printed
+    assert (read(out).obs["jamie_split"] == "test").sum() == 14
+
+
+@pytest.mark.slow
+def test_run_draws_the_figures(given, tmp_path):
+    figures = tmp_path / "figures"
+    arguments = ["--impute", "rna:protein", "--labels", "cell_type", "--figures", str(figures), "--max-steps", "20"]
+    assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu"), *arguments]) == 0
+    assert sorted(path.name for path in figures.iterdir()) == [
+        "embedding.png",
+        "history.png",
+        "imputation_rna_protein.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--impute", "rna:proteins"], r"expected `--impute target` to be one of \['rna', 'protein'\], found 'proteins'"),
+        (["--labels", "celltype"], "did you mean 'cell_type'"),
+        (["--recipe", "papers"], "did you mean 'paper'"),
+        (["--test-fraction", "2"], "expected 0 < `test_fraction` < 1"),
+        (["--device", "gpu"], "expected `device` to be 'auto', 'cpu', 'cuda'"),
+    ],
+)
+def test_wrong_arguments_end_with_a_message_and_no_file(given, tmp_path, capsys, arguments, message):
+    import re
+
+    out = tmp_path / "out.h5mu"
+    assert main(["run", str(given), "-o", str(out), "--max-steps", "20", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "Traceback" not in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5mu"]
+
+
+def test_a_missing_or_foreign_input_is_named(tmp_path, capsys):
+    assert main(["run", str(tmp_path / "none.h5mu"), "-o", str(tmp_path / "out.h5mu")]) == 1
+    assert "expected a MuData file at" in capsys.readouterr().err
+    (tmp_path / "text.h5mu").write_text("no HDF5")
+    assert main(["run", str(tmp_path / "text.h5mu"), "-o", str(tmp_path / "out.h5mu")]) == 1
+    assert "jamie: error:" in capsys.readouterr().err
+
+
+def test_wrong_usage_ends_with_two(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "in.h5mu", "-o", "out.h5mu", "--impute", "rna"])
+    assert ended.value.code == 2
+    assert "expected SOURCE:TARGET such as rna:ephys, found 'rna'" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_130(given, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jm.tl, "train", interrupt)
+    assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu")]) == 130
+    assert "nothing was written" in capsys.readouterr().err
+
+
+def test_version_from_a_shell():
+    shown = subprocess.run([sys.executable, "-m", "jamie", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == f"jamie-tools {version('jamie-tools')}"
+
+
+def test_an_interrupted_write_leaves_nothing(toy, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(type(toy), "write", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_mudata(toy, tmp_path / "out.h5mu")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_demo_needs_no_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("JAMIE_DATA_DIR", raising=False)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
+        "branching_manifold.h5mu",
+        "branching_manifold_embedding.png",
+        "branching_manifold_history.png",
+        "branching_manifold_imputation.png",
+    ]
+    printed = capsys.readouterr().out
+    assert "x → y" in printed
+    assert "y → x" in printed
+
+
+def test_demo_says_what_it_misses(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAMIE_DATA_DIR", str(tmp_path))
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 1
+    assert "patchseq_motor_cortex.h5mu" in capsys.readouterr().err

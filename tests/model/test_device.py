@@ -1,0 +1,49 @@
+"""Where torch runs, and that the caller finds it as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import jamie as jm
+from jamie.model._device import on_threads, resolve_device, seeded
+
+
+def test_auto_asks_the_settings_then_the_machine(monkeypatch):
+    assert resolve_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(jm.settings, "device", "cpu")
+    assert resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(jm.settings, "device", "auto")
+    for there, expected in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert resolve_device("auto").type == expected
+
+
+def test_what_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="CUDA device for device='cuda:1', found none; pass device='cpu'"):
+        resolve_device("cuda:1")
+    with pytest.raises(ValueError, match="found 'gpu0'"):
+        resolve_device("gpu0")
+
+
+def test_the_seed_comes_from_the_generator_and_the_state_is_given_back():
+    before, drawn = torch.get_rng_state(), []
+    for seed in (0, 0, 1):
+        with seeded(np.random.default_rng(seed), torch.device("cpu")):
+            drawn.append(torch.rand(3))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_are_as_set_and_given_back_after_an_error(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(jm.settings, "n_threads", before + 1)
+    with pytest.raises(RuntimeError, match=f"on {before + 1} threads"), on_threads():
+        raise RuntimeError(f"on {torch.get_num_threads()} threads")
+    assert torch.get_num_threads() == before
+    monkeypatch.setattr(jm.settings, "n_threads", None)
+    with on_threads():
+        assert torch.get_num_threads() == before

@@ -1,0 +1,34 @@
+"""What a training is worth, on pairs it was not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.testing import assert_allclose
+
+import jamie as jm
+
+
+def test_few_pairs_are_judged_in_training_and_said_so(toy, capsys):
+    model = jm.tl.train(toy, max_steps=2)
+    assert model.summary_["cells"] == "training"
+    assert "on training pairs" in capsys.readouterr().err
+    both = toy["rna"].obs_names.intersection(toy["protein"].obs_names)
+    x, y = (
+        pd.DataFrame(toy[name].obsm["X_jamie"], index=toy[name].obs_names).loc[both].to_numpy(dtype=float)
+        for name in toy.mod
+    )
+    distance = np.linalg.norm(x[:, None] - y[None], axis=2)
+    own = np.diag(distance)
+    expected = ((distance < own[:, None]).mean() + (distance < own[None]).mean()) / 2
+    assert_allclose(model.summary_["foscttm rna protein"], expected, atol=1e-6)
+
+
+def test_validation_pairs_are_held_out_of_the_training_cells(trained):
+    _, model = trained
+    assert model.summary_["cells"] == "validation"
+    assert model.summary_["foscttm rna protein"] < 0.25
+    assert model.summary_["correlation rna protein"] > 0.5
+    assert model.summary_["seconds"] > 0
+    best = model.history_["score"].idxmin()
+    assert model.history_.loc[best, "step"] == model.summary_["best_step"]

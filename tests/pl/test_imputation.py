@@ -1,0 +1,79 @@
+"""Measured against imputed values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from mudata import MuData
+from numpy.testing import assert_allclose
+from scipy.stats import pearsonr
+
+import jamie as jm
+
+
+def test_panels_show_the_held_out_cells_and_their_correlation(mdata, unchanged):
+    figure = jm.pl.imputation(unchanged(mdata), source="rna", target="protein", features=["protein3", "protein11"])
+    assert isinstance(figure, Figure)
+    visible = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(visible) == 3
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    xy = np.asarray(visible[1].collections[0].get_offsets())
+    assert len(xy) == len(test)
+    imputed = mdata["rna"].obsm["jamie_protein"].loc[test, "protein3"]
+    assert_allclose(np.sort(xy[:, 1]), np.sort(imputed), rtol=1e-5)
+    assert visible[1].get_title() == f"protein3\nr = {pearsonr(xy[:, 0], xy[:, 1]).statistic:.2f}"
+    assert "held-out" in figure.get_supxlabel()
+    assert "rna → protein" in figure.get_suptitle()
+
+
+def test_by_default_from_the_best_to_the_worst(mdata, unchanged):
+    figure = jm.pl.imputation(unchanged(mdata), source="rna", target="protein")
+    r = [float(ax.get_title().split("r = ")[1]) for ax in figure.axes[1:6]]
+    assert r == sorted(r, reverse=True)
+    ranks = np.asarray(figure.axes[0].get_lines()[0].get_ydata())
+    assert len(ranks) == 12
+    assert_allclose([r[0], r[-1]], [ranks[0], ranks[-1]], atol=0.006)
+    assert f"mean r = {ranks.mean():.2f}" in figure.axes[0].get_title()
+
+
+def test_a_feature_without_a_measurement_among_the_cells_shown(mdata, unchanged):
+    mdata["rna"].uns["jamie_protein"]["kind"] = "continuous"
+    test = mdata["protein"].obs_names.isin(mdata.obs_names[mdata.obs["jamie_split"] == "test"])
+    mdata["protein"].X[test, 2] = np.nan
+    mdata["protein"].X[test, 4] = 1
+    figure = jm.pl.imputation(unchanged(mdata), source="rna", target="protein", features=["protein3", "protein5"])
+    assert len([ax for ax in figure.axes if ax.get_visible()]) == 3
+
+
+def test_cells_paired_by_a_table_are_compared(unchanged):
+    mdata = jm.datasets.toy(share_paired=1)
+    protein = mdata["protein"].copy()
+    table = pd.DataFrame({"a": protein.obs_names, "b": [f"p {name}" for name in protein.obs_names]})
+    protein.obs_names = table["b"]
+    mdata = MuData({"rna": mdata["rna"].copy(), "protein": protein})
+    jm.pp.correspondence(mdata, pairs=table)
+    model = jm.tl.train(mdata, max_steps=10)
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    figure = jm.pl.imputation(unchanged(mdata), source="rna", target="protein")
+    assert len(np.asarray(figure.axes[1].collections[0].get_offsets())) == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"source": "protein", "target": "rna"},
+            r"call jm\.tl\.impute\(mdata, model, source='protein', target='rna'\)",
+        ),
+        ({"source": "rna", "target": "protien"}, "`target`.*did you mean 'protein'"),
+        (
+            {"source": "rna", "target": "protein", "features": ["protein13"]},
+            "found 'protein13'; did you mean 'protein",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said(mdata, unchanged, arguments, message):
+    with pytest.raises(KeyError, match=message):
+        jm.pl.imputation(unchanged(mdata), **arguments)

@@ -1,0 +1,185 @@
+"""The table of measures, against the same numbers computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from mudata import MuData
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import pearsonr
+
+import jamie as jm
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    mdata = jm.datasets.toy(n_cells=120)
+    jm.pp.split(mdata)
+    model = jm.tl.train(mdata, max_steps=60)
+    table = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["mean", "knn", "ridge", "kernel_ridge"])
+    return mdata, model, table
+
+
+def held_out(mdata, model):
+    """Measured and imputed proteins of the held-out cells, on the imputed scale."""
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    x = mdata["protein"].X.astype(np.float64)
+    clr = np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True)))
+    measured = pd.DataFrame(clr, index=mdata["protein"].obs_names).loc[test].to_numpy()
+    imputed = pd.DataFrame(model.impute(mdata, source="rna", target="protein"), index=mdata["rna"].obs_names)
+    return measured, imputed.loc[test].to_numpy()
+
+
+def row(table, source, target, method="jamie"):
+    chosen = (table["source"] == source) & (table["target"] == target) & (table["method"] == method)
+    return table[chosen].iloc[0]
+
+
+def test_a_row_for_each_direction_and_method(evaluated):
+    _, _, table = evaluated
+    assert len(table) == 10
+    assert not table.duplicated(["source", "target", "method"]).any()
+    assert set(table["method"]) == {"jamie", "mean", "knn", "ridge", "kernel_ridge"}
+    assert (table["cells"] == "held-out").all()
+    columns = {"correlation", "auroc", "js_distance", "n_failed", "foscttm", "lta", "seconds"}
+    assert columns <= set(table.columns)
+    ours = table["method"] == "jamie"
+    assert table.loc[ours, ["foscttm", "lta"]].notna().all(axis=None)
+    assert table.loc[~ours, ["foscttm", "lta"]].isna().all(axis=None)
+    assert (table["seconds"] >= 0).all()
+
+
+def test_correlation_is_the_mean_of_pearsons(evaluated):
+    mdata, model, table = evaluated
+    measured, imputed = held_out(mdata, model)
+    r = np.array([pearsonr(measured[:, j], imputed[:, j]).statistic for j in range(12)])
+    assert_allclose(row(table, "rna", "protein")["correlation"], r.mean(), atol=1e-4)
+    assert_allclose(mdata["protein"].var["jamie_correlation"], r, atol=1e-4)
+    assert row(table, "rna", "protein")["n_failed"] == 0
+
+
+def test_alignment_is_of_the_held_out_pairs(evaluated):
+    mdata, _, table = evaluated
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    x, y = (
+        pd.DataFrame(mdata[name].obsm["X_jamie"], index=mdata[name].obs_names).loc[test].to_numpy(dtype=float)
+        for name in ("rna", "protein")
+    )
+    distance = np.linalg.norm(x[:, None] - y[None], axis=2)
+    own = np.diag(distance)
+    expected = ((distance < own[:, None]).mean() + (distance < own[None]).mean()) / 2
+    assert_allclose(row(table, "rna", "protein")["foscttm"], expected, atol=1e-6)
+    labels = mdata.obs.loc[test, "cell_type"].astype(str).to_numpy()
+    nearest = labels[np.argsort(distance, axis=1)[:, :5]]
+    votes = [pd.Series(group).value_counts() for group in nearest]
+    sure = np.array([len(v) == 1 or v.iloc[0] > v.iloc[1] for v in votes])
+    right = np.array([v.index[0] for v in votes]) == labels
+    lta = row(table, "rna", "protein")["lta"]
+    assert right[sure].sum() / len(test) - 1e-9 <= lta <= (right[sure].sum() + (~sure).sum()) / len(test) + 1e-9
+
+
+def test_baselines_see_the_training_pairs_alone(evaluated):
+    _, _, table = evaluated
+    mean = row(table, "rna", "protein", "mean")
+    assert mean["n_failed"] == 12
+    assert np.isnan(mean["correlation"])
+    assert (table.loc[~table["method"].isin(["mean"]), "correlation"] > 0.15).all()
+    assert table["correlation"].max() < 0.99
+
+
+def test_slots(evaluated):
+    mdata, _, table = evaluated
+    pd.testing.assert_frame_equal(mdata.uns["jamie_evaluation"], table)
+    for name in ("rna", "protein"):
+        assert {"jamie_correlation", "jamie_auroc", "jamie_js_distance"} <= set(mdata[name].var)
+    assert mdata["protein"].var["jamie_auroc"].between(0, 1).all()
+
+
+def test_nothing_held_out_is_said(toy, capsys):
+    model = jm.tl.train(toy, max_steps=2)
+    table = jm.tl.evaluate(toy, model, baselines=[])
+    assert (table["cells"] == "in-sample").all()
+    assert list(table["method"]) == ["jamie", "jamie"]
+    assert "lta" not in table
+    assert "are in-sample" in capsys.readouterr().err
+
+
+def test_some_features_of_many(evaluated):
+    mdata, model, _ = evaluated
+    mdata = mdata.copy()
+    jm.tl.evaluate(mdata, model, baselines=[], n_features=10)
+    assert mdata["rna"].var["jamie_correlation"].notna().sum() == 10
+    chosen = mdata["rna"].var["jamie_correlation"].to_numpy()
+    assert not np.isnan(chosen[10:]).all()
+    jm.tl.evaluate(mdata, model, baselines=[], n_features=10)
+    assert_array_equal(mdata["rna"].var["jamie_correlation"], chosen)
+
+
+def test_features_are_matched_by_name(evaluated):
+    mdata, model, table = evaluated
+    other = MuData({name: adata[:, ::-1].copy() for name, adata in mdata.mod.items()})
+    other.obs["jamie_split"] = mdata.obs["jamie_split"].reindex(other.obs_names)
+    again = jm.tl.evaluate(other, model, baselines=["ridge"])
+    for method in ("jamie", "ridge"):
+        for source, target in (("rna", "protein"), ("protein", "rna")):
+            assert_allclose(
+                row(again, source, target, method)["correlation"],
+                row(table, source, target, method)["correlation"],
+                atol=0.01,
+            )
+
+
+def test_missing_measurements_are_left_out_of_the_scores(toy):
+    toy["protein"].X = toy["protein"].X + np.float32(0.5)
+    jm.pp.split(toy, test_fraction=0.5)
+    test = np.flatnonzero((toy.obs["jamie_split"].reindex(toy["protein"].obs_names) == "test").to_numpy())
+    toy["protein"].X[test[:5], 3] = np.nan
+    model = jm.tl.train(toy, max_steps=2)
+    jm.tl.evaluate(toy, model, baselines=["ridge"])
+    cells = toy["protein"].obs_names[test[5:]]
+    measured = pd.Series(toy["protein"].X[:, 3], index=toy["protein"].obs_names)[cells]
+    imputed = pd.Series(model.impute(toy, source="rna", target="protein")[:, 3], index=toy["rna"].obs_names)[cells]
+    assert_allclose(toy["protein"].var["jamie_correlation"].iloc[3], pearsonr(measured, imputed).statistic, atol=1e-4)
+
+
+def test_global_random_state_is_left_alone(evaluated):
+    mdata, model, _ = evaluated
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    jm.tl.evaluate(mdata.copy(), model)
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_fewer_pairs_than_neighbours_leave_the_labels_out_or_say_so(toy):
+    jm.pp.split(toy, test_fraction=0.08)
+    model = jm.tl.train(toy, max_steps=2)
+    try:
+        table = jm.tl.evaluate(toy, model, labels="cell_type", baselines=[])
+    except ValueError as error:
+        assert "jm.pp.split" in str(error)  # noqa: PT017
+    else:
+        assert len(table) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": "celltype"}, "`labels`.*did you mean 'cell_type'"),
+        ({"baselines": ["kernelridge"]}, "`baselines`.*did you mean 'kernel_ridge'"),
+    ],
+)
+def test_unknown_names_get_the_close_ones(evaluated, arguments, message):
+    mdata, model, _ = evaluated
+    with pytest.raises(KeyError, match=message):
+        jm.tl.evaluate(mdata, model, **arguments)
+
+
+def test_too_few_pairs_say_what_to_call(trained):
+    mdata, model = trained
+    few = mdata[mdata.obs["jamie_split"] == "train"].copy()
+    both = few["rna"].obs_names.intersection(few["protein"].obs_names)
+    few = few[~few.obs_names.isin(both[2:])].copy()
+    with pytest.raises(
+        ValueError, match=r"at least 3 pairs of 'rna' and 'protein' to score, found 2; call jm\.pp\.split"
+    ):
+        jm.tl.evaluate(few, model)

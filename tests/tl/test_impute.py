@@ -1,0 +1,163 @@
+"""Imputed values: computed by hand, laid beside the right cells, in the target's own units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mudata import MuData
+from numpy.testing import assert_allclose, assert_array_equal
+
+import jamie as jm
+
+
+def by_hand(mdata, model):
+    """Imputed proteins from the genes: normalise, project, encode, decode, project back."""
+    genes, proteins = model.preparations_["rna"], model.preparations_["protein"]
+    train = mdata.obs["jamie_split"].reindex(mdata["rna"].obs_names) == "train"
+    x = mdata["rna"].X.toarray().astype(np.float64)
+    depth = np.median(x.sum(1)[train])
+    log = np.log1p(x / x.sum(1, keepdims=True) * depth)
+    z = (log - log[train].mean(0)) / log[train].std(0) @ genes.loadings
+    scale = z[train].std(0, ddof=1)[0]
+    with torch.no_grad():
+        latent, _ = model.network_.encode("rna", torch.from_numpy((z / scale).astype(np.float32)))
+        scores = model.network_.decode("protein", latent).numpy()
+    measured = mdata["protein"]
+    train = (mdata.obs["jamie_split"].reindex(measured.obs_names) == "train").to_numpy()
+    clr = np.log1p(measured.X / np.exp(np.log1p(measured.X).mean(1, keepdims=True)))
+    mean, sd = clr[train].mean(0), clr[train].std(0)
+    scale = ((clr[train] - mean) / sd @ proteins.loadings).std(0, ddof=1)[0]
+    return scores * scale @ proteins.loadings.T * sd + mean
+
+
+def test_values_are_what_the_equations_give(trained):
+    mdata, model = trained
+    assert jm.tl.impute(mdata, model, source="rna", target="protein") is None
+    frame = mdata["rna"].obsm["jamie_protein"]
+    assert_allclose(frame, by_hand(mdata, model), rtol=1e-3, atol=1e-3)
+    assert_array_equal(frame.index, mdata["rna"].obs_names)
+    assert_array_equal(frame.columns, mdata["protein"].var_names)
+    assert (frame.dtypes == np.float32).all()
+
+
+def test_held_out_values_follow_the_measured_ones(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    x = mdata["protein"].X
+    clr = np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True)))
+    measured = pd.DataFrame(clr, index=mdata["protein"].obs_names).loc[test].to_numpy()
+    imputed = mdata["rna"].obsm["jamie_protein"].loc[test].to_numpy()
+    r = [np.corrcoef(measured[:, j], imputed[:, j])[0, 1] for j in range(12)]
+    assert np.mean(r) > 0.6
+    assert abs(measured - imputed).mean() < abs(measured - measured.mean(0)).mean()
+
+
+def test_the_layer_is_matched_by_name_and_nan_without_a_source(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    layer = pd.DataFrame(mdata["protein"].layers["jamie_imputed"], index=mdata["protein"].obs_names)
+    frame = mdata["rna"].obsm["jamie_protein"]
+    both = frame.index.intersection(layer.index)
+    assert 0 < len(both) < len(layer)
+    assert_array_equal(layer.loc[both], frame.loc[both])
+    assert layer.loc[layer.index.difference(both)].isna().all(axis=None)
+
+
+def test_some_features_are_columns_of_all(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, source="protein", target="rna")
+    full = mdata["protein"].obsm["jamie_rna"]
+    layer = mdata["rna"].layers["jamie_imputed"].copy()
+    jm.tl.impute(mdata, model, source="protein", target="rna", features=["gene30", "gene2"])
+    some = mdata["protein"].obsm["jamie_rna"]
+    assert list(some.columns) == ["gene30", "gene2"]
+    assert_allclose(some, full[["gene30", "gene2"]], rtol=1e-4, atol=1e-5)
+    assert_array_equal(mdata["rna"].layers["jamie_imputed"], layer)
+    assert list(mdata["protein"].uns["jamie_rna"]["features"]) == ["gene30", "gene2"]
+
+
+def test_the_target_need_not_be_there(trained):
+    mdata, model = trained
+    only = MuData({"rna": mdata["rna"].copy()})
+    jm.tl.impute(only, model, source="rna", target="protein")
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    assert_array_equal(only["rna"].obsm["jamie_protein"], mdata["rna"].obsm["jamie_protein"])
+
+
+def test_the_record(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    about = mdata["rna"].uns["jamie_protein"]
+    assert about["kind"] == "protein"
+    assert "centred log-ratio" in about["scale"]
+    assert list(about["features"]) == list(mdata["protein"].var_names)
+    assert about["depth"] == model.preparations_["protein"].normaliser.depth
+
+
+@pytest.mark.parametrize("names", [["CD3/CD8", "CD4"], ["a/b", "a_b"]], ids=["one", "alike without it"])
+def test_a_slash_in_a_name_can_be_written(toy, names, tmp_path):
+    toy["protein"].var_names = [*names, *toy["protein"].var_names[2:]]
+    toy.update()
+    model = jm.tl.train(toy, max_steps=2)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    assert not any("/" in column for column in toy["rna"].obsm["jamie_protein"].columns)
+    assert list(toy["rna"].uns["jamie_protein"]["features"])[:2] == names
+    jm.tl.impute(toy, model, source="rna", target="protein", features=names[:1])
+    assert toy["rna"].obsm["jamie_protein"].shape == (54, 1)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    toy.write(tmp_path / "slash.h5mu")
+
+
+def test_accessibility_is_a_probability(toy):
+    jm.pp.prepare(toy, kinds={"rna": "accessibility"})
+    model = jm.tl.train(toy, max_steps=60)
+    jm.tl.impute(toy, model, source="protein", target="rna")
+    values = toy["protein"].obsm["jamie_rna"].to_numpy()
+    assert values.min() >= 0
+    assert values.max() <= 1
+    share = (toy["rna"].X > 0).toarray().mean(0)
+    assert np.corrcoef(values.mean(0), share)[0, 1] > 0.8
+
+
+def test_continuous_is_in_the_units_of_the_input(toy):
+    toy["protein"].X = toy["protein"].X * 100 - 7000
+    model = jm.tl.train(toy, max_steps=20)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    assert_allclose(
+        toy["rna"].obsm["jamie_protein"].mean(), toy["protein"].X.mean(0), atol=0.5 * toy["protein"].X.std(0).max()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": "rna", "target": "protien"}, "`target`.*did you mean 'protein'"),
+        ({"source": "mrna", "target": "protein"}, "`source`.*did you mean 'rna'"),
+        (
+            {"source": "rna", "target": "protein", "features": ["protein1", "Protein12"]},
+            "found 'Protein12'.*'protein12'",
+        ),
+    ],
+)
+def test_unknown_names_get_the_close_ones(trained, arguments, message):
+    mdata, model = trained
+    with pytest.raises(KeyError, match=message):
+        jm.tl.impute(mdata, model, **arguments)
+    assert "jamie_protein" not in mdata["rna"].obsm
+
+
+def test_a_source_that_was_not_measured_is_named(trained):
+    mdata, model = trained
+    with pytest.raises(KeyError, match=r"`source` to be one of \['rna'\], found 'protein'"):
+        jm.tl.impute(MuData({"rna": mdata["rna"].copy()}), model, source="protein", target="rna")
+
+
+def test_a_copy_leaves_the_original(trained):
+    mdata, model = trained
+    copied = jm.tl.impute(mdata, model, source="rna", target="protein", key_added="mine", copy=True)
+    assert "mine_protein" in copied["rna"].obsm
+    assert "mine_imputed" in copied["protein"].layers
+    assert "mine_protein" not in mdata["rna"].obsm
