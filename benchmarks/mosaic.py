@@ -33,7 +33,10 @@ def agreement(mdata, target: str, source: str) -> dict[str, float]:
     return {
         "cells": int(only.sum()),
         "agreement": jm.metrics.label_transfer_accuracy(
-            scaler.transform(imputed.X[only]), scaler.transform(values), labels.to_numpy(), labels_y=labels_measured.to_numpy()
+            scaler.transform(imputed.X[only]),
+            scaler.transform(values),
+            labels.to_numpy(),
+            labels_y=labels_measured.to_numpy(),
         ),
         "chance": float(np.square(labels_measured.value_counts(normalize=True)).sum()),
     }

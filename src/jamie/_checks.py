@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jamie._types import Array, Seed
+from jamie._types import Seed
 
 
 def require_choice(value: Any, choices: Collection[str], *, name: str, hint: str = "") -> str:
@@ -27,7 +27,10 @@ def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
     values, counts = np.unique(np.asarray(list(names), dtype=object).astype(str), return_counts=True)
     repeated = values[counts > 1]
     if len(repeated):
-        msg = f"expected unique names in `{where}`, found {len(repeated)} repeated, first {str(repeated[0])!r}; call {remedy}"
+        msg = (
+            f"expected unique names in `{where}`, found {len(repeated)} repeated, first "
+            f"{str(repeated[0])!r}; call {remedy}"
+        )
         raise ValueError(msg)
 
 
@@ -39,7 +42,7 @@ def require_fraction(value: float, *, name: str) -> float:
     return float(value)
 
 
-def require_same_shape(a: Array, b: Array, *, names: tuple[str, str]) -> None:
+def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
     """Refuse silent broadcasting between two arrays."""
     if np.shape(a) != np.shape(b):
         msg = f"expected `{names[0]}` and `{names[1]}` of the same shape, found {np.shape(a)} and {np.shape(b)}"

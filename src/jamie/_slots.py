@@ -9,7 +9,7 @@ from jamie._settings import logger
 
 
 def write(mdata: Any, modality: str | None, slot: str, key: str, value: Any) -> None:
-    """Set ``mdata[modality].<slot>[key]`` (``mdata.<slot>[key]`` without a modality), and log the expression to read it."""
+    """Set ``mdata[modality].<slot>[key]``, without a modality ``mdata.<slot>[key]``, and log how to read it."""
     container = mdata if modality is None else mdata[modality]
     with warnings.catch_warnings():  # a modality that is a view of another AnnData becomes its own, as it should
         warnings.filterwarnings("ignore", message="(Setting element|Trying to modify)")

@@ -28,7 +28,9 @@ def read(path):
 
 def test_run_writes_latents_and_imputed_values_as_the_functions_do(given, tmp_path, toy):
     out, saved = tmp_path / "new" / "out.h5mu", tmp_path / "model.jamie"
-    code = main(["run", str(given), "-o", str(out), "--impute", "rna:protein", "--max-steps", "20", "--model", str(saved)])
+    code = main(
+        ["run", str(given), "-o", str(out), "--impute", "rna:protein", "--max-steps", "20", "--model", str(saved)]
+    )
     assert code == 0
     found = read(out)
     model = jm.tl.train(toy, max_steps=20, rng=0)
@@ -63,7 +65,10 @@ def test_run_draws_the_figures(given, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--impute", "rna:proteins"], r"expected `--impute target` to be one of \['rna', 'protein'\], found 'proteins'"),
+        (
+            ["--impute", "rna:proteins"],
+            r"expected `--impute target` to be one of \['rna', 'protein'\], found 'proteins'",
+        ),
         (["--labels", "celltype"], "did you mean 'cell_type'"),
         (["--recipe", "papers"], "did you mean 'paper'"),
         (["--test-fraction", "2"], "expected 0 < `test_fraction` < 1"),
@@ -102,7 +107,7 @@ def test_an_interrupt_ends_with_130(given, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(jm.tl, "train", interrupt)
     assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu")]) == 130
-    assert "nothing was written" in capsys.readouterr().err
+    assert "output was not written" in capsys.readouterr().err
 
 
 def test_version_from_a_shell():

@@ -68,7 +68,7 @@ def test_no_data_are_kept(trained):
             walk(vars(value), seen)
 
     walk(vars(model), set())
-    assert (40, 40) in kept
+    assert (40, 30) in kept
     cells = {adata.n_obs for adata in mdata.mod.values()} | {mdata.n_obs}
     cells |= {int((mdata.obs["jamie_split"] == "train").sum()), model.preparations_["rna"].n_fitted}
     assert not [shape for shape in kept if set(shape) & cells]

@@ -342,7 +342,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
 
     monkeypatch.setattr(_trainer, "objective", interrupted)
     model = jm.tl.train(toy, max_steps=1000)
-    assert "interrupted at step 6" in capsys.readouterr().err
+    assert "interrupted after step 5" in capsys.readouterr().err
     assert 0 < model.summary_["best_step"] <= 5
     assert np.isfinite(toy.obsm["X_jamie"]).all()
     assert not model.network_.training

@@ -167,7 +167,7 @@ def test_an_interrupt_keeps_the_best_weights_so_far(validated, capsys):
     assert fitted.best_step == history["step"][history["score"].argmin()]
     watched.assert_restored(fitted.best_step)
     assert not watched.network.training
-    assert "interrupted at step 15; the best weights so far are kept" in capsys.readouterr().err
+    assert "interrupted after step 14; the best weights so far are kept" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_the_first_score_keeps_the_weights_as_they_are():

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             run(given)
     except KeyboardInterrupt:
-        print("jamie: interrupted, nothing was written", file=sys.stderr)
+        print("jamie: interrupted, the output was not written", file=sys.stderr)
         return INTERRUPTED
     except (KeyError, TypeError, ValueError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error

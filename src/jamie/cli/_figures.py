@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,13 +24,14 @@ def headless() -> Iterator[None]:
     try:
         yield
     finally:
-        mpl.pyplot.close("all")
+        plt.close("all")
         mpl.use(backend)
 
 
 def save(drawn: Axes | Figure, path: Path) -> None:
     """Write one plot."""
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    assert figure is not None  # plots draw on axes of a figure
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, bbox_inches="tight")
     logger.info("wrote %s", path)

@@ -44,7 +44,8 @@ def from_table(pairs: pd.DataFrame, rows: pd.Index, columns: pd.Index) -> sparse
         unknown = pairs[column][position < 0]
         if len(unknown):
             msg = (
-                f"expected names of cells in column {column!r} of `pairs`, found {len(unknown)} unknown of {len(pairs)}, first "
+                f"expected names of cells in column {column!r} of `pairs`, found {len(unknown)} unknown of "
+                f"{len(pairs)}, first "
                 f"{unknown.iloc[0]!r}; the modality's names look like {list(names[:3])}"
             )
             raise ValueError(msg)
@@ -62,7 +63,7 @@ def from_table(pairs: pd.DataFrame, rows: pd.Index, columns: pd.Index) -> sparse
             f"expected each pair once in `pairs`, found {int(twice.sum())} repeated, first {first}; drop the duplicates"
         )
         raise ValueError(msg)
-    return _matrix(*ends, confidence, (len(rows), len(columns)))
+    return _matrix(ends[0], ends[1], confidence, (len(rows), len(columns)))
 
 
 def from_column(rows: pd.Series, columns: pd.Series) -> sparse.csr_matrix:

@@ -53,7 +53,10 @@ def writable(mdata: MuData, *, copy: bool) -> MuData:
     if copy:
         return mdata.copy()
     if mdata.is_view:
-        msg = "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() first, or pass copy=True"
+        msg = (
+            "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() "
+            "first, or pass copy=True"
+        )
         raise ValueError(msg)
     return mdata
 
@@ -63,7 +66,7 @@ def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> Matrix:
     adata = mdata[name]
     if layer is not None:
         require_choice(layer, list(adata.layers), name="layer")
-    x = adata.X if layer is None else adata.layers[layer]
+    x: Matrix = adata.X if layer is None else adata.layers[layer]
     where = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
     if x is None:
         msg = f"expected values in `{where}`, found none; pass layer= to use one of {list(adata.layers)}"
@@ -73,7 +76,8 @@ def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> Matrix:
     if np.isinf(values).any():
         column = x.indices[np.isinf(values)][0] if sparse.issparse(x) else np.argwhere(np.isinf(values))[0, 1]
         msg = (
-            f"expected finite values or NaN in `{where}`, found {int(np.isinf(values).sum())} infinite, first in feature "
+            f"expected finite values or NaN in `{where}`, found {int(np.isinf(values).sum())} infinite, "
+            "first in feature "
             f"{adata.var_names[column]!r}; set them to NaN if they are missing"
         )
         raise ValueError(msg)
@@ -85,7 +89,8 @@ def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> Matrix:
             empty = np.asarray(missing.sum(axis=axis)).ravel() == x.shape[axis]
             if empty.any():
                 msg = (
-                    f"expected a measured value in every {what} of `{where}`, found {int(empty.sum())} with NaN only, first "
+                    f"expected a measured value in every {what} of `{where}`, found {int(empty.sum())} with NaN "
+                    "only, first "
                     f"{axis_names[empty][0]!r}; drop it: a {what} that was not measured need not be there"
                 )
                 raise ValueError(msg)

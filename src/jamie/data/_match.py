@@ -39,8 +39,10 @@ def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
     if n_missing > MAX_MISSING * len(found):
         first = found[position < 0][0]
         msg = (
-            f"expected at least {1 - MAX_MISSING:.0%} of the {len(found)} features of {name!r} that the model was trained on, "
-            f"found {len(columns)} in `mdata[{name!r}].var_names`, missing first {first!r}; match the names, or train on "
+            f"expected at least {1 - MAX_MISSING:.0%} of the {len(found)} features of {name!r} that the "
+            "model was trained on, "
+            f"found {len(columns)} in `mdata[{name!r}].var_names`, missing first {first!r}; match the names, "
+            "or train on "
             "these features with jm.tl.train(mdata)"
         )
         raise ValueError(msg)

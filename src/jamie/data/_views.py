@@ -58,7 +58,8 @@ def read(
     for name in names:
         if not any(f.nnz for pair, f in known.items() if name in pair):
             msg = (
-                f"expected cells of `mdata[{name!r}]` with a known partner in another modality, found none: no cell name "
+                f"expected cells of `mdata[{name!r}]` with a known partner in another modality, found none: no "
+                "cell name "
                 "is shared; call jm.pp.correspondence(mdata, pairs=...) or jm.pp.correspondence(mdata, on=...)"
             )
             raise ValueError(msg)
@@ -152,7 +153,8 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
         raise ValueError(msg)
     if stored["fitted_on"] != fingerprint(adata.obs_names[train], adata.var_names):
         msg = (
-            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, found another "
+            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
+            "found another "
             f"in `{where}`: names or the split changed since; {remedy}"
         )
         raise ValueError(msg)
@@ -163,7 +165,8 @@ def require_complete(mdata: MuData, name: str, x: Matrix, kind: Kind) -> None:
     """Raise if a kind that is normalised by cell misses values."""
     if kind != "continuous" and has_missing(x):
         msg = (
-            f"expected no NaN in `mdata[{name!r}]`, of kind {kind!r}, for its cells are normalised by their total; set them "
+            f"expected no NaN in `mdata[{name!r}]`, of kind {kind!r}, for its cells are normalised by their "
+            "total; set them "
             f"to 0 if they are no counts, or pass kinds={{{name!r}: 'continuous'}}"
         )
         raise ValueError(msg)
@@ -180,7 +183,8 @@ def _require_non_negative(mdata: MuData, name: str, x: Matrix, kind: Kind) -> No
     if (values < 0).any():
         column = x.indices[values < 0][0] if sparse.issparse(x) else np.argwhere(values < 0)[0, 1]
         msg = (
-            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found {int((values < 0).sum())}, first in "
+            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found "
+            f"{int((values < 0).sum())}, first in "
             f"feature {mdata[name].var_names[column]!r}; pass raw counts by layer=, or kinds={{{name!r}: 'continuous'}}"
         )
         raise ValueError(msg)

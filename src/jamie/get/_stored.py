@@ -26,6 +26,9 @@ def stored_record(uns: Mapping[str, Any], key: str, *, remedy: str) -> Mapping[s
     found = stored(uns, key, where="mdata.uns", remedy=remedy)
     schema = found.get("schema", "none") if isinstance(found, Mapping) else "none"
     if schema != SCHEMA:
-        msg = f"expected schema {SCHEMA} in `mdata.uns[{key!r}]`, found {schema}: another version of jamie wrote it; call {remedy}"
+        msg = (
+            f"expected schema {SCHEMA} in `mdata.uns[{key!r}]`, found {schema}: another version of jamie "
+            f"wrote it; call {remedy}"
+        )
         raise ValueError(msg)
     return found

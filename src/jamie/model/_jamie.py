@@ -51,7 +51,7 @@ class JAMIE(BaseEstimator):
     history_
         Losses by step, a data frame.
     summary_
-        What the model is worth on pairs it was not trained on.
+        FOSCTTM and correlations on validation pairs, or on training pairs if none were set aside: `cells` says which.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class JAMIE(BaseEstimator):
         self.rng = rng
 
     def fit(self, mdata: MuData, *, modalities: Sequence[str] | None = None, key_added: str = "jamie") -> JAMIE:
-        """Train on the cells that `pp.split` did not hold out; preparation and pairs as `pp` left them, or by default."""
+        """Train on the cells that `pp.split` left, with preparation and pairs as `pp` wrote them, or by default."""
         rng = generator(self.rng)
         self.recipe_ = recipe_of(
             self.recipe,
@@ -242,7 +242,8 @@ def _require_batch(n_units: int, asked: int | None) -> None:
     least = 10 if asked is None else asked
     if n_units < least:
         msg = (
-            f"expected at least {least} training cells{'' if asked is None else ' for batch_size=' + str(asked)}, found "
+            f"expected at least {least} training "
+            f"cells{'' if asked is None else ' for batch_size=' + str(asked)}, found "
             f"{n_units}; " + ("collect more cells" if asked is None else f"pass batch_size={n_units} or less")
         )
         raise ValueError(msg)

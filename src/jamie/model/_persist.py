@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ def save(model: JAMIE, path: Path) -> None:
     }
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata={"jamie": json.dumps(header)})
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
@@ -78,7 +77,10 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
             schema = int(header["schema"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        msg = f"expected a model written by model.save in `{path}`, found a file that is truncated or something else: {error}"
+        msg = (
+            f"expected a model written by model.save in `{path}`, found a file that is truncated or "
+            f"something else: {error}"
+        )
         raise ValueError(msg) from None
     if schema > SCHEMA:
         msg = (

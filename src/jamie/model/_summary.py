@@ -52,7 +52,7 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judge
 
 def announce(summary: dict[str, float | str]) -> None:
     """Log the summary in one line, and warn where the alignment is near chance."""
-    scores = {key: value for key, value in summary.items() if key.startswith(("foscttm", "correlation"))}
+    scores = {key: float(value) for key, value in summary.items() if key.startswith(("foscttm", "correlation"))}
     shown = ", ".join(
         f"{key.replace(' ', ' → ', 2).replace(' → ', ' ', 1)} {value:.3f}" for key, value in scores.items()
     )
@@ -66,7 +66,8 @@ def announce(summary: dict[str, float | str]) -> None:
     for key, value in scores.items():
         if key.startswith("foscttm") and value > NEAR_CHANCE:
             logger.warning(
-                "%s is %.2f on %s pairs, near chance (0.5): the modalities were not joined; check that cells of the same name "
+                "%s is %.2f on %s pairs, near chance (0.5): the modalities were not joined; check that cells of "
+                "the same name "
                 "are the same cell, and the kinds given to jm.pp.prepare",
                 key,
                 value,

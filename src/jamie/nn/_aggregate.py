@@ -1,7 +1,7 @@
 """Latents of corresponding cells meet (eq. 3), for any number of modalities.
 
-Correspondence is a mapping from ordered pairs of names to F_ab (n_a × n_b), one block a pair of modalities: (a, b) given
-means (b, a) is its transpose. Dense and sparse torch matrices both serve.
+Correspondence is a mapping from ordered pairs of names to F_ab (n_a × n_b), one block a pair of modalities: (a, b)
+given means (b, a) is its transpose. Dense and sparse torch matrices both serve.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
@@ -17,7 +18,7 @@ def hidden_layers(widths: Sequence[int], *, style: Style, dropout: float) -> nn.
     not depend on who else is in the batch. Flat and free of functional calls, so that attribution can walk it.
     """
     layers: list[nn.Module] = []
-    for width_in, width_out in zip(widths[:-1], widths[1:], strict=True):
+    for width_in, width_out in pairwise(widths):
         layers.append(nn.Linear(width_in, width_out))
         layers += (
             [nn.BatchNorm1d(width_out), nn.LeakyReLU()] if style == "batch" else [nn.LayerNorm(width_out), nn.GELU()]

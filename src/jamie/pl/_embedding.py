@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
@@ -78,9 +79,9 @@ def embedding(
     order = rng.permutation(stacked.n_obs)
     size = float(np.clip(12_000 / stacked.n_obs, 1.5, 22))
     _scatter(axes[0, 0], coordinates, stacked.obs["modality"], order, size, PALETTE, title="modality")
-    for ax, name in zip(axes[0, 1:], names, strict=False):
+    for ax, name in zip(axes[0, 1:], names if color else [], strict=True):
         shown = order[(stacked.obs["modality"] == name).to_numpy()[order]]
-        ax.scatter(*coordinates.T, s=size / 2, c="0.9", lw=0, rasterized=True)
+        ax.scatter(coordinates[:, 0], coordinates[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
         palette = _palette(mdata, color, stacked.obs[color])
         _scatter(ax, coordinates, stacked.obs[color], shown, size, palette, title=f"{name}, {color}")
         if ax is not axes[0, -1] and ax.get_legend() is not None:
@@ -95,7 +96,10 @@ def embedding(
 def _stacked(mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.random.Generator) -> ad.AnnData:
     names = [name for name in mdata.mod if slot in mdata[name].obsm]
     if not names:
-        msg = f"expected latents in `mdata[m].obsm[{slot!r}]`, found none; call jm.tl.train(mdata) or jm.tl.embed(mdata, model)"
+        msg = (
+            f"expected latents in `mdata[m].obsm[{slot!r}]`, found none; call jm.tl.train(mdata) or "
+            "jm.tl.embed(mdata, model)"
+        )
         raise KeyError(msg)
     parts, obs = [], []
     for name in names:
@@ -123,7 +127,7 @@ def _coordinates(stacked: ad.AnnData, basis: str, seed: int) -> Array:
     return stacked.obsm["X_umap"]
 
 
-def _palette(mdata: MuData, color: str, values: pd.Series) -> list[str]:
+def _palette(mdata: MuData, color: str | None, values: pd.Series) -> list[str]:
     """Colours stored beside the column by scanpy, else a palette long enough for its categories."""
     for uns in (mdata.uns, *(adata.uns for adata in mdata.mod.values())):
         if f"{color}_colors" in uns:
@@ -134,15 +138,19 @@ def _palette(mdata: MuData, color: str, values: pd.Series) -> list[str]:
     return PALETTE if n <= len(PALETTE) else palettes.default_20 if n <= 20 else palettes.default_102
 
 
-def _scatter(ax, xy: Array, values: pd.Series, order: Array, size: float, palette: list[str], *, title: str) -> None:
+def _scatter(
+    ax: Axes, xy: Array, values: pd.Series, order: Array, size: float, palette: list[str], *, title: str
+) -> None:
     ax.set_title(title, fontsize=10)
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        points = ax.scatter(*xy[order].T, s=size, c=values.to_numpy()[order], cmap="viridis", lw=0, rasterized=True)
+        points = ax.scatter(
+            xy[order, 0], xy[order, 1], s=size, c=values.to_numpy()[order], cmap="viridis", lw=0, rasterized=True
+        )
         ax.figure.colorbar(points, ax=ax, shrink=0.6)
         return
     categories = pd.Categorical(values)
     colors = np.array([palette[i % len(palette)] for i in range(len(categories.categories))] + ["0.8"])
-    ax.scatter(*xy[order].T, s=size, c=colors[categories.codes][order], lw=0, alpha=0.8, rasterized=True)
+    ax.scatter(xy[order, 0], xy[order, 1], s=size, c=colors[categories.codes][order], lw=0, alpha=0.8, rasterized=True)
     for name, color in zip(categories.categories, colors, strict=False):
         ax.scatter([], [], s=28, color=color, label=str(name), lw=0)
     ax.legend(

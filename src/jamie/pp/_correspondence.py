@@ -87,7 +87,10 @@ def correspondence(
     if known is not None:
         f = from_mask(f, _mask(mdata, known, rows), _mask(mdata, known, columns))
     if not f.nnz:
-        msg = f"expected at least one pair of {a!r} and {b!r}, found none; pass pairs= (a table of names) or on= (an obs column)"
+        msg = (
+            f"expected at least one pair of {a!r} and {b!r}, found none; pass pairs= (a table of names) or "
+            "on= (an obs column)"
+        )
         raise ValueError(msg)
     logger.info("%d known pairs of %r and %r", f.nnz, a, b)
     write(mdata, None, "obsp", Keys(key_added).known(a, b), _over_all(f, mdata, rows, columns))

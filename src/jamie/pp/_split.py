@@ -100,7 +100,8 @@ def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.rand
     n_test = int(np.ceil(fraction * len(candidates)))
     if not len(values) <= n_test <= len(candidates) - len(values):
         msg = (
-            f"expected a `test_fraction` that leaves at least one cell of each of the {len(values)} strata on both sides, "
+            f"expected a `test_fraction` that leaves at least one cell of each of the {len(values)} strata "
+            "on both sides, "
             f"found {fraction} of {len(candidates)} cells; hold out another share, or merge strata"
         )
         raise ValueError(msg)

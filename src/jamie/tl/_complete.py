@@ -23,8 +23,8 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
 
     A cell is imputed from the joint latent of all that it, or a known partner, was measured in. Imputed rows are in the
-    units of the input, so that a matrix never mixes two scales: counts and protein are carried back to what a cell of the
-    training median depth would have shown, accessibility is the probability of being open.
+    units of the input, so that a matrix never mixes two scales: counts and protein are carried back to what a cell of
+    the training median depth would have shown, accessibility is the probability of being open.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 
 import numpy as np
@@ -36,8 +36,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Score imputation and alignment on the held-out cells, beside simple predictors fitted on the same training cells.
 
-    Where :func:`jamie.pp.split` was not called all cells are scored, in-sample, and the table says so. Baselines see the
-    same prepared inputs and training pairs as the model, and are tuned by cross-validation on them.
+    Where :func:`jamie.pp.split` was not called all cells are scored, in-sample, and the table says so. Baselines see
+    the same prepared inputs and training pairs as the model, and are tuned by cross-validation on them.
 
     Parameters
     ----------
@@ -140,7 +140,10 @@ class _Pairs:
         if train.all():
             logger.warning("no cells were held out by jm.pp.split: the measures of %r and %r are in-sample", a, b)
         if len(self.test[0]) < 3:
-            msg = f"expected at least 3 pairs of {a!r} and {b!r} to score, found {len(self.test[0])}; call jm.pp.split(mdata)"
+            msg = (
+                f"expected at least 3 pairs of {a!r} and {b!r} to score, found {len(self.test[0])}; call "
+                "jm.pp.split(mdata)"
+            )
             raise ValueError(msg)
 
     def reversed(self) -> _Pairs:
@@ -149,7 +152,17 @@ class _Pairs:
         return other
 
 
-def _predictions(mdata, model, latents, source, target, pair, columns, baselines, rng):  # noqa: ANN202
+def _predictions(
+    mdata: MuData,
+    model: JAMIE,
+    latents: dict[str, Array],
+    source: str,
+    target: str,
+    pair: _Pairs,
+    columns: Array,
+    baselines: Sequence[str],
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, Array, float]]:
     """Yield (method, imputed test cells × columns, seconds), the model first."""
     began = time.perf_counter()
     yield "jamie", model.decode(latents[source][pair.test[0]], target, columns), time.perf_counter() - began

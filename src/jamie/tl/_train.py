@@ -35,15 +35,15 @@ def train(
     """Train a joint VAE on the modalities and embed every cell.
 
     Prepares the modalities and pairs cells of the same name where :func:`jamie.pp.prepare` and
-    :func:`jamie.pp.correspondence` were not called. Cells held out by :func:`jamie.pp.split` are not learned from; cells
-    without a partner train their own modality. Ctrl-C ends training early and keeps the best weights so far.
+    :func:`jamie.pp.correspondence` were not called. Cells held out by :func:`jamie.pp.split` are not learned from;
+    cells without a partner train their own modality. Ctrl-C ends training early and keeps the best weights so far.
 
     Parameters
     ----------
     {shared}
     recipe
-        ``"default"``, stopped early on held-out pairs; or ``"paper"``, the published model. See
-        :class:`jamie.JAMIE` for what each sets.
+        ``"default"``, stopped early on held-out pairs; or ``"paper"``, the published model. The
+        method page of the documentation has a table of both.
     n_latent
         Latent dimensions; the recipe's if `None`.
     dropout

@@ -29,7 +29,8 @@ class Recipe:
     dropout
         Share of hidden units dropped in training.
     kl, combination, reconstruction, cross, contrastive
-        Weights of the loss terms (eq. 1; α, β of the paper stand in `combination` and `reconstruction`).
+        Weights of the loss terms (eq. 1); the paper's α and β, times 0.032, are `combination` and `reconstruction` of
+        its recipe.
     temperature
         τ of the contrastive term.
     learning_rate, weight_decay, schedule

@@ -10,9 +10,5 @@ from tqdm.std import tqdm as terminal_bar
 
 def progress(total: int, *, description: str) -> terminal_bar:
     """Bar over `total` steps; drawn in notebooks always, elsewhere only where stderr is a terminal."""
-    in_notebook = not issubclass(terminal_bar, tqdm) and "ipykernel" in sys.modules and _has_frontend()
+    in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
     return tqdm(total=total, desc=description, unit="step", leave=False, disable=False if in_notebook else None)
-
-
-def _has_frontend() -> bool:
-    return type(sys.stdout).__module__.startswith("ipykernel")

@@ -45,8 +45,8 @@ def fit(
     """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
 
     With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps;
-    without one the lowest mean loss of an epoch, as in Algorithm 1, looked for once κ has risen: before that the losses of two epochs
-    weigh the KL term differently and do not compare.
+    without one the lowest mean loss of an epoch, as in Algorithm 1, looked for once κ has risen: before that the losses
+    of two epochs weigh the KL term differently and do not compare.
     """
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -57,7 +57,7 @@ def fit(
     max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
     check_every = steps_per_epoch if validation is None else CHECK_EVERY
     running, since = torch.zeros((), device=network.log_weights.device), 0
-    began = time.perf_counter()
+    began, done = time.perf_counter(), 0
     bar = progress(max_steps, description=f"jamie, recipe {recipe.name!r}")
     network.train()
     try:
@@ -71,6 +71,7 @@ def fit(
             losses.total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
+            done = step
             if recipe.averaging:
                 _follow(scored, network, averaging_weight(step, recipe.averaging))
             bar.update()
@@ -88,11 +89,11 @@ def fit(
             if step >= min_steps and best.stale >= recipe.patience:
                 break
     except KeyboardInterrupt:
-        logger.warning("training interrupted at step %d; the best weights so far are kept", step)
+        logger.warning("training interrupted after step %d; the best weights so far are kept", done)
     bar.close()
     best.restore()
     network.eval()
-    return Fitted(history, best.step or step, time.perf_counter() - began)
+    return Fitted(history, best.step or done, time.perf_counter() - began)
 
 
 def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target], recipe: Recipe) -> float:
