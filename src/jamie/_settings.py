@@ -37,7 +37,8 @@ class Settings:
     device
         Used where a function gets ``device="auto"``: ``"auto"`` takes CUDA where there is one, else the CPU.
     n_threads
-        Threads that torch may use while training; `None` leaves torch's own choice.
+        Threads that torch may use while training; if `None`, one for the small networks of the default recipe and
+        torch's own choice for larger ones.
 
     Examples
     --------

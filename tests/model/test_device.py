@@ -41,9 +41,18 @@ def test_the_seed_comes_from_the_generator_and_the_state_is_given_back():
 def test_threads_are_as_set_and_given_back_after_an_error(monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setattr(jm.settings, "n_threads", before + 1)
-    with pytest.raises(RuntimeError, match=f"on {before + 1} threads"), on_threads():
+    with pytest.raises(RuntimeError, match=f"on {before + 1} threads"), on_threads(64):
         raise RuntimeError(f"on {torch.get_num_threads()} threads")
     assert torch.get_num_threads() == before
-    monkeypatch.setattr(jm.settings, "n_threads", None)
-    with on_threads():
-        assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("widest", "n_threads"), [(256, 1), (512, 1), (1024, 3)])
+def test_small_networks_get_one_thread_unless_the_settings_say_otherwise(widest, n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with on_threads(widest):
+            assert torch.get_num_threads() == n_threads
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -10,6 +10,8 @@ import torch
 
 from jamie._settings import settings
 
+SMALL = 512
+
 
 def resolve_device(device: str) -> torch.device:
     """Torch device by name; ``"auto"`` asks the settings, then takes CUDA where there is one."""
@@ -36,10 +38,14 @@ def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def on_threads() -> Iterator[None]:
-    """Use as many threads as `settings.n_threads` says, and restore the caller's number afterwards."""
+def on_threads(widest: int) -> Iterator[None]:
+    """Use as many threads as `settings.n_threads` says, and restore the caller's number afterwards.
+
+    Unless it says, layers of at most `SMALL` units get one thread: a step then lasts some milliseconds, in which threads
+    gain little where cores are free, and where they are shared cost ten times as much in waiting for each other.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(settings.n_threads or before)
+    torch.set_num_threads(settings.n_threads or (1 if widest <= SMALL else before))
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +104,7 @@ class JAMIE(BaseEstimator):
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
         self.scales_ = {name: _input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
-        with on_threads(), seeded(rng, device):
+        with on_threads(self._widest()), seeded(rng, device):
             self.network_ = self._build().to(device)
             fitted = fit(
                 self.network_,
@@ -210,6 +209,10 @@ class JAMIE(BaseEstimator):
             dropout=self.recipe_.dropout,
         )
 
+    def _widest(self) -> int:
+        widths = [preparation.loadings.shape[1] for preparation in self.preparations_.values()]
+        return max(max(self.recipe_.hidden_for(width)) for width in widths)
+
     def _target(self, view: ModalityView, device: torch.device) -> Target:
         scale, preparation = self.scales_[view.name], view.preparation
         project = None if view.values is None else torch.from_numpy(preparation.loadings.T * scale).to(device)
@@ -217,9 +220,6 @@ class JAMIE(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
-
-    def _state(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
 
 def _input_scale(view: ModalityView, recipe: Recipe) -> float:
