@@ -41,7 +41,7 @@ def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
 def on_threads(widest: int) -> Iterator[None]:
     """Use as many threads as `settings.n_threads` says, and restore the caller's number afterwards.
 
-    Unless it says, layers of at most `SMALL` units get one thread: a step then lasts some milliseconds, in which threads
+    Unless it says, layers of at most `SMALL` units get one thread: a step then lasts milliseconds, in which threads
     gain little where cores are free, and where they are shared cost ten times as much in waiting for each other.
     """
     before = torch.get_num_threads()
