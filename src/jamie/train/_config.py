@@ -140,11 +140,11 @@ DEFAULT = replace(
     schedule="one_cycle",
     averaging=0.98,
     batch_size=256,
-    max_steps=600,
+    max_steps=400,
     min_steps=300,
     clock="step",
     validation=0.1,
-    patience=10,
+    patience=4,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
