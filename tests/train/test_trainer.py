@@ -15,7 +15,9 @@ from jamie.train._trainer import held_out_error
 
 SIZES = {"a": 4, "b": 3}
 TARGETS = dict.fromkeys(SIZES, Target(1.0, None))
-RECIPE = replace(RECIPES["default"], hidden=(8,), n_latent=2, max_steps=40, min_steps=4, dropout=0.0, averaging=0.0)
+RECIPE = replace(
+    RECIPES["default"], hidden=(8,), n_latent=2, max_steps=40, min_steps=4, patience=10, dropout=0.0, averaging=0.0
+)
 
 
 @pytest.fixture(autouse=True)
@@ -151,12 +153,14 @@ def test_a_last_epoch_that_is_cut_short_is_not_better_for_it():
     assert history["score"][1] == pytest.approx(history["total"][1])
 
 
-@pytest.mark.parametrize(("patience", "min_steps", "last"), [(2, 4, 12), (1, 4, 8), (2, 22, 24), (50, 4, 40)])
-def test_training_stops_when_it_no_longer_gets_better(patience, min_steps, last):
+@pytest.mark.parametrize(
+    ("patience", "min_steps", "best", "last"), [(2, 4, 4, 12), (1, 4, 4, 8), (2, 22, 24, 32), (50, 4, 4, 40)]
+)
+def test_training_stops_when_it_no_longer_gets_better_from_the_least_steps_on(patience, min_steps, best, last):
     watched = Watched(replace(RECIPE, learning_rate=0.0, patience=patience, min_steps=min_steps))
     fitted, history = watched.fit()
     assert history["step"].iloc[-1] == len(watched.states) == last
-    assert fitted.best_step == 4
+    assert fitted.best_step == best
 
 
 @pytest.mark.parametrize("validated", [True, False])
