@@ -45,8 +45,8 @@ def fit(
     """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
 
     With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps;
-    without one the lowest mean loss of an epoch, as in Algorithm 1. Either is looked for from `min_steps` on: before that
-    κ still rises, so that two losses do not compare, and the learning rate is high, so that a low error is luck.
+    without one the lowest mean loss of an epoch, as in Algorithm 1. Either is looked for from `min_steps` on: before
+    that κ still rises, so that two losses do not compare, and the learning rate is high, so that a low error is luck.
     """
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
