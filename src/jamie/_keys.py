@@ -23,6 +23,23 @@ class Keys:
         """`mdata.obsp`: known pairs F of modalities `a` and `b`."""
         return f"{self.prefix}_known_{a}_{b}"
 
+    def inferred(self, a: str, b: str) -> str:
+        """`mdata.obsp`: inferred correspondence F̃ of `a` and `b`; `mdata.uns`: how it was found."""
+        return f"{self.prefix}_inferred_{a}_{b}"
+
+    def match(self, a: str, b: str) -> str:
+        """`mdata.obsp`: likeliest partners in `b` of the cells of `a`, by the latent."""
+        return f"{self.prefix}_match_{a}_{b}"
+
+    @property
+    def correspondence(self) -> str:
+        """`mdata.uns`: table of how well a correspondence agrees with what is known."""
+        return f"{self.prefix}_correspondence"
+
+    def transferred(self, labels: str) -> str:
+        """`mdata[target].obs`: labels carried over from another modality; with ``_confidence`` their share of votes."""
+        return f"{self.prefix}_{labels}"
+
     @property
     def input(self) -> str:
         """`mdata[m].obsm`: prepared input, cells × components."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ._container import known_pairs, matrix, modality_names, require_mudata, training_cells, writable
+from ._container import (
+    known_pairs,
+    matrix,
+    modality_names,
+    over_all_cells,
+    require_mudata,
+    stored_pairs,
+    training_cells,
+    writable,
+)
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, model_inputs
@@ -27,9 +36,11 @@ __all__ = [
     "measured",
     "modality_names",
     "model_inputs",
+    "over_all_cells",
     "prepare",
     "read",
     "require_mudata",
+    "stored_pairs",
     "training_cells",
     "writable",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mudata import MuData
@@ -112,11 +112,23 @@ def training_cells(mdata: MuData, name: str, keys: Keys) -> Array:
 
 def known_pairs(mdata: MuData, a: str, b: str, keys: Keys) -> sparse.csr_matrix:
     """Known pairs F (n_a × n_b): as `pp.correspondence` wrote them, else cells of the same name."""
-    rows, columns = mdata[a].obs_names, mdata[b].obs_names
-    if keys.known(a, b) in mdata.obsp:
-        union = mdata.obs_names
-        f = sparse.csr_matrix(mdata.obsp[keys.known(a, b)])
-        return f[union.get_indexer(rows)][:, union.get_indexer(columns)].astype(np.float32)
-    if keys.known(b, a) in mdata.obsp:
-        return known_pairs(mdata, b, a, keys).T.tocsr()
-    return from_names(rows, columns)
+    written = stored_pairs(mdata, a, b, keys.known)
+    return from_names(mdata[a].obs_names, mdata[b].obs_names) if written is None else written
+
+
+def stored_pairs(mdata: MuData, a: str, b: str, key: Callable[[str, str], str]) -> sparse.csr_matrix | None:
+    """Correspondence (n_a × n_b) of the slot `key(a, b)` of `mdata.obsp`, or of its transpose; `None` if neither is."""
+    if key(a, b) in mdata.obsp:
+        rows, columns = (mdata.obs_names.get_indexer(mdata[name].obs_names) for name in (a, b))
+        return sparse.csr_matrix(mdata.obsp[key(a, b)])[rows][:, columns].astype(np.float32)
+    if key(b, a) in mdata.obsp:
+        return stored_pairs(mdata, b, a, key).T.tocsr()
+    return None
+
+
+def over_all_cells(f: sparse.csr_matrix, mdata: MuData, a: str, b: str) -> sparse.csr_matrix:
+    """The same correspondence over the cells of the whole MuData, where `.obsp` keeps it in step with subsets."""
+    coo = f.tocoo()
+    rows, columns = (mdata.obs_names.get_indexer(mdata[name].obs_names) for name in (a, b))
+    index = rows[coo.row], columns[coo.col]
+    return sparse.csr_matrix((coo.data.astype(np.float32), index), shape=(mdata.n_obs, mdata.n_obs))

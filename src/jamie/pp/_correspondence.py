@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from mudata import MuData
 from scipy import sparse
@@ -16,7 +15,7 @@ from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array
 from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table
-from jamie.data import modality_names, writable
+from jamie.data import modality_names, over_all_cells, writable
 
 
 @document("mdata", "key_added", "copy")
@@ -93,7 +92,7 @@ def correspondence(
         )
         raise ValueError(msg)
     logger.info("%d known pairs of %r and %r", f.nnz, a, b)
-    write(mdata, None, "obsp", Keys(key_added).known(a, b), _over_all(f, mdata, rows, columns))
+    write(mdata, None, "obsp", Keys(key_added).known(a, b), over_all_cells(f, mdata, a, b))
     return mdata if copy else None
 
 
@@ -111,10 +110,3 @@ def _mask(mdata: MuData, column: str, cells: pd.Index) -> Array:
         msg = f"expected a boolean column `mdata.obs[{column!r}]`, found {values.dtype}"
         raise ValueError(msg)
     return values.reindex(cells).to_numpy(dtype=bool, na_value=False)
-
-
-def _over_all(f: sparse.csr_matrix, mdata: MuData, rows: pd.Index, columns: pd.Index) -> sparse.csr_matrix:
-    """The same pairs as a matrix over the cells of the whole MuData, where `.obsp` keeps it in step with subsets."""
-    coo, union = f.tocoo(), mdata.obs_names
-    index = union.get_indexer(rows)[coo.row], union.get_indexer(columns)[coo.col]
-    return sparse.csr_matrix((coo.data.astype(np.float32), index), shape=(mdata.n_obs, mdata.n_obs))
