@@ -155,7 +155,7 @@ class TestDuplicateNames:
 
 def test_no_cells_in_common_and_no_pairs_given():
     mdata = jm.datasets.toy(share_paired=0)
-    parts = ("with a known partner in another modality, found none", "call jm.pp.correspondence(mdata, pairs=")
+    parts = ("with a partner in another modality, found none", "call jm.pp.correspondence(mdata, pairs=")
     refuse(mdata, READERS["tl.train"], ValueError, *parts)
     refuse(mdata, READERS["pp.split"], ValueError, "found none; call jm.pp.correspondence(mdata, pairs=")
     refuse(

@@ -37,6 +37,29 @@ def test_table_of_two_columns_is_sure_and_may_hold_other_types():
     assert_array_equal(from_table(table((2, 1)), numbers, numbers).toarray(), [[0, 0], [1, 0]])
 
 
+def test_table_names_may_be_categories_whole_numbers_or_floats_and_its_index_says_nothing():
+    numbers = pd.Index(["1", "2", "10"])
+    pairs = pd.DataFrame({"a": [1.0, 10.0], "b": pd.Categorical([2, 1])}, index=["same", "same"])
+    assert_array_equal(from_table(pairs, numbers, numbers).toarray(), [[0, 1, 0], [0, 0, 0], [1, 0, 0]])
+    twice = pd.DataFrame([[1, 2, "0.5"], [10, 1, 1]], columns=["cell", "cell", "sure"], index=[7, 7])
+    assert_array_equal(from_table(twice, numbers, numbers).toarray(), [[0, 0.5, 0], [0, 0, 0], [1, 0, 0]])
+
+
+def test_table_whose_columns_are_the_modalities_is_taken_by_name():
+    expected = from_table(table(("c1", "x", 0.5), ("c2", "y", 1)), ROWS, COLUMNS).toarray()
+    swapped = table(("c1", "x", 0.5), ("c2", "y", 1))[["confidence", "protein", "rna"]]
+    assert_array_equal(from_table(swapped, ROWS, COLUMNS, modalities=("rna", "protein")).toarray(), expected)
+    other = table(("c1", "x", 0.5), ("c2", "y", 1), columns=("protein", "b", "c"))  # only one is called so
+    assert_array_equal(from_table(other, ROWS, COLUMNS, modalities=("rna", "protein")).toarray(), expected)
+    assert_array_equal(from_table(other, ROWS, COLUMNS).toarray(), expected)
+
+
+def test_a_confidence_that_rounding_put_above_one_is_one():
+    f = from_table(table(("c1", "x", 1 + 1e-15)), ROWS, COLUMNS)
+    assert f.data.tolist() == [1]
+    assert from_matrix(sparse.csr_matrix([[1 + 1e-15]]), (1, 1)).data.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
@@ -47,10 +70,33 @@ def test_table_of_two_columns_is_sure_and_may_hold_other_types():
             r"column 'rna' of `pairs`, found 1 unknown of 2, first 'c9'.*look like \['c1'",
         ),
         (table(("c1", "c2")), r"column 'protein' of `pairs`, found 1 unknown of 1, first 'c2'"),
-        (table(("c1", "x", 1.0), ("c2", "x", 0.0)), r"above 0 and at most 1, found 1 others.*\['c2', 'x', 0.0\]"),
-        (table(("c1", "x", 1.5)), r"above 0 and at most 1, found 1 others.*1.5"),
-        (table(("c1", "x", np.nan)), r"above 0 and at most 1, found 1 others.*nan"),
-        (table(("c1", "x", 1.0), ("c1", "x", 0.5)), r"each pair once.*found 1 repeated, first \['c1', 'x'\]; drop"),
+        (table((None, "x"), ("c1", "x")), r"column 'rna' of `pairs`, found 1 missing of 2, first in row 0, .*dropna"),
+        (
+            table(("c1", "x"), ("c1", np.nan)),
+            r"'protein' of `pairs`, found 1 missing of 2, first in row 1, \['c1', nan",
+        ),
+        (
+            table(("c1", "x", 1.0), ("c2", "x", 0.0)),
+            r"above 0 and at most 1.*found 1 others, first 0.0 of \('c2', 'x'\)",
+        ),
+        (
+            table(("c1", "x", 1.5), ("c2", "x", 7.0)),
+            r"at most 1 in `pairs`, found 2 others, first 1.5 of \('c1', 'x'\)",
+        ),
+        (table(("c1", "x", 1e300)), r"found 1 others, first 1e\+300 of \('c1', 'x'\)"),
+        (
+            table(("c1", "x", np.nan)),
+            r"found 1 others, first nan of \('c1', 'x'\); drop what is no pair, or divide scores",
+        ),
+        (table(("c1", "x", 1), ("c2", "y", "high")), r"found 1 others, first 'high' of \('c2', 'y'\)"),
+        (
+            table(("c1", "x", 1.0)).astype({"confidence": "Float64"}).replace({1.0: pd.NA}),
+            r"first <NA> of \('c1', 'x'\)",
+        ),
+        (
+            table(("c1", "y", 1), ("c2", "x", 1), ("c1", "x", 1.0), ("c1", "x", 0.5)),
+            r"each pair once in `pairs`, found 1 repeated, first \('c1', 'x'\); drop the duplicates",
+        ),
     ],
 )
 def test_table_that_cannot_be_meant_is_refused(pairs, message):
@@ -108,16 +154,49 @@ def test_matrix_drops_what_is_stored_as_zero_and_leaves_the_given_one_alone():
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        (sparse.eye(3, format="csr"), r"sparse matrix of shape \(2, 3\), cells × cells, found shape \(3, 3\)"),
-        (np.zeros((2, 3)), r"table of names or a sparse matrix.*found ndarray"),
-        (sparse.csr_matrix([[0, 2, 0], [0, 0, 1]]), r"confidences from 0 to 1 in `pairs`, found values from 1 to 2"),
-        (sparse.csr_matrix([[0, -0.5, 0], [0, 0, 1]]), r"found values from -0.5 to 1"),
-        (sparse.csr_matrix([[0, np.nan, 0], [0, 0, 1]]), r"found values from nan to nan"),
+        (sparse.eye(3, format="csr"), r"sparse matrix of shape \(2, 3\), cells × cells, found shape \(3, 3\)$"),
+        (sparse.csr_matrix((3, 2)), r"found shape \(3, 2\); pass pairs\.T"),
+        (
+            np.zeros((2, 3)),
+            r"table of names or a sparse matrix.*found ndarray; pass scipy\.sparse\.csr_matrix\(pairs\)",
+        ),
+        ({"a": "b"}, r"table of names or a sparse matrix.*found dict$"),
+        (sparse.csr_matrix([[0, 2, 0], [0, 0, 3]]), r"at most 1 in `pairs`, found 2 others, first 2 of \(0, 1\)"),
+        (
+            sparse.csr_matrix([[0, 1, 0], [0, 0, -0.5]]),
+            r"above 0 and at most 1.*found 1 others, first -0.5 of \(1, 2\)",
+        ),
+        (sparse.csr_array([[0, np.nan, 0], [0, 0, 1]]), r"found 1 others, first nan of \(0, 1\)"),
+        (
+            sparse.coo_matrix(([0.5, 0.5, 0.25, 0.25], ([0, 1, 1, 1], [0, 2, 2, 2])), shape=(2, 3)),
+            r"each pair once in `pairs`, found 2 repeated, first \(1, 2\); drop the duplicates",
+        ),
+        (
+            sparse.csr_matrix((np.array([0.5, 0.5]), np.array([1, 1]), np.array([0, 2, 2])), shape=(2, 3)),
+            r"found 1 repeated, first \(0, 1\)",
+        ),
     ],
 )
 def test_matrix_of_other_things_is_refused(pairs, message):
     with pytest.raises(ValueError, match=message):
         from_matrix(pairs, (2, 3))
+
+
+def test_matrix_names_the_cells_of_what_it_refuses_where_they_are_known():
+    for given in (
+        [[0, 0, 0, 0, 0]] * 2 + [[0, 0, 0, 0, 1.5]] + [[0] * 5],
+        [[0] * 5] * 2 + [[0, 0, 0, 0, -1]] + [[0] * 5],
+    ):
+        with pytest.raises(ValueError, match=r"of \('c3', 'y'\)"):
+            from_matrix(sparse.csr_matrix(given), (4, 5), names=(ROWS, COLUMNS))
+    twice = sparse.coo_matrix(([0.5, 0.5], ([1, 1], [0, 0])), shape=(4, 5))
+    with pytest.raises(ValueError, match=r"1 repeated, first \('c2', 'c3'\)"):
+        from_matrix(twice, (4, 5), names=(ROWS, COLUMNS))
+
+
+def test_a_stored_zero_beside_a_pair_is_no_repetition():
+    given = sparse.coo_matrix(([0.5, 0.0], ([1, 1], [0, 0])), shape=(2, 2))
+    assert_array_equal(from_matrix(given, (2, 2)).toarray(), [[0, 0], [0.5, 0]])
 
 
 def test_mask_keeps_pairs_of_which_both_cells_are_known():

@@ -32,16 +32,20 @@ def make_mdata():
 
 @pytest.fixture
 def make_problem():
-    """A Problem of bare cells: sizes by modality, known pairs as dense or sparse F, held-out rows by modality."""
+    """A Problem of bare cells: sizes by modality, F and F̃ dense or sparse by pair, held-out rows by modality."""
 
-    def make(sizes, known, held_out=None):
+    def make(sizes, known, held_out=None, inferred=None):
         views = {}
         for name, n in sizes.items():
             train = np.ones(n, dtype=bool)
             train[(held_out or {}).get(name, [])] = False
             inputs = np.arange(n, dtype=np.float32)[:, None]
             views[name] = ModalityView(name, pd.RangeIndex(n), inputs, None, train, None)
-        return Problem(views, {pair: sparse.csr_matrix(f, dtype=np.float32) for pair, f in known.items()})
+        known, inferred = (
+            {pair: sparse.csr_matrix(f, dtype=np.float32) for pair, f in some.items()}
+            for some in (known, inferred or {})
+        )
+        return Problem(views, known, inferred)
 
     return make
 

@@ -9,7 +9,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jamie.data import Loader, ModalityView, Problem
+from jamie.data import Draw, Loader, ModalityView, Problem
+from jamie.data._batches import Partners
 
 
 @pytest.fixture
@@ -25,12 +26,12 @@ def problem(rng):
         ("a", "c"): sparse.csr_matrix((6, 4), dtype=np.float32),
         ("b", "c"): sparse.csr_matrix((5, 4), dtype=np.float32),
     }
-    return Problem({"a": view("a", 6, 3), "b": view("b", 5, 2, values), "c": view("c", 4, 2)}, known)
+    return Problem({"a": view("a", 6, 3), "b": view("b", 5, 2, values), "c": view("c", 4, 2)}, known, {})
 
 
-def load(problem, *, least=1, **cells):
-    rows = {name: np.array(index, dtype=int) for name, index in cells.items()}
-    return Loader(problem, {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"), least=least)(rows)
+def load(problem, *, least=1, weights=None, partners=None, **cells):
+    draw = Draw({name: np.array(index, dtype=int) for name, index in cells.items()}, weights, partners or {})
+    return Loader(problem, {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"), least=least)(draw)
 
 
 def test_rows_are_gathered_and_divided_by_one_number(problem):
@@ -72,3 +73,56 @@ def test_inputs_of_the_problem_are_not_changed(problem):
     batch = load(problem, a=[0], b=[0], c=[0])
     batch.inputs["a"].zero_()
     assert_array_equal(view.inputs, before.inputs)
+
+
+def test_without_weights_and_partners_a_batch_has_none(problem):
+    batch = load(problem, a=[0, 1], b=[1], c=[2])
+    assert batch.weights is None
+    assert not batch.inferred
+
+
+def test_weights_go_with_their_cells(problem):
+    weights = {"a": np.array([0.5, 2.0]), "b": np.array([3.0]), "c": np.array([0.0, 1.0, 4.0])}
+    batch = load(problem, least=2, weights=weights, a=[4, 0], b=[1], c=[1, 0, 2])
+    assert set(batch.weights) == set(batch.inputs) == {"a", "c"}
+    for name, found in batch.weights.items():
+        assert found.dtype == torch.float32
+        assert_array_equal(found, weights[name])
+
+
+def invited(*positions):
+    return Partners(*(np.array(some) for some in positions))
+
+
+def test_partners_are_positions_and_half_a_partner_each(problem):
+    partners = {("a", "b"): invited([2, 0], [1, 2], [0, 2])}
+    batch = load(problem, partners=partners, a=[4, 0, 2], b=[1, 3, 4], c=[0])
+    assert list(batch.inferred) == [("a", "b")]
+    found = batch.inferred["a", "b"]
+    assert [part.tolist() for part in found[:3]] == [[2, 0], [1, 2], [0, 2]]
+    assert_array_equal(found.block, [[0, 0, 1], [0, 0, 0], [0.5, 0.5, 0]])
+
+
+def test_partners_of_a_modality_that_is_left_out_are_too(problem):
+    partners = {("a", "b"): invited([0], [0], [0]), ("a", "c"): invited([1], [1], [0])}
+    batch = load(problem, least=2, partners=partners, a=[4, 0], b=[1], c=[1, 2])
+    assert list(batch.inferred) == [("a", "c")]
+
+
+@pytest.mark.parametrize("rho", [1, 0.75, 0])
+def test_what_is_mixed_by_is_f_and_where_nothing_is_known_a_share_of_what_was_inferred(problem, rho):
+    f = problem.known["a", "b"].tolil()
+    f[[0, 2]] = 0
+    problem = replace(problem, known={**problem.known, ("a", "b"): f.tocsr()})
+    partners = {("a", "b"): invited([2, 1], [1, 2], [0, 2])}
+    batch = load(problem, partners=partners, a=[4, 0, 2], b=[1, 3, 4], c=[0])
+    found = batch.correspondence(rho)
+    assert list(found) == list(batch.known)
+    expected = f.toarray()[[4, 0, 2]][:, [1, 3, 4]]
+    assert expected[0].any()
+    expected[1] = [0, 0, 1 - rho]
+    expected[2] = [(1 - rho) / 2, (1 - rho) / 2, 0]
+    assert_allclose(found["a", "b"], expected)
+    for pair in (("a", "c"), ("b", "c")):
+        assert found[pair] is batch.known[pair]
+    assert batch.known["a", "b"][1:].sum() == 0

@@ -237,7 +237,11 @@ def test_repeated_names_are_refused_with_the_remedy(small, axis):
 
 def test_modalities_without_a_known_pair_are_refused(make_mdata, floats):
     mdata = make_mdata(cells={"y": [f"d{i}" for i in range(30)]}, x=floats(30, 8), y=floats(30, 5))
-    with pytest.raises(ValueError, match=r"`mdata\['x'\]` with a known partner.*found none.*jm\.pp\.correspondence"):
+    message = (
+        r"cells of `mdata\['x'\]` with a partner in another modality, found none.*"
+        r"call jm\.pp\.correspondence\(mdata, pairs=\.\.\.\).*, or jm\.pp\.infer_correspondence\(mdata\) if you do not"
+    )
+    with pytest.raises(ValueError, match=message):
         read(mdata)
 
 

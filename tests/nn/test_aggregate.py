@@ -77,6 +77,15 @@ def test_confidence_sets_how_far_a_cell_is_pulled(confidence):
     assert found["a"].item() == pytest.approx(3 * confidence / (2 + 3 * confidence))
 
 
+def test_each_of_many_partners_weighs_its_confidence_and_a_cell_itself_one():
+    l_x, l_y = np.eye(2, 6), np.eye(6)[2:]  # every latent a dimension: the aggregate reads off who weighs how much
+    f = np.array([[0.1, 0.3, 0, 0.4], [0, 0.5, 0, 0]])
+    x, y, known, w_x, w_y = tensors(l_x, l_y, f, 1.0, 1.0)
+    found = aggregate({"x": x, "y": y}, {("x", "y"): known}, {"x": w_x, "y": w_y})
+    assert_allclose(found["x"] / found["x"].diagonal()[:, None], np.hstack([np.eye(2), f]))
+    assert_allclose(found["y"] / found["y"][:, 2:].diagonal()[:, None], np.hstack([f.T, np.eye(4)]))
+
+
 def test_sparse_and_dense_correspondence_agree(rng):
     x, y, f = tensors(rng.normal(size=(6, 2)), rng.normal(size=(8, 2)), rng.random((6, 8)) * (rng.random((6, 8)) < 0.3))
     w_x, w_y = tensors(1.0, 2.0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -76,26 +78,67 @@ def test_missing_values_send_no_gradient():
     assert decoded.grad.tolist() == [[0, 1], [1, 0]]
 
 
-def test_alignment_is_equation_9_without_empty_rows():
-    m_x, m_y = drawn((4, 3), (5, 3))
-    f = np.abs(drawn((4, 5))[0])
-    f /= f.sum(1, keepdims=True)
-    assert on(alignment, m_x, m_y, f) == approx(((m_x - f @ m_y) ** 2).sum() / (3 * 4))
-    f[1] = 0
-    kept = [0, 2, 3]
-    assert on(alignment, m_x, m_y, f) == approx(((m_x - f @ m_y)[kept] ** 2).sum() / (3 * 3))
-    assert on(alignment, m_x, m_y, np.zeros((4, 5))) == 0
+def every_two_partners(m_x, m_y, f, of):
+    """Expectation of a loss over two partners of each cell, drawn from its row of F̃: each possible draw counted."""
+    expected = 0
+    rows = [np.flatnonzero(row) for row in f]
+    for first in product(*rows):
+        for second in product(*rows):
+            i = np.arange(len(f))
+            probability = f[i, first].prod() * f[i, second].prod()
+            expected += probability * of(m_x, m_y[list(first)], m_y[list(second)])
+    return expected
+
+
+def test_alignment_expects_equation_9():
+    m_x, m_y = drawn((3, 4), (5, 4))
+    f = np.array([[0.2, 0.5, 0, 0.3, 0], [0, 0, 1, 0, 0], [0.4, 0, 0, 0, 0.6]])
+    equation_9 = ((m_x - f @ m_y) ** 2).sum() / (4 * 3)
+    assert every_two_partners(m_x, m_y, f, lambda *m: on(alignment, *m)) == approx(equation_9, rel=1e-12)
+    spread = sum((f[i] * ((m_y - f[i] @ m_y) ** 2).sum(1)).sum() for i in range(3)) / (4 * 3)
+    one_twice = every_two_partners(m_x, m_y, f, lambda x, first, _: on(alignment, x, first, first))
+    assert one_twice == approx(equation_9 + spread)
+    assert one_twice > 1.2 * equation_9
+
+
+def test_alignment_pulls_as_equation_9_does():
+    m_x, m_y = drawn((2, 3), (3, 3))
+    f = np.array([[0.25, 0.75, 0], [0, 0.5, 0.5]])
+
+    def gradient(x, first, second):
+        x = torch.from_numpy(x).requires_grad_()
+        return torch.autograd.grad(alignment(x, torch.from_numpy(first), torch.from_numpy(second)), x)[0].numpy()
+
+    np.testing.assert_allclose(every_two_partners(m_x, m_y, f, gradient), 2 * (m_x - f @ m_y) / (3 * 2), rtol=1e-12)
 
 
 def test_contrastive_is_a_symmetric_cross_entropy():
     x, y = drawn((4, 3), (6, 3))
     f = np.zeros((4, 6))
-    f[[0, 1, 3], [2, 0, 5]] = [1, 0.5, 1]
+    f[[0, 1, 1, 3], [2, 0, 4, 5]] = [1, 0.25, 0.5, 1]
     tau = 0.3
     logits = np.array([[-((a - b) ** 2).sum() / (3 * tau) for b in y] for a in x])
-    expected = -0.5 * (f * (log_softmax(logits, 1) + log_softmax(logits, 0))).sum() / f.sum()
+    expected = -0.5 * (f * (log_softmax(logits, 1) + log_softmax(logits, 0))).sum() / 3
     assert on(contrastive, x, y, f, tau) == approx(expected)
     assert on(contrastive, x, y, np.zeros((4, 6)), tau) == 0
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.1])
+def test_contrastive_pulls_by_as_much_as_pairs_are_sure(confidence):
+    x, y = (torch.from_numpy(z).requires_grad_() for z in drawn((5, 3), (6, 3)))
+    f = torch.eye(5, 6, dtype=torch.float64)
+    sure = torch.autograd.grad(contrastive(x, y, f, 0.3), (x, y))
+    unsure = torch.autograd.grad(contrastive(x, y, confidence * f, 0.3), (x, y))
+    for one, other in zip(sure, unsure, strict=True):
+        assert one.abs().max() > 0.01
+        torch.testing.assert_close(other, confidence * one, rtol=1e-12, atol=1e-14)
+
+
+def test_contrastive_of_one_unsure_pair_among_sure_ones_does_not_weigh_on_them():
+    far = 10 * np.eye(4)
+    f = np.eye(4)[::-1].copy()
+    f[0] *= 0.5
+    assert on(contrastive, far, far, f, 0.3) == approx(3.5 / 4 * on(contrastive, far, far, np.eye(4)[::-1].copy(), 0.3))
 
 
 def test_contrastive_falls_as_partners_meet_and_others_part():
@@ -110,12 +153,46 @@ def test_contrastive_at_distance_zero_has_a_finite_gradient():
     assert torch.isfinite(x.grad).all()
 
 
+SINGLE = {
+    "kl": (kl_divergence, 2),
+    "combination": (combination, 2),
+    "reconstruction": (lambda decoded, measured, weights=None: reconstruction(decoded, measured, 1.7, weights), 2),
+    "alignment": (alignment, 3),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_weights_say_how_often_a_cell_counts(name):
+    loss, n_arguments = SINGLE[name]
+    arguments = drawn(*[(4, 3)] * n_arguments)
+    counted = [np.repeat(z, [2, 0, 1, 3], axis=0) for z in arguments]
+    weights = torch.tensor([1.0, 0.0, 0.5, 1.5], dtype=torch.float64)
+    assert on(loss, *arguments, weights=weights) == approx(on(loss, *counted))
+    assert on(loss, *arguments, weights=torch.full((4,), 0.3, dtype=torch.float64)) == approx(on(loss, *arguments))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_cells_that_weigh_nothing_send_no_gradient_and_none_at_all_is_zero(name):
+    loss, n_arguments = SINGLE[name]
+    first, *others = (torch.from_numpy(z) for z in drawn(*[(4, 3)] * n_arguments))
+    first.requires_grad_()
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.0], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(loss(first, *others, weights=weights), first)
+    assert (gradient[[1, 3]] == 0).all()
+    assert (gradient[[0, 2]] != 0).all()
+    nothing = loss(first, *others, weights=0 * weights)
+    assert nothing.item() == 0
+    assert (torch.autograd.grad(nothing, first)[0] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("loss", "names"),
     [
         (kl_divergence, "`mean` and `log_variance`"),
         (combination, "`latent` and `aggregated`"),
         (lambda a, b: reconstruction(a, b, 1.0), "`decoded` and `measured`"),
+        (lambda a, b: alignment(a, b, a), "`aggregated_x` and `first`"),
+        (lambda a, b: alignment(a, a, b), "`aggregated_x` and `second`"),
     ],
 )
 def test_broadcasting_is_refused(loss, names):

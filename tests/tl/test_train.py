@@ -85,16 +85,23 @@ def test_global_random_state_and_threads_are_left_alone(runs):
     assert before[2] == after[2]
 
 
-def test_held_out_cells_have_no_influence(runs):
-    (mdata, model), *_ = runs[0]
-    held_out = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
-    changed = jm.datasets.toy()
-    x = changed["rna"].X.toarray()
-    x[rows(changed, "rna", held_out)] = 5 * x[rows(changed, "rna", held_out)][:, ::-1] + 1
-    changed["rna"].X = sparse.csr_matrix(x)
-    changed["protein"].X[rows(changed, "protein", held_out)] = 11
-    jm.pp.split(changed)
-    assert_array_equal(weights(model), weights(jm.tl.train(changed, max_steps=10)))
+@pytest.mark.parametrize("share_paired", [0.8, 0.4], ids=["enough pairs", "few, so that partners are inferred"])
+def test_held_out_cells_have_no_influence(share_paired, capsys):
+    found = []
+    for change in (False, True):
+        mdata = jm.datasets.toy(share_paired=share_paired)
+        jm.pp.split(mdata)
+        held_out = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+        if change:
+            x = mdata["rna"].X.toarray()
+            x[rows(mdata, "rna", held_out)] = 5 * x[rows(mdata, "rna", held_out)][:, ::-1] + 1
+            mdata["rna"].X = sparse.csr_matrix(x)
+            mdata["protein"].X[rows(mdata, "protein", held_out)] = 11
+        model = jm.tl.train(mdata, max_steps=10)
+        assert model.history_["alignment"].any() == ("are inferred from them" in capsys.readouterr().err)
+        assert model.history_["alignment"].any() == (share_paired == 0.4)
+        found.append(weights(model))
+    assert_array_equal(*found)
 
 
 def test_a_gap_in_a_held_out_cell_has_no_influence():
@@ -346,6 +353,83 @@ def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
     assert 0 < model.summary_["best_step"] <= 5
     assert np.isfinite(toy.obsm["X_jamie"]).all()
     assert not model.network_.training
+
+
+def apart(n_cells=120):
+    """The toy with every cell in both modalities but no name in both, and the true partner of each cell of rna."""
+    mdata = jm.datasets.toy(n_cells=n_cells, share_paired=1)
+    protein = mdata["protein"].copy()
+    partner = protein.obs_names.get_indexer(mdata["rna"].obs_names)
+    protein.obs_names = "other " + protein.obs_names
+    return MuData({"rna": mdata["rna"].copy(), "protein": protein}), partner
+
+
+def foscttm(mdata, partner):
+    x, y = mdata["rna"].obsm["X_jamie"], mdata["protein"].obsm["X_jamie"][partner]
+    distance = np.linalg.norm(x[:, None] - y[None], axis=2)
+    return (distance < np.diag(distance)[:, None]).mean()
+
+
+def test_modalities_without_a_pair_are_joined_by_what_was_inferred(capsys):
+    mdata, partner = apart()
+    rows, columns = (mdata.obs_names.get_indexer(mdata[name].obs_names) for name in ("rna", "protein"))
+    f = np.zeros((240, 240), dtype=np.float32)
+    f[rows, columns[partner]] = 0.7
+    f[rows, columns[np.roll(partner, 1)]] += 0.3  # now and then the partner of another cell
+    mdata.obsp["jamie_inferred_rna_protein"] = sparse.csr_matrix(f)
+    model = jm.tl.train(mdata, max_steps=150)
+    said = capsys.readouterr().err
+    assert foscttm(mdata, partner) < 0.15
+    assert not [key for key in model.summary_ if key.startswith(("foscttm", "correlation"))]
+    assert model.summary_["cells"] == "training"
+    assert "trained in" in said
+    assert "no pairs are known to score it by" in said
+    assert "near chance" not in said
+    assert not model.history_["cross"].any()
+    assert model.history_["alignment"].all()
+    assert model.history_["contrastive"].all()
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    assert np.isfinite(mdata["rna"].obsm["jamie_protein"].to_numpy()).all()
+
+
+def test_inference_without_a_pair_runs_end_to_end():
+    mdata, _ = apart(60)
+    jm.pp.infer_correspondence(mdata, n_starts=2)
+    model = jm.tl.train(mdata, max_steps=3)
+    assert model.history_["alignment"].all()
+    assert np.isfinite(mdata.obsm["X_jamie"]).all()
+
+
+def test_modalities_without_pairs_and_without_inference_are_refused():
+    mdata, _ = apart(60)
+    message = r"jm\.pp\.correspondence\(mdata, pairs=.*jm\.pp\.infer_correspondence\(mdata\)"
+    with pytest.raises(ValueError, match=message):
+        jm.tl.train(mdata, max_steps=2)
+    assert not mdata.uns
+
+
+@pytest.mark.parametrize("rho", [1.0, 0.5])
+def test_few_pairs_are_helped_by_inferred_ones_that_are_not_written(capsys, rho):
+    from dataclasses import replace
+
+    from jamie.train import RECIPES
+
+    mdata = jm.datasets.toy(share_paired=0.3)
+    model = jm.tl.train(mdata, recipe=replace(RECIPES["default"], rho=rho), max_steps=10)
+    assert "18 known pairs of 'rna' and 'protein' are few" in capsys.readouterr().err
+    assert not mdata.obsp
+    assert model.history_["alignment"].all()
+    assert "foscttm rna protein" in model.summary_
+
+
+def test_the_papers_recipe_infers_nothing_by_itself_but_uses_what_is_written(capsys):
+    mdata = jm.datasets.toy(share_paired=0.3)
+    assert not jm.tl.train(mdata, recipe="paper", max_steps=2).history_["alignment"].any()
+    assert "are few" not in capsys.readouterr().err
+    jm.pp.infer_correspondence(mdata)
+    model = jm.tl.train(mdata, recipe="paper", max_steps=2)
+    assert model.history_["alignment"].all()
+    assert not model.history_["contrastive"].any()
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from jamie.train import History, Losses
 def test_history_is_a_table_of_plain_numbers():
     history = History()
     for step in (20, 40):
-        history.add(step, Losses(*(torch.tensor(float(step + i), requires_grad=True) for i in range(6))), score=0.5)
+        history.add(step, Losses(*(torch.tensor(float(step + i), requires_grad=True) for i in range(7))), score=0.5)
     frame = history.frame()
-    terms = ["total", "kl", "combination", "reconstruction", "cross", "contrastive"]
+    terms = ["total", "kl", "combination", "reconstruction", "cross", "contrastive", "alignment"]
     assert frame.columns.tolist() == ["step", *terms, "score"]
     assert frame["step"].tolist() == [20, 40]
-    assert frame.loc[1, terms].tolist() == [40, 41, 42, 43, 44, 45]
+    assert frame.loc[1, terms].tolist() == [40, 41, 42, 43, 44, 45, 46]
     assert {type(value) for value in history.rows[0].values()} == {int, float}
 
 

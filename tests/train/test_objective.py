@@ -1,19 +1,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.decomposition import PCA
 
-from jamie.data import Batch
+from jamie.data import Batch, Draw, Loader, ModalityView, Problem, Units, stratified, with_partners
+from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs, contrastive
 from jamie.train import RECIPES, Target, objective
+from jamie.train._objective import _paired_error
 
 RECIPE = replace(
-    RECIPES["default"], kl=0.3, combination=0.7, reconstruction=1.1, cross=1.7, contrastive=0.9, temperature=0.4
+    RECIPES["default"],
+    kl=0.3,
+    combination=0.7,
+    reconstruction=1.1,
+    cross=1.7,
+    contrastive=0.9,
+    alignment=1.3,
+    inferred=0.6,
+    temperature=0.4,
 )
 SIZES = {"a": 6, "b": 4, "c": 5}
 WIDTHS = {"a": 3, "b": 2, "c": 4}
@@ -46,32 +59,59 @@ def case(rng):
     outputs = Outputs(
         by_cell(), by_cell(), by_cell(), by_cell(), {m: draw(n, WIDTHS[m]) for m, n in SIZES.items()}, crossed
     )
-    batch = Batch({m: draw(n, WIDTHS[m]) for m, n in SIZES.items()}, {}, known)
+    rows, first, second = (torch.tensor(index) for index in ([1, 4, 5], [0, 3, 3], [2, 3, 1]))
+    block = torch.zeros(6, 4, dtype=torch.float64)
+    for column in (first, second):
+        block[rows, column] += 0.5
+    batch = Batch(
+        {m: draw(n, WIDTHS[m]) for m, n in SIZES.items()},
+        {},
+        known,
+        {m: torch.from_numpy(rng.random(n)) for m, n in SIZES.items()},
+        {("a", "b"): Inferred(rows, first, second, block)},
+    )
     targets = {name: Target(0.5 + i, None) for i, name in enumerate(SIZES)}
     return outputs, batch, targets
 
 
-def test_total_is_the_weighted_sum_of_terms_over_all_modalities(case):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_total_is_the_weighted_sum_of_terms_over_all_modalities(case, weighted):
     outputs, batch, targets = case
+    batch = batch if weighted else batch._replace(weights=None)
     kappa = 0.6
     losses = objective(outputs, batch, targets, RECIPE, kappa)
 
     kl = moved = own = crossed = 0
     for m, n in SIZES.items():
+        w = batch.weights[m].numpy() if weighted else np.ones(n)
+        w /= w.sum()
         mean, v = outputs.mean[m].numpy(), outputs.log_variance[m].numpy()
-        kl += -0.5 * (1 + v - mean**2 - np.exp(v)).sum() / (n * G)
-        moved += ((outputs.latent[m] - outputs.aggregated[m]) ** 2).sum().item() / (n * G)
-        error = ((outputs.decoded[m] - batch.inputs[m]) ** 2).sum().item()
-        own += error / (n * WIDTHS[m] * targets[m].variance)
+        kl += w @ (-0.5 * (1 + v - mean**2 - np.exp(v))).mean(1)
+        moved += w @ ((outputs.latent[m] - outputs.aggregated[m]) ** 2).mean(1).numpy()
+        own += w @ ((outputs.decoded[m] - batch.inputs[m]) ** 2).mean(1).numpy() / targets[m].variance
     for (_, b), (decoded, sure) in outputs.crossed.items():
         error = ((decoded - batch.inputs[b]) ** 2).mean(1).numpy()
-        crossed += np.average(error, weights=sure.numpy()) / targets[b].variance
+        crossed += (error * sure.numpy()).mean() / targets[b].variance
     paired = sum(contrastive(outputs.mean[a], outputs.mean[b], f, 0.4).item() for (a, b), f in batch.known.items())
+    guessed = batch.inferred["a", "b"].block
+    paired += 0.6 * contrastive(outputs.mean["a"], outputs.mean["b"], guessed, 0.4).item()
+    m = {name: z.numpy() for name, z in outputs.aggregated.items()}
+    apart = [(m["a"][i] - m["b"][j]) @ (m["a"][i] - m["b"][k]) / G for i, j, k in [(1, 0, 2), (4, 3, 3), (5, 3, 1)]]
+    aligned = np.average(apart, weights=batch.weights["a"].numpy()[[1, 4, 5]] if weighted else None)
 
-    found = [losses.kl, losses.combination, losses.reconstruction, losses.cross, losses.contrastive]
-    assert_allclose([term.item() for term in found], [kl, moved, own, crossed, paired], rtol=1e-6)
-    total = 0.3 * kappa * kl + 0.7 * moved + 1.1 * own + 1.7 * crossed + 0.9 * paired
+    assert_allclose([term.item() for term in losses[1:]], [kl, moved, own, crossed, paired, aligned], rtol=1e-6)
+    total = 0.3 * kappa * kl + 0.7 * moved + 1.1 * own + 1.7 * crossed + 0.9 * paired + 1.3 * aligned
     assert losses.total.item() == pytest.approx(total)
+
+
+def test_cells_without_a_partner_do_not_thin_out_the_error_of_those_with_one(case):
+    outputs, batch, targets = case
+    decoded, _ = outputs.crossed["a", "b"]
+    sure = torch.tensor([0.5, 0.0, 1.0, 0.0], dtype=torch.float64)
+    crossed = {("a", "b"): (decoded, sure)}
+    error = (decoded - batch.inputs["b"]).square().mean(1) / targets["b"].variance
+    found = objective(outputs._replace(crossed=crossed), batch, targets, RECIPE, 1.0).cross
+    assert found.item() == pytest.approx((0.5 * error[0] + error[2]).item() / 2)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -79,7 +119,7 @@ def test_kl_holds_both_heads_of_every_modality(case, name):
     outputs, batch, targets = case
     for part in (outputs.mean, outputs.log_variance):
         part[name].requires_grad_()
-    objective(outputs, batch, targets, RECIPE, 1.0).kl.backward()
+    objective(outputs, batch._replace(weights=None), targets, RECIPE, 1.0).kl.backward()
     n = SIZES[name]
     assert_allclose(outputs.mean[name].grad, outputs.mean[name].detach() / (n * G))
     assert_allclose(outputs.log_variance[name].grad, (outputs.log_variance[name].detach().exp() - 1) / (2 * n * G))
@@ -88,14 +128,16 @@ def test_kl_holds_both_heads_of_every_modality(case, name):
 def test_the_papers_total_has_the_papers_terms_only(case):
     outputs, batch, targets = case
     losses = objective(outputs, batch, targets, RECIPES["paper"], 1.0)
-    expected = 0.032 * losses.kl + 32 * losses.combination + losses.reconstruction
+    expected = 0.032 * losses.kl + 32 * losses.combination + losses.reconstruction + losses.alignment
+    assert losses.alignment != 0
+    assert losses.cross.item() != losses.contrastive.item() == 0
     assert losses.total.item() == pytest.approx(expected.item())
 
 
 def test_a_batch_without_pairs_has_no_paired_terms(case):
     outputs, batch, targets = case
-    losses = objective(outputs._replace(crossed={}), batch._replace(known={}), targets, RECIPE, 1.0)
-    assert losses.cross.item() == losses.contrastive.item() == 0
+    losses = objective(outputs._replace(crossed={}), batch._replace(known={}, inferred={}), targets, RECIPE, 1.0)
+    assert losses.cross.item() == losses.contrastive.item() == losses.alignment.item() == 0
     assert torch.isfinite(losses.total)
 
 
@@ -104,7 +146,7 @@ def test_every_pair_counts_not_only_the_first_two(case):
     f = torch.zeros(6, 4, dtype=torch.float64)
     f[[0, 1, 2, 3], [0, 1, 2, 3]] = 1
     mean = outputs.mean["b"].requires_grad_()
-    objective(outputs, batch._replace(known={("a", "b"): f}), targets, RECIPE, 0.0).contrastive.backward()
+    objective(outputs, batch._replace(known={("a", "b"): f}, inferred={}), targets, RECIPE, 0.0).contrastive.backward()
     assert (mean.grad.abs().sum(1) > 1e-6).all()
 
 
@@ -155,3 +197,129 @@ def test_gradient_of_the_total_reaches_every_parameter():
     objective(outputs, Batch(inputs, {}, known), targets, RECIPE, 1.0).total.backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("values", [False, True])
+@pytest.mark.parametrize("confidence", [0.5, 0.2])
+def test_pairs_pull_by_as_much_as_they_are_sure(rng, confidence, values):
+    torch.manual_seed(0)
+    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, style="layer", dropout=0.0).double()
+    inputs = {name: torch.from_numpy(rng.normal(size=(5, WIDTHS[name]))) for name in "ab"}
+    f = torch.eye(5, dtype=torch.float64)
+    f[4] = 0
+    project = torch.from_numpy(rng.normal(size=(2, 4))) if values else None
+    measured = torch.from_numpy(rng.normal(size=(5, 4)))
+    measured[[0, 2, 4], [1, 3, 0]] = torch.nan
+    targets = {"a": Target(1.0, None), "b": Target(1.0, project)}
+
+    def gradients(sure):
+        known = {("a", "b"): sure * f}
+        batch = Batch(inputs, {"b": measured} if values else {}, known)
+        outputs = network.eval()(inputs, known, crossed=True)
+        losses = objective(outputs, batch, targets, RECIPE, 1.0)
+        return [
+            torch.cat([g.ravel() for g in torch.autograd.grad(loss, list(network.parameters()), **OPTIONS)])
+            for loss in (losses.contrastive, _paired_error(outputs, batch, ("a", "b"), targets), losses.cross)
+        ]
+
+    for sure, unsure in zip(gradients(1.0), gradients(confidence), strict=True):
+        assert sure.abs().max() > 0.01
+        torch.testing.assert_close(unsure, confidence * sure, rtol=1e-9, atol=1e-12)
+
+
+OPTIONS = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+
+
+def small_problem(rng, known, inferred, sizes):
+    """Cells of random inputs; means of the pairs' components differ, so that drawing them more often is seen."""
+    paired = {name: np.zeros(n, dtype=bool) for name, n in sizes.items()}
+    for pair, f in known.items():
+        for name, axis in zip(pair, (1, 0), strict=True):
+            paired[name] |= f.any(axis)
+    views = {}
+    for name, n in sizes.items():
+        inputs = rng.normal(size=(n, WIDTHS[name])) + 2.0 * paired[name][:, None]
+        views[name] = ModalityView(
+            name, pd.RangeIndex(n), inputs.astype(np.float32), None, np.ones(n, dtype=bool), None
+        )
+    csr = [{pair: sparse.csr_matrix(f, dtype=np.float32) for pair, f in some.items()} for some in (known, inferred)]
+    return Problem(views, *csr)
+
+
+def random_rows(rng, n_rows, columns, k=4):
+    """Rows of `k` probabilities in some of the columns."""
+    f = np.zeros((n_rows, len(columns)))
+    for row in f:
+        row[rng.choice(np.flatnonzero(columns), k, replace=False)] = rng.random(k)
+    return f / f.sum(1, keepdims=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("three", [False, True])
+def test_the_mean_loss_of_batches_is_that_of_all_cells(rng, three):
+    sizes = {"a": 30, "b": 40, "c": 20} if three else {"a": 30, "b": 40}
+    known = {("a", "b"): np.zeros((30, 40))}
+    known["a", "b"][np.arange(8), np.arange(8) + 5] = np.linspace(0.3, 1, 8)
+    if three:
+        known["a", "c"], known["b", "c"] = np.zeros((30, 20)), np.zeros((40, 20))
+        known["a", "c"][[10, 11], [3, 4]] = 1
+    alone_b = ~known["a", "b"].any(0)  # a guest comes without its own partner: its aggregate is its latent
+    inferred = {("a", "b"): random_rows(rng, 30, alone_b)}
+    problem = small_problem(rng, known, inferred, sizes)
+    units = Units.of(problem)
+    torch.manual_seed(0)
+    widths = {name: WIDTHS[name] for name in sizes}
+    network = JointVAE(widths, n_latent=G, hidden=dict.fromkeys(sizes, (6,)), style="layer", dropout=0.5).eval()
+    targets = {name: Target(1.0 + i, None) for i, name in enumerate(sizes)}
+    load = Loader(problem, dict.fromkeys(sizes, 1.3), torch.device("cpu"))
+
+    def losses(draw):
+        batch = load(draw)
+        return objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)
+
+    whole = Draw({name: np.arange(n) for name, n in sizes.items()}, None, {})
+    outputs = network(load(whole).inputs, load(whole).known)
+    m = {name: z.double().numpy() for name, z in outputs.aggregated.items()}
+    asking = ~known["a", "b"].any(1)
+    equation_9 = np.square(m["a"] - inferred["a", "b"] @ m["b"])[asking].mean()
+    full = losses(whole)
+    expected = [full.kl.item(), full.combination.item(), full.reconstruction.item(), equation_9]
+
+    draws = with_partners(
+        stratified(units, np.arange(len(units)), size=15, least_paired=0.4, rng=rng), problem, rng=rng
+    )
+    found = []
+    for draw in islice(draws, 600):
+        part = losses(draw)
+        found.append([part.kl.item(), part.combination.item(), part.reconstruction.item(), part.alignment.item()])
+    error = np.std(found, axis=0) / np.sqrt(len(found))
+    assert (error < 0.03 * np.array(expected)).all()
+    assert (abs(np.mean(found, axis=0) - expected) < 4 * error).all()
+
+
+def test_guests_are_only_ever_the_partner(rng):
+    """They send no gradient by the terms of single cells, and change no term of the others."""
+    known, inferred = {("a", "b"): np.zeros((4, 5))}, {("a", "b"): np.eye(4, 5)}
+    problem = small_problem(rng, known, inferred, {"a": 4, "b": 5})
+    load = Loader(problem, {"a": 1.0, "b": 1.0}, torch.device("cpu"))
+    alone = Draw({"a": np.array([0, 1]), "b": np.array([4])}, None, {})
+    (joined,) = with_partners(iter([alone]), problem, rng=rng)
+    assert_array_equal(joined.cells["b"], [4, 0, 1])
+    torch.manual_seed(0)
+    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, style="layer", dropout=0.0).eval()
+    targets = dict.fromkeys("ab", Target(1.0, None))
+    terms = {}
+    for key, draw in (("alone", alone), ("joined", joined)):
+        batch = load(draw)
+        for x in batch.inputs.values():
+            x.requires_grad_()
+        losses = objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)
+        terms[key] = losses.kl, losses.combination, losses.reconstruction
+        (gradient,) = torch.autograd.grad(sum(terms[key]), batch.inputs["b"], retain_graph=True)
+        assert gradient[0].any()
+        assert not gradient[1:].any()
+        if key == "joined":
+            (gradient,) = torch.autograd.grad(losses.alignment, batch.inputs["b"])
+            assert not gradient[0].any()
+            assert gradient[1:].any(1).all()
+    torch.testing.assert_close(terms["joined"], terms["alone"])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from jamie.data import Batch
+from jamie.data import Batch, Draw
+from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs
 from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
 from jamie.train._schedule import averaging_weight
@@ -46,17 +47,17 @@ class Watched:
             {name: x[torch.from_numpy(rows)] for name, x in self.inputs.items()}, {}, {("a", "b"): torch.eye(len(rows))}
         )
 
-    def load(self, cells):
+    def load(self, draw):
         self.states.append({name: value.clone() for name, value in self.network.state_dict().items()})
         if len(self.states) - 1 == self.interrupt_at:
             raise KeyboardInterrupt
-        return self.batch(cells["a"])
+        return self.batch(draw.cells["a"])
 
     def fit(self, *, validated=True, steps_per_epoch=2):
         rng = np.random.default_rng(0)
         self.fitted = fit(
             self.network,
-            ({"a": rng.permutation(40)[:20]} for _ in count()),
+            (Draw({"a": rng.permutation(40)[:20]}, None, {}) for _ in count()),
             self.load,
             TARGETS,
             self.recipe,
@@ -110,6 +111,30 @@ def test_best_epoch_by_training_loss_is_restored():
     assert best < len(history) - 1
     assert fitted.best_step == history["step"][best]
     watched.assert_restored(fitted.best_step)
+
+
+@pytest.mark.parametrize("rho", [1.0, 0.25])
+def test_inferred_partners_are_mixed_in_for_training_and_not_for_judging(monkeypatch, rho):
+    watched = Watched(replace(RECIPE, rho=rho, max_steps=4))
+    rows, block = torch.arange(3), torch.zeros(20, 20)
+    block[rows, rows + 1] = 1
+    known = torch.eye(20) * (torch.arange(20) >= 3)
+    given = watched.batch
+    guess = {("a", "b"): Inferred(rows, rows + 1, rows + 1, block)}
+    watched.batch = lambda cells: given(cells)._replace(known={("a", "b"): known}, inferred=guess)
+    seen, forward = [], JointVAE.forward
+
+    def watch(self, inputs, correspondence, **options):
+        seen.append(correspondence["a", "b"])
+        return forward(self, inputs, correspondence, **options)
+
+    monkeypatch.setattr(JointVAE, "forward", watch)
+    watched.fit()
+    *training, judging = seen
+    assert len(training) == 4
+    for f in training:
+        torch.testing.assert_close(f, known + (1 - rho) * block)
+    torch.testing.assert_close(judging, torch.eye(20))
 
 
 def test_losses_of_epochs_do_not_compare_before_the_weight_of_the_divergence_has_risen():
@@ -183,7 +208,7 @@ def test_an_interrupt_before_the_first_score_keeps_the_weights_as_they_are():
 
 def test_other_errors_are_not_swallowed():
     watched = Watched(RECIPE)
-    watched.load = lambda cells: {}[0]
+    watched.load = lambda draw: {}[0]
     with pytest.raises(KeyError):
         watched.fit()
 

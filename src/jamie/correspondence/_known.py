@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from jamie._types import Array
+from jamie._types import Array, Pair
 
 MOST_SHARED = 50
 
@@ -26,44 +26,31 @@ def from_mask(f: sparse.csr_matrix, rows: Array, columns: Array) -> sparse.csr_m
     return kept
 
 
-def from_table(pairs: pd.DataFrame, rows: pd.Index, columns: pd.Index) -> sparse.csr_matrix:
+def from_table(
+    pairs: pd.DataFrame, rows: pd.Index, columns: pd.Index, *, modalities: Pair | None = None
+) -> sparse.csr_matrix:
     """Pair by a table: names of `rows`, names of `columns` and, where there is a third column, a confidence.
+
+    Columns are taken by position, unless two of them are called as `modalities` are. The table's index is ignored.
 
     Raises
     ------
     ValueError
-        If the table has not two or three columns, names cells that are not there, names a pair twice, or holds a
-        confidence outside (0, 1].
+        If the table has not two or three columns, misses names, names cells that are not there, names a pair twice, or
+        holds a confidence outside (0, 1].
     """
     if pairs.shape[1] not in (2, 3):
         msg = f"expected `pairs` with two columns of names and at most one of confidences, found {list(pairs.columns)}"
         raise ValueError(msg)
-    ends = []
-    for column, names in zip(pairs.columns, (rows, columns), strict=False):
-        position = names.get_indexer(pairs[column].astype(str))
-        unknown = pairs[column][position < 0]
-        if len(unknown):
-            msg = (
-                f"expected names of cells in column {column!r} of `pairs`, found {len(unknown)} unknown of "
-                f"{len(pairs)}, first "
-                f"{unknown.iloc[0]!r}; the modality's names look like {list(names[:3])}"
-            )
-            raise ValueError(msg)
-        ends.append(position)
-    confidence = pairs.iloc[:, 2].to_numpy(dtype=float) if pairs.shape[1] == 3 else np.ones(len(pairs))
-    wrong = ~((confidence > 0) & (confidence <= 1))
-    if wrong.any():
-        first = [getattr(value, "item", lambda v=value: v)() for value in pairs.iloc[int(np.argmax(wrong))]]
-        msg = f"expected confidences above 0 and at most 1, found {int(wrong.sum())} others, first in the row {first}"
-        raise ValueError(msg)
-    twice = pairs.iloc[:, :2].duplicated()
-    if twice.any():
-        first = pairs.iloc[int(np.argmax(twice)), :2].tolist()
-        msg = (
-            f"expected each pair once in `pairs`, found {int(twice.sum())} repeated, first {first}; drop the duplicates"
-        )
-        raise ValueError(msg)
-    return _matrix(ends[0], ends[1], confidence, (len(rows), len(columns)))
+    if modalities is not None and all(list(pairs.columns).count(name) == 1 for name in modalities):
+        pairs = pairs[[*modalities, *pairs.columns.drop(list(modalities))]]
+    i, j = (_positions(pairs, place, names) for place, names in enumerate((rows, columns)))
+    shape = len(rows), len(columns)
+    if pairs.shape[1] == 2:
+        return _confident(i, j, np.ones(len(i)), shape, names=(rows, columns))
+    given = pairs.iloc[:, 2].astype(object)
+    confidence = pd.to_numeric(given, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    return _confident(i, j, confidence, shape, names=(rows, columns), shown=given)
 
 
 def from_column(rows: pd.Series, columns: pd.Series) -> sparse.csr_matrix:
@@ -91,27 +78,27 @@ def from_column(rows: pd.Series, columns: pd.Series) -> sparse.csr_matrix:
     return sparse.csr_matrix(members[0] @ members[1].T)
 
 
-def from_matrix(pairs: sparse.sparray | sparse.spmatrix, shape: tuple[int, int]) -> sparse.csr_matrix:
-    """Take a sparse matrix of confidences as it is.
+def from_matrix(
+    pairs: sparse.sparray | sparse.spmatrix, shape: tuple[int, int], *, names: tuple[pd.Index, pd.Index] | None = None
+) -> sparse.csr_matrix:
+    """Take a sparse matrix of confidences as it is; `names` of its cells are for messages.
 
     Raises
     ------
     ValueError
-        If its shape is not cells × cells, or an entry is not a confidence in [0, 1].
+        If its shape is not cells × cells, an entry is not a confidence in [0, 1], or one is stored twice.
     """
     if not sparse.issparse(pairs) or pairs.shape != shape:
         found = f"shape {pairs.shape}" if sparse.issparse(pairs) else type(pairs).__name__
+        remedy = "pass pairs.T" if sparse.issparse(pairs) and pairs.shape == shape[::-1] else ""
+        remedy = "pass scipy.sparse.csr_matrix(pairs)" if isinstance(pairs, np.ndarray) else remedy
         msg = (
             f"expected `pairs` to be a table of names or a sparse matrix of shape {shape}, cells × cells, found {found}"
         )
-        raise ValueError(msg)
-    f = sparse.csr_matrix(pairs, dtype=np.float32, copy=True)
-    f.sum_duplicates()
-    f.eliminate_zeros()
-    if f.nnz and not (f.data.min() >= 0 and f.data.max() <= 1):
-        msg = f"expected confidences from 0 to 1 in `pairs`, found values from {f.data.min():g} to {f.data.max():g}"
-        raise ValueError(msg)
-    return f
+        raise ValueError(msg + (f"; {remedy}" if remedy else ""))
+    coo = sparse.coo_matrix(pairs)
+    some = _rounded(coo.data) != 0
+    return _confident(coo.row[some], coo.col[some], coo.data[some], shape, names=names)
 
 
 def cap_rows(f: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -123,3 +110,66 @@ def cap_rows(f: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def _matrix(rows: Array, columns: Array, values: Array, shape: tuple[int, int]) -> sparse.csr_matrix:
     return sparse.csr_matrix((values.astype(np.float32), (rows, columns)), shape=shape)
+
+
+def _rounded(confidence: Array) -> Array:
+    """Confidences as they are stored: 1 + 1e-15 is 1."""
+    with np.errstate(over="ignore"):
+        return confidence.astype(np.float32)
+
+
+def _positions(pairs: pd.DataFrame, place: int, names: pd.Index) -> Array:
+    """Where the cells that a column of the table names are among `names`."""
+    given, title = pairs.iloc[:, place], pairs.columns[place]
+    missing = given.isna().to_numpy()
+    if missing.any():
+        msg = (
+            f"expected names of cells in column {title!r} of `pairs`, found {missing.sum()} missing of {len(pairs)}, "
+            f"first in row {int(missing.argmax())}, {pairs.iloc[int(missing.argmax())].tolist()}; call pairs.dropna()"
+        )
+        raise ValueError(msg)
+    position = names.get_indexer(given.convert_dtypes().astype(str))  # 1.0 is cell '1'
+    unknown = given[position < 0]
+    if len(unknown):
+        msg = (
+            f"expected names of cells in column {title!r} of `pairs`, found {len(unknown)} unknown of {len(pairs)}, "
+            f"first {unknown.iloc[0]!r}; the modality's names look like {list(names[:3])}"
+        )
+        raise ValueError(msg)
+    return position
+
+
+def _confident(
+    i: Array,
+    j: Array,
+    confidence: Array,
+    shape: tuple[int, int],
+    *,
+    names: tuple[pd.Index, pd.Index] | None,
+    shown: pd.Series | None = None,
+) -> sparse.csr_matrix:
+    """F of these entries; raises, naming the first, if a pair is repeated or a confidence not in (0, 1]."""
+
+    def pair(at: int) -> str:
+        ends = (i[at], j[at]) if names is None else (names[0][i[at]], names[1][j[at]])
+        return f"({', '.join(str(end) if names is None else repr(str(end)) for end in ends)})"
+
+    rounded = _rounded(confidence)
+    wrong = ~((rounded > 0) & (rounded <= 1))
+    if wrong.any():
+        first = int(wrong.argmax())
+        value = str(confidence[first]) if shown is None else repr(shown.iloc[first])
+        msg = (
+            f"expected confidences above 0 and at most 1 in `pairs`, found {int(wrong.sum())} others, first {value} "
+            f"of {pair(first)}; drop what is no pair, or divide scores by the largest of them"
+        )
+        raise ValueError(msg)
+    f = _matrix(i, j, rounded, shape)
+    if f.nnz < len(i):
+        twice = pd.Series(i.astype(np.int64) * shape[1] + j).duplicated().to_numpy()
+        msg = (
+            f"expected each pair once in `pairs`, found {int(twice.sum())} repeated, first "
+            f"{pair(int(twice.argmax()))}; drop the duplicates"
+        )
+        raise ValueError(msg)
+    return f

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._batches import Draw, permuted, stratified, with_partners
 from ._container import (
     known_pairs,
     matrix,
@@ -17,13 +18,14 @@ from ._loader import Batch, Loader
 from ._match import MAX_MISSING, model_inputs
 from ._prepare import DEFAULT_COMPS, Preparation
 from ._sampler import Units
-from ._views import ModalityView, Problem, fingerprint, prepare, read
+from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
 
 __all__ = [
     "DEFAULT_COMPS",
     "MAX_MISSING",
     "SCALES",
     "Batch",
+    "Draw",
     "Loader",
     "ModalityView",
     "Preparation",
@@ -37,10 +39,14 @@ __all__ = [
     "modality_names",
     "model_inputs",
     "over_all_cells",
+    "permuted",
     "prepare",
     "read",
+    "read_preparation",
     "require_mudata",
     "stored_pairs",
+    "stratified",
     "training_cells",
+    "with_partners",
     "writable",
 ]

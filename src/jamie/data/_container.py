@@ -121,9 +121,8 @@ def stored_pairs(mdata: MuData, a: str, b: str, key: Callable[[str, str], str]) 
     if key(a, b) in mdata.obsp:
         rows, columns = (mdata.obs_names.get_indexer(mdata[name].obs_names) for name in (a, b))
         return sparse.csr_matrix(mdata.obsp[key(a, b)])[rows][:, columns].astype(np.float32)
-    if key(b, a) in mdata.obsp:
-        return stored_pairs(mdata, b, a, key).T.tocsr()
-    return None
+    transposed = stored_pairs(mdata, b, a, key) if key(b, a) in mdata.obsp else None
+    return None if transposed is None else transposed.T.tocsr()
 
 
 def over_all_cells(f: sparse.csr_matrix, mdata: MuData, a: str, b: str) -> sparse.csr_matrix:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -9,16 +11,37 @@ from torch import Tensor
 
 from jamie._types import Array, Pair
 
+from ._batches import Draw, Partners
 from ._sampler import block
 from ._views import Problem
 
 
+class Inferred(NamedTuple):
+    """Two partners of each cell of a that has no known one, drawn from its row of F̃."""
+
+    rows: Tensor  # (r,) in a
+    first: Tensor  # (r,) in b
+    second: Tensor  # (r,) in b
+    block: Tensor  # (n_a, n_b), a half for each
+
+
 class Batch(NamedTuple):
-    """What one training step sees, by modality; `known` by pair of modalities."""
+    """What one training step sees, by modality; `known` and `inferred` by pair of modalities."""
 
     inputs: dict[str, Tensor]  # (n_m, k_m)
     values: dict[str, Tensor]  # (n_m, d_m) standardised features with NaN, only of modalities that miss any
     known: dict[Pair, Tensor]  # (n_a, n_b)
+    weights: dict[str, Tensor] | None = None  # (n_m,) of each cell in losses of single cells; `None`: all alike
+    inferred: Mapping[Pair, Inferred] = MappingProxyType({})
+
+    def correspondence(self, rho: float) -> dict[Pair, Tensor]:
+        """F + (1 − ρ) F̃ of the batch: what the aggregation mixes by."""
+        if rho == 1:
+            return self.known
+        return {
+            pair: f + (1 - rho) * self.inferred[pair].block if pair in self.inferred else f
+            for pair, f in self.known.items()
+        }
 
 
 class Loader:
@@ -41,8 +64,9 @@ class Loader:
             if view.values is not None
         }
 
-    def __call__(self, cells: dict[str, Array]) -> Batch:
-        """Gather the given rows of each modality that has any."""
+    def __call__(self, draw: Draw) -> Batch:
+        """Gather the cells of each modality that has any."""
+        cells = draw.cells
         index = {
             name: torch.from_numpy(rows).to(self._device) for name, rows in cells.items() if len(rows) >= self._least
         }
@@ -54,4 +78,21 @@ class Loader:
                 for (a, b), f in self._problem.known.items()
                 if a in index and b in index
             },
+            weights=None if draw.weights is None else self._weights(draw.weights, index),
+            inferred={
+                (a, b): self._inferred(partners, len(cells[a]), len(cells[b]))
+                for (a, b), partners in draw.partners.items()
+                if a in index and b in index
+            },
         )
+
+    def _weights(self, weights: dict[str, Array], index: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(weights[name]).float().to(self._device) for name in index}
+
+    def _inferred(self, partners: Partners, n_a: int, n_b: int) -> Inferred:
+        rows, first, second = (torch.from_numpy(positions).to(self._device) for positions in partners)
+        block = torch.zeros(n_a, n_b, device=self._device)
+        half = block.new_full(rows.shape, 0.5)
+        for column in (first, second):
+            block.index_put_((rows, column), half, accumulate=True)
+        return Inferred(rows, first, second, block)

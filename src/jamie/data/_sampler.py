@@ -1,8 +1,7 @@
-"""Which cells meet in a batch: paired cells always do, cells of one modality are drawn in proportion."""
+"""Which cells are drawn together: those that known pairs connect."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,18 @@ from jamie._types import Array, Pair
 
 from ._views import Problem
 
+MOST_CELLS = 64
+"""In a component of known pairs that is drawn as a whole."""
+ROUNDS = 16
+"""In which surer links go first."""
+
 
 @dataclass(frozen=True)
 class Units:
     """Groups of cells that are drawn together: connected by known pairs, or a single cell.
+
+    Where pairs connect more than `MOST_CELLS` cells, only the surest links keep cells together: a unit then has at most
+    one cell of each modality. The other pairs are not lost, but count only where both cells happen to meet in a batch.
 
     Attributes
     ----------
@@ -36,9 +43,8 @@ class Units:
         sizes = [len(problem.modalities[name].cells) for name in names]
         offsets = dict(zip(names, np.cumsum([0, *sizes[:-1]]), strict=True))
         edges = [_training_edges(problem, pair, offsets) for pair in problem.known]
-        i, j = (np.concatenate(side) for side in zip(*edges, strict=True))
-        graph = sparse.coo_matrix((np.ones(len(i), dtype=bool), (i, j)), shape=(sum(sizes), sum(sizes)))
-        _, label = connected_components(graph, directed=False)
+        i, j, confidence = (np.concatenate(part) for part in zip(*edges, strict=True))
+        label = _grouped(i, j, confidence, np.repeat(np.arange(len(sizes)), sizes))
         train = np.concatenate([problem.modalities[name].train for name in names])
         label_of_train = np.unique(label[train], return_inverse=True)[1]
         dense = np.full(len(label), -1)
@@ -56,9 +62,14 @@ class Units:
         return len(next(iter(self.starts.values()))) - 1
 
     @property
+    def pattern(self) -> Array:
+        """Which modalities each unit is measured in, one bit each, (n_units,)."""
+        return np.sum([(np.diff(starts) > 0) << bit for bit, starts in enumerate(self.starts.values())], axis=0)
+
+    @property
     def n_modalities(self) -> Array:
         """How many modalities each unit is measured in, (n_units,)."""
-        return np.sum([np.diff(starts) > 0 for starts in self.starts.values()], axis=0)
+        return np.bitwise_count(self.pattern)
 
     def cells(self, units: Array) -> dict[str, Array]:
         """Rows of the cells of the given units, by modality."""
@@ -69,13 +80,9 @@ class Units:
             found[name] = self.rows[name][first + np.arange(length.sum())]
         return found
 
-    def batches(self, units: Array, *, size: int, rng: np.random.Generator) -> Iterator[dict[str, Array]]:
-        """Endless batches of `size` units: one permutation after the other, the incomplete rest of each left out."""
-        size = min(size, len(units))
-        while True:
-            order = rng.permutation(units)
-            for start in range(0, len(units) - size + 1, size):
-                yield self.cells(order[start : start + size])
+    def per_cell(self, units: Array, values: Array) -> dict[str, Array]:
+        """One value a unit, repeated for each of its cells, by modality, in the order of `cells`."""
+        return {name: np.repeat(values, np.diff(starts)[units]) for name, starts in self.starts.items()}
 
 
 def block(f: sparse.csr_matrix, rows: Array, columns: Array) -> Array:
@@ -90,8 +97,51 @@ def block(f: sparse.csr_matrix, rows: Array, columns: Array) -> Array:
     return dense
 
 
-def _training_edges(problem: Problem, pair: Pair, offsets: dict[str, int]) -> tuple[Array, Array]:
+def _training_edges(problem: Problem, pair: Pair, offsets: dict[str, int]) -> tuple[Array, Array, Array]:
     a, b = (problem.modalities[name] for name in pair)
     f = problem.known[pair].tocoo()
     kept = a.train[f.row] & b.train[f.col] & (f.data > 0)
-    return f.row[kept] + offsets[a.name], f.col[kept] + offsets[b.name]
+    return f.row[kept] + offsets[a.name], f.col[kept] + offsets[b.name], f.data[kept]
+
+
+def _grouped(i: Array, j: Array, confidence: Array, modality: Array) -> Array:
+    """Label of each cell: its component, or a part of it where that has more than `MOST_CELLS` cells."""
+    graph = sparse.coo_matrix((np.ones(len(i), dtype=bool), (i, j)), shape=(len(modality), len(modality)))
+    n_components, label = connected_components(graph, directed=False)
+    large = np.bincount(label)[label] > MOST_CELLS
+    if not large.any():
+        return label
+    inside = large[i]
+    part = _surest(i[inside], j[inside], confidence[inside], modality)
+    return np.where(large, n_components + part, label)
+
+
+def _surest(i: Array, j: Array, confidence: Array, modality: Array) -> Array:
+    """Join cells by their surest links, at most one of each modality; the label of each is one of its cells.
+
+    In each round the groups join that are each other's surest, of those without a modality in common. Equal confidences
+    are ordered by chance, always the same: by position a chain of them would take a round for each link. After `ROUNDS`
+    rounds the rest, chains of ever surer links, join by chance alone.
+    """
+    chance = np.random.default_rng(0).permutation(len(i))
+    bits = confidence.astype(np.float32).view(np.int32)  # of positive floats are in their order
+    rank = (np.iinfo(np.int32).max - bits).astype(np.int64) << 32 | chance
+    group, held = np.arange(len(modality)), np.int64(1) << modality
+    n_rounds = 0
+    while True:
+        i, j = group[i], group[j]
+        open_ = held[i] & held[j] == 0
+        i, j, rank = i[open_], j[open_], rank[open_]
+        if not len(i):
+            return group
+        if n_rounds == ROUNDS:
+            rank &= 2**32 - 1  # leaves chance
+        first = np.full(len(modality), np.iinfo(np.int64).max)
+        for end in (i, j):
+            np.minimum.at(first, end, rank)
+        join = (first[i] == rank) & (first[j] == rank)
+        into = np.arange(len(modality))
+        into[j[join]] = i[join]
+        held[i[join]] |= held[j[join]]
+        group = into[group]
+        n_rounds += 1

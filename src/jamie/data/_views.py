@@ -19,6 +19,7 @@ from jamie._types import KINDS, Array, Kind, Matrix, Pair
 from jamie.correspondence import cap_rows
 
 from ._container import has_missing, known_pairs, matrix, modality_names, training_cells
+from ._inferred import inferred_pairs
 from ._kinds import detect_kind
 from ._prepare import DEFAULT_COMPS, MAX_COMPS, Preparation
 
@@ -37,10 +38,11 @@ class ModalityView:
 
 @dataclass(frozen=True)
 class Problem:
-    """Prepared modalities by name, and the known pairs F of each two of them."""
+    """Prepared modalities by name, and by two of them the known pairs F, and F̃ where it was inferred."""
 
     modalities: dict[str, ModalityView]
     known: dict[Pair, sparse.csr_matrix]
+    inferred: dict[Pair, sparse.csr_matrix]
 
 
 def read(
@@ -50,17 +52,21 @@ def read(
     n_comps: int | None = None,
     key_added: str = "jamie",
     seed: int = 0,
+    infer_below: float = 0.0,
 ) -> Problem:
-    """Read a MuData for training; modalities that `pp.prepare` has not prepared are prepared here, unwritten."""
+    """Read a MuData for training; what `pp` has not prepared or inferred, but training needs, is made here, unwritten.
+
+    `infer_below` is the share of cells with a known partner below which F̃ is inferred.
+    """
     keys = Keys(key_added)
     names = modality_names(mdata, modalities)
     known = {(a, b): cap_rows(known_pairs(mdata, a, b, keys)) for a, b in combinations(names, 2)}
     for name in names:
-        if not any(f.nnz for pair, f in known.items() if name in pair):
+        if not any(f.nnz or _has_inferred(mdata, pair, keys) for pair, f in known.items() if name in pair):
             msg = (
-                f"expected cells of `mdata[{name!r}]` with a known partner in another modality, found none: no "
-                "cell name "
-                "is shared; call jm.pp.correspondence(mdata, pairs=...) or jm.pp.correspondence(mdata, on=...)"
+                f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: no cell name is "
+                "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
+                "jm.pp.infer_correspondence(mdata) if you do not"
             )
             raise ValueError(msg)
     views = {}
@@ -82,7 +88,16 @@ def read(
             train=train,
             values=preparation.standardised(x) if has_missing(x[train]) else None,
         )
-    return Problem(views, known)
+    inferred = inferred_pairs(
+        mdata,
+        {name: view.inputs for name, view in views.items()},
+        known,
+        {name: view.train for name, view in views.items()},
+        keys=keys,
+        infer_below=infer_below,
+        seed=seed,
+    )
+    return Problem(views, known, inferred)
 
 
 def prepare(
@@ -170,6 +185,10 @@ def require_complete(mdata: MuData, name: str, x: Matrix, kind: Kind) -> None:
             f"to 0 if they are no counts, or pass kinds={{{name!r}: 'continuous'}}"
         )
         raise ValueError(msg)
+
+
+def _has_inferred(mdata: MuData, pair: Pair, keys: Keys) -> bool:
+    return keys.inferred(*pair) in mdata.obsp or keys.inferred(*pair[::-1]) in mdata.obsp
 
 
 def _varies(x: Matrix) -> bool:

@@ -14,12 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
 from jamie._types import Array, Pair, Seed
-from jamie.data import Loader, ModalityView, Units, model_inputs, read, require_mudata
+from jamie.data import Draw, Loader, ModalityView, Units, model_inputs, read, require_mudata
 from jamie.nn import JointVAE, aggregate
 from jamie.train import Recipe, Target, fit, recipe_of
 
 from . import _persist
 from ._device import on_threads, resolve_device, seeded
+from ._plan import draws, hold_out, require_batch
 from ._summary import summarise
 
 ROWS = 8_192
@@ -97,10 +98,11 @@ class JAMIE(BaseEstimator):
             n_comps=self.recipe_.n_comps,
             key_added=key_added,
             seed=int(rng.integers(2**31)),
+            infer_below=self.recipe_.infer_below,
         )
         units = Units.of(problem)
-        training, validation = _hold_out(units, self.recipe_, rng)
-        _require_batch(len(training), self.batch_size)
+        training, validation = hold_out(units, self.recipe_, rng)
+        require_batch(len(training), self.batch_size)
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
         self.scales_ = {name: _input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
@@ -108,12 +110,12 @@ class JAMIE(BaseEstimator):
             self.network_ = self._build().to(device)
             fitted = fit(
                 self.network_,
-                units.batches(training, size=self.recipe_.batch_size, rng=rng),
+                draws(problem, units, training, self.recipe_, rng),
                 load,
                 {name: self._target(view, device) for name, view in problem.modalities.items()},
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
-                validation=load(units.cells(validation)) if len(validation) else None,
+                validation=load(Draw(units.cells(validation), None, {})) if len(validation) else None,
             )
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
@@ -225,28 +227,6 @@ class JAMIE(BaseEstimator):
 def _input_scale(view: ModalityView, recipe: Recipe) -> float:
     variance = view.preparation.variance
     return float(np.sqrt(variance[0] if recipe.input_scale == "first" else variance.mean())) or 1.0
-
-
-def _hold_out(units: Units, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Units to train on, and pairs to choose the weights by: none where that would leave too few to tell."""
-    everyone = np.arange(len(units))
-    paired = everyone[units.n_modalities >= 2]
-    n = min(int(recipe.validation * len(paired)), 2_000)
-    if n < 10:
-        return everyone, everyone[:0]
-    validation = np.sort(rng.choice(paired, n, replace=False))
-    return np.setdiff1d(everyone, validation), validation
-
-
-def _require_batch(n_units: int, asked: int | None) -> None:
-    least = 10 if asked is None else asked
-    if n_units < least:
-        msg = (
-            f"expected at least {least} training "
-            f"cells{'' if asked is None else ' for batch_size=' + str(asked)}, found "
-            f"{n_units}; " + ("collect more cells" if asked is None else f"pass batch_size={n_units} or less")
-        )
-        raise ValueError(msg)
 
 
 def _to_torch(f: sparse.csr_matrix) -> torch.Tensor:

@@ -57,11 +57,10 @@ def announce(summary: dict[str, float | str]) -> None:
         f"{key.replace(' ', ' → ', 2).replace(' → ', ' ', 1)} {value:.3f}" for key, value in scores.items()
     )
     logger.info(
-        "trained in %.1f s, best step %d; on %s pairs: %s",
+        "trained in %.1f s, best step %d; %s",
         summary["seconds"],
         summary["best_step"],
-        summary["cells"],
-        shown,
+        f"on {summary['cells']} pairs: {shown}" if shown else "no pairs are known to score it by",
     )
     for key, value in scores.items():
         if key.startswith("foscttm") and value > NEAR_CHANCE:

@@ -8,19 +8,19 @@ from torch import Tensor
 from jamie._checks import require_same_shape
 
 
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_divergence(mean: Tensor, log_variance: Tensor, weights: Tensor | None = None) -> Tensor:
     """Divergence of the encoder from the prior, a mean over cells and dimensions (eq. 4, 5).
 
     1/(n g) Σ −½ (1 + v − μ² − eᵛ), with v the log-variance; κ of eq. 5 is applied by the schedule.
     """
     require_same_shape(mean, log_variance, names=("mean", "log_variance"))
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
+    return _mean(-0.5 * (1 + log_variance - mean.square() - log_variance.exp()), weights)
 
 
-def combination(latent: Tensor, aggregated: Tensor) -> Tensor:
+def combination(latent: Tensor, aggregated: Tensor, weights: Tensor | None = None) -> Tensor:
     """How far aggregation moves the cells (eq. 6): ‖L − M‖² / (g n)."""
     require_same_shape(latent, aggregated, names=("latent", "aggregated"))
-    return (latent - aggregated).square().mean()
+    return _mean((latent - aggregated).square(), weights)
 
 
 def reconstruction(
@@ -29,7 +29,7 @@ def reconstruction(
     """Squared error as a fraction of the variance (eq. 7): ‖X − X̃‖² / (n d s²).
 
     s² is the mean variance of a column, so 0 is perfect and 1 as bad as the mean. NaN in `measured` is missing: it is
-    left out of the sum and of the count. `weights` (n,) weigh the cells; those of weight 0 are left out.
+    left out of the sum and of the count. `weights` (n,) weigh the cells in both; those of weight 0 are left out.
     """
     require_same_shape(decoded, measured, names=("decoded", "measured"))
     seen = ~torch.isnan(measured)
@@ -40,23 +40,32 @@ def reconstruction(
     return (error * weights.unsqueeze(1)).sum() / (mass.clamp_min(1e-12) * variance)
 
 
-def alignment(aggregated_x: Tensor, aggregated_y: Tensor, inferred: Tensor) -> Tensor:
-    """Distance of each cell from its inferred partners (eq. 9): ‖M_x − F̃ M_y‖² / (g n).
+def alignment(aggregated_x: Tensor, first: Tensor, second: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Distance of cells from their inferred partners (eq. 9): ‖M_x − F̃ M_y‖² / (g n), unbiased from two partners.
 
-    Rows of F̃ without an entry say nothing and are left out of both the sum and n.
+    `first` and `second` (n, g) are the M_y of two partners of each cell, drawn independently with the probabilities of
+    its row of F̃. The expectation of (M_x − first)(M_x − second) is then eq. 9, where that of (M_x − first)² has the
+    spread of the partners on top.
     """
-    mass = inferred @ aggregated_y.new_ones(len(aggregated_y), 1)  # (n_x, 1)
-    error = (aggregated_x - inferred @ aggregated_y).square().mean(1, keepdim=True)
-    return torch.where(mass > 0, error, 0.0).sum() / (mass > 0).sum().clamp_min(1)
+    require_same_shape(aggregated_x, first, names=("aggregated_x", "first"))
+    require_same_shape(aggregated_x, second, names=("aggregated_x", "second"))
+    return _mean((aggregated_x - first) * (aggregated_x - second), weights)
 
 
 def contrastive(mean_x: Tensor, mean_y: Tensor, known: Tensor, temperature: float) -> Tensor:
     """Each cell should be nearer to its partner than to the other cells of the batch.
 
-    Symmetric cross-entropy of softmax(−‖μ_i − μ_j‖² / (g τ)) against the known pairs, weighted by their confidence; not
-    part of the paper. Cells without a partner only serve as the others.
+    Symmetric cross-entropy of softmax(−‖μ_i − μ_j‖² / (g τ)) against the pairs, a mean over the cells of x with a
+    partner, each pair times its confidence; not part of the paper. Cells without a partner only serve as the others.
     """
     scaled = -torch.cdist(mean_x, mean_y).square() / (mean_x.shape[1] * temperature)  # (n_x, n_y)
     toward_y = (known * scaled.log_softmax(1)).sum()
     toward_x = (known * scaled.log_softmax(0)).sum()
-    return -0.5 * (toward_x + toward_y) / known.sum().clamp_min(1e-12)
+    return -0.5 * (toward_x + toward_y) / (known.sum(1) > 0).sum().clamp_min(1)
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over cells and dimensions, (n, g), cells weighted."""
+    if weights is None:
+        return values.mean()
+    return (values.mean(1) * weights).sum() / weights.sum().clamp_min(1e-12)

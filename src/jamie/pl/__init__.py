@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ._correspondence import correspondence
 from ._embedding import embedding
 from ._history import history
 from ._imputation import imputation
 
-__all__ = ["embedding", "history", "imputation"]
+__all__ = ["correspondence", "embedding", "history", "imputation"]

@@ -1,12 +1,25 @@
-"""Tools: train, embed, impute, evaluate."""
+"""Tools: train, embed, impute, match, evaluate."""
 
 from __future__ import annotations
 
+from ._check_correspondence import check_correspondence
 from ._complete import complete
 from ._embed import embed
 from ._evaluate import evaluate
 from ._impute import impute
+from ._match import match
 from ._reconstruct import reconstruct
 from ._train import train
+from ._transfer_labels import transfer_labels
 
-__all__ = ["complete", "embed", "evaluate", "impute", "reconstruct", "train"]
+__all__ = [
+    "check_correspondence",
+    "complete",
+    "embed",
+    "evaluate",
+    "impute",
+    "match",
+    "reconstruct",
+    "train",
+    "transfer_labels",
+]

@@ -36,7 +36,9 @@ def train(
 
     Prepares the modalities and pairs cells of the same name where :func:`jamie.pp.prepare` and
     :func:`jamie.pp.correspondence` were not called. Cells held out by :func:`jamie.pp.split` are not learned from;
-    cells without a partner train their own modality. Ctrl-C ends training early and keeps the best weights so far.
+    cells without a partner train their own modality, and where few partners are known the default recipe infers likely
+    ones from those pairs (:func:`jamie.pp.infer_correspondence`, whose result is used where it was called before).
+    Ctrl-C ends training early and keeps the best weights so far.
 
     Parameters
     ----------
@@ -70,8 +72,8 @@ def train(
     KeyError
         If a modality or recipe is not there.
     ValueError
-        If there are fewer than two modalities, no known pairs, repeated names, values that the kind forbids, fewer
-        training cells than a batch, or slots of another version.
+        If there are fewer than two modalities, neither known nor inferred pairs, repeated names, values that the kind
+        forbids, fewer training cells than a batch, or slots of another version.
 
     Examples
     --------

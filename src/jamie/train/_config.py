@@ -28,9 +28,16 @@ class Recipe:
         ``"batch"``: BatchNorm, LeakyReLU; ``"layer"``: LayerNorm, GELU.
     dropout
         Share of hidden units dropped in training.
-    kl, combination, reconstruction, cross, contrastive
-        Weights of the loss terms (eq. 1); the paper's α and β, times 0.032, are `combination` and `reconstruction` of
-        its recipe.
+    kl, combination, reconstruction, cross, contrastive, alignment
+        Weights of the loss terms (eq. 1); the paper's α, β and γ, times 0.032, are `combination`, `reconstruction` and
+        `alignment` of its recipe.
+    inferred
+        Weight of inferred partners in the contrastive term, as a share of that of known ones.
+    rho
+        ρ: in the aggregation F + (1 − ρ) F̃ stands for F, with F̃ for cells without a known partner.
+    infer_below
+        Share of cells with a known partner below which F̃ is inferred from the pairs, where
+        `pp.infer_correspondence` was not called.
     temperature
         τ of the contrastive term.
     learning_rate, weight_decay, schedule
@@ -41,6 +48,8 @@ class Recipe:
         Largest norm of the gradient.
     batch_size
         Units (pairs, or cells without one) a step.
+    least_paired
+        Share of a batch that pairs have at least, where there are fewer; 0: batches are drawn from all alike.
     max_steps, min_steps
         Last step, and first step at which training may stop; κ of the KL term rises over the latter.
     clock
@@ -64,6 +73,10 @@ class Recipe:
     reconstruction: float
     cross: float
     contrastive: float
+    alignment: float
+    inferred: float
+    rho: float
+    infer_below: float
     temperature: float
     learning_rate: float
     weight_decay: float
@@ -71,6 +84,7 @@ class Recipe:
     averaging: float
     clip: float
     batch_size: int
+    least_paired: float
     max_steps: int
     min_steps: int
     clock: Literal["step", "epoch"]
@@ -108,6 +122,10 @@ PAPER = Recipe(
     reconstruction=1.0,
     cross=0.0,
     contrastive=0.0,
+    alignment=1.0,
+    inferred=0.0,
+    rho=1.0,
+    infer_below=0.0,
     temperature=1.0,
     learning_rate=1e-3,
     weight_decay=0.0,
@@ -115,6 +133,7 @@ PAPER = Recipe(
     averaging=0.0,
     clip=1.0,
     batch_size=512,
+    least_paired=0.0,
     max_steps=10_000,
     min_steps=2_500,
     clock="epoch",
@@ -134,12 +153,16 @@ DEFAULT = replace(
     combination=0.1,
     cross=1.0,
     contrastive=1.0,
+    alignment=0.1,
+    inferred=1.0,
+    infer_below=0.75,
     temperature=0.3,
     learning_rate=2e-3,
     weight_decay=0.1,
     schedule="one_cycle",
     averaging=0.98,
     batch_size=256,
+    least_paired=0.1,
     max_steps=400,
     min_steps=300,
     clock="step",

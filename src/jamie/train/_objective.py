@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from jamie._types import Pair
 from jamie.data import Batch
-from jamie.nn import Outputs, combination, contrastive, kl_divergence, reconstruction
+from jamie.nn import Outputs, alignment, combination, contrastive, kl_divergence, reconstruction
 
 from ._config import Recipe
 
@@ -30,38 +31,55 @@ class Losses(NamedTuple):
     reconstruction: Tensor
     cross: Tensor
     contrastive: Tensor
+    alignment: Tensor
 
 
 def objective(outputs: Outputs, batch: Batch, targets: Mapping[str, Target], recipe: Recipe, kappa: float) -> Losses:
-    """Weigh eq. 4, 6, 7 and the two terms of our own; sums over modalities, as in the paper.
+    """Weigh eq. 4, 6, 7, 9 and the two terms of our own; sums over modalities, as in the paper.
 
-    Eq. 9 needs an inferred correspondence and is left out where all pairs are known (section 4.6).
+    Eq. 9, and what inferred partners add to the contrastive term, are 0 without an inferred correspondence.
     """
     names = list(outputs.mean)
     zero = outputs.mean[names[0]].new_zeros(())
-    kl = torch.stack([kl_divergence(outputs.mean[m], outputs.log_variance[m]) for m in names]).sum()
-    moved = torch.stack([combination(outputs.latent[m], outputs.aggregated[m]) for m in names]).sum()
-    own = torch.stack([_error(outputs.decoded[m], batch, m, targets[m]) for m in names]).sum()
-    crossed, paired = zero, zero
+    weights = batch.weights or dict.fromkeys(names)
+    kl = torch.stack([kl_divergence(outputs.mean[m], outputs.log_variance[m], weights[m]) for m in names]).sum()
+    moved = torch.stack([combination(outputs.latent[m], outputs.aggregated[m], weights[m]) for m in names]).sum()
+    own = torch.stack([_error(outputs.decoded[m], batch, m, targets[m], weights[m]) for m in names]).sum()
+    crossed, paired, aligned = zero, zero, zero
     if outputs.crossed:
-        terms = [
-            _error(decoded, batch, b, targets[b], confidence)
-            for (_, b), (decoded, confidence) in outputs.crossed.items()
-        ]
+        terms = [_paired_error(outputs, batch, pair, targets) for pair in outputs.crossed]
         crossed = torch.stack(terms).sum() if terms else zero
     if recipe.contrastive:
         terms = [
             contrastive(outputs.mean[a], outputs.mean[b], f, recipe.temperature) for (a, b), f in batch.known.items()
         ]
+        terms += [
+            recipe.inferred * contrastive(outputs.mean[a], outputs.mean[b], partners.block, recipe.temperature)
+            for (a, b), partners in batch.inferred.items()
+        ]
         paired = torch.stack(terms).sum() if terms else zero
+    if recipe.alignment:
+        m = outputs.aggregated
+        terms = [
+            alignment(m[a][rows], m[b][first], m[b][second], None if weights[a] is None else weights[a][rows])
+            for (a, b), (rows, first, second, _) in batch.inferred.items()
+        ]
+        aligned = torch.stack(terms).sum() if terms else zero
     total = (
         recipe.kl * kappa * kl
         + recipe.combination * moved
         + recipe.reconstruction * own
         + recipe.cross * crossed
         + recipe.contrastive * paired
+        + recipe.alignment * aligned
     )
-    return Losses(total, kl, moved, own, crossed, paired)
+    return Losses(total, kl, moved, own, crossed, paired, aligned)
+
+
+def _paired_error(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
+    """Error of b predicted from a, a mean over the cells of b with a partner, each times the pair's confidence."""
+    (_, b), (decoded, confidence) = pair, outputs.crossed[pair]
+    return _error(decoded, batch, b, targets[b], confidence) * confidence.sum() / (confidence > 0).sum().clamp_min(1)
 
 
 def _error(decoded: Tensor, batch: Batch, name: str, target: Target, weights: Tensor | None = None) -> Tensor:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from jamie._settings import logger
-from jamie._types import Array
-from jamie.data import Batch
+from jamie.data import Batch, Draw
 from jamie.nn import JointVAE
 
 from ._config import Recipe
@@ -34,8 +33,8 @@ class Fitted(NamedTuple):
 
 def fit(
     network: JointVAE,
-    batches: Iterator[dict[str, Array]],
-    load: Callable[[dict[str, Array]], Batch],
+    draws: Iterator[Draw],
+    load: Callable[[Draw], Batch],
     targets: Mapping[str, Target],
     recipe: Recipe,
     *,
@@ -64,8 +63,8 @@ def fit(
         for step in range(1, max_steps + 1):
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * _rate(recipe, step, max_steps)
-            batch = load(next(batches))
-            outputs = network(batch.inputs, batch.known, crossed=recipe.cross > 0)
+            batch = load(next(draws))
+            outputs = network(batch.inputs, batch.correspondence(recipe.rho), crossed=recipe.cross > 0)
             losses = objective(outputs, batch, targets, recipe, kl_weight(step / tick, recipe.min_steps))
             optimiser.zero_grad(set_to_none=True)
             losses.total.backward()

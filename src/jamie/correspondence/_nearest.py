@@ -1,0 +1,67 @@
+"""Likeliest partners by a common latent: nearest neighbours, and how fast probability falls with distance."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import minimize_scalar
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp, softmax
+
+from jamie._types import Array
+
+from . import _search
+
+LOCAL = 10
+MOST_PAIRS = 1_000
+MOST_DISTANCES = 10_000_000  # float64: 80 MB, and a few times that for what is computed of them
+
+
+def nearest(x: Array, y: Array, n: int) -> tuple[Array, Array]:
+    """Distances to, and rows of, the `n` rows of `y` nearest to each of `x`, the nearest first; all if it has fewer.
+
+    Exact up to 20,000 rows of `y`; above, within clusters that are found from a fixed seed, so that a call repeats.
+    """
+    return _search.nearest(x, y, n, np.random.default_rng(0))
+
+
+def nearest_partners(x: Array, y: Array, *, n_keep: int, pairs: sparse.csr_matrix | None = None) -> sparse.csr_matrix:
+    """Probabilities of the `n_keep` rows of `y` nearest to each of `x`: softmax of −‖x − y‖² / bandwidth.
+
+    The bandwidth is the larger of two lower bounds: the median over `x` of the squared distance to the tenth nearest,
+    and the likeliest one of the known `pairs` (`n_x × n_y`), which lie closer than others if the latent was trained on
+    them.
+    """
+    distance, found = nearest(x, y, max(n_keep, LOCAL))
+    d = distance**2
+    local = float(np.median(d[:, min(LOCAL, d.shape[1]) - 1]))
+    trained = 0.0 if pairs is None or not pairs.nnz else likeliest_bandwidth(x, y, pairs)
+    bandwidth = max(local, trained, float(np.finfo(np.float32).tiny))
+    d, found = d[:, :n_keep], found[:, :n_keep]
+    p = softmax(-(d - d[:, :1]) / bandwidth, axis=1).astype(np.float32)
+    first = np.arange(len(d) + 1) * d.shape[1]
+    f = sparse.csr_matrix((p.ravel(), found.ravel(), first), shape=(len(x), len(y)))
+    f.sort_indices()
+    return f
+
+
+def likeliest_bandwidth(x: Array, y: Array, pairs: sparse.csr_matrix) -> float:
+    """Bandwidth under which the partners in `pairs` are likeliest among all of `y`, weighted by their confidence.
+
+    Where cells of a pair are `N(0, σ²)` apart in each dimension this estimates 2σ².
+    """
+    known = pairs.tocoo()
+    n = min(known.nnz, MOST_PAIRS, max(MOST_DISTANCES // len(y), 50))
+    some = np.linspace(0, known.nnz - 1, n).astype(int)
+    rows, columns, confidence = known.row[some], known.col[some], known.data[some].astype(np.float64)
+    d = cdist(x[rows], y, "sqeuclidean")
+    scale = float(np.median(d))
+    if not scale > 0:
+        return 0.0
+    d -= d[np.arange(n), columns][:, None]
+
+    def cost(log_bandwidth: float) -> float:  # convex in 1 / bandwidth, so of one minimum
+        return float(confidence @ logsumexp(-d / (scale * np.exp(log_bandwidth)), axis=1))
+
+    found = minimize_scalar(cost, bounds=(-14, 7), method="bounded", options={"xatol": 0.01})
+    return scale * float(np.exp(found.x))

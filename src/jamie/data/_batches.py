@@ -1,0 +1,116 @@
+"""Which units and partners meet in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from jamie._types import Array, Pair
+
+from ._sampler import Units
+from ._views import Problem
+
+
+class Partners(NamedTuple):
+    """Two partners a row, drawn independently from F̃: positions in the batch."""
+
+    rows: Array  # (r,) in modality a
+    first: Array  # (r,) in modality b
+    second: Array  # (r,) in modality b
+
+
+class Draw(NamedTuple):
+    """Cells of one batch, by modality, before they are gathered."""
+
+    cells: dict[str, Array]  # rows (n_m,)
+    weights: dict[str, Array] | None  # (n_m,) in the losses of single cells; `None`: all alike
+    partners: dict[Pair, Partners]
+
+
+def permuted(units: Units, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
+    """Endless batches of `size` of the chosen units: one permutation after the other, the rest of each left out."""
+    for some in _stream(chosen, min(size, len(chosen)), rng):
+        yield Draw(units.cells(some), None, {})
+
+
+def stratified(
+    units: Units, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
+) -> Iterator[Draw]:
+    """Endless batches in which each kind of unit has its share, pairs at least `least_paired` of the batch.
+
+    A kind is the set of modalities that a unit was measured in. Cells of a kind that is drawn more or less often than
+    it is frequent weigh as much less or more, so that the mean over a batch estimates the mean over all cells.
+    """
+    pattern = units.pattern[chosen]
+    kinds, counts = np.unique(pattern, return_counts=True)
+    drawn = _shares(counts, np.bitwise_count(kinds) > 1, min(size, len(chosen)), least_paired)
+    streams = [_stream(chosen[pattern == kind], n, rng) for kind, n in zip(kinds, drawn, strict=True)]
+    weight = np.repeat((counts / counts.sum()) / (drawn / drawn.sum()), drawn)
+    while True:
+        some = np.concatenate([next(stream) for stream in streams])
+        yield Draw(units.cells(some), units.per_cell(some, weight) if len(kinds) > 1 else None, {})
+
+
+def with_partners(draws: Iterator[Draw], problem: Problem, *, rng: np.random.Generator) -> Iterator[Draw]:
+    """Invite two partners, drawn from F̃, of every cell without a known one; guests weigh nothing of their own."""
+    rows_of = {pair: _Rows(f, problem.known[pair], *(problem.modalities[m].train for m in pair))
+               for pair, f in problem.inferred.items()}  # fmt: skip
+    for draw in draws:
+        cells = dict(draw.cells)
+        weights = dict(draw.weights or {name: np.ones(len(rows)) for name, rows in cells.items()})
+        partners = {}
+        for (a, b), rows in rows_of.items():
+            (asking,) = np.nonzero(rows.eligible[cells[a]] & (weights[a] > 0))
+            if not len(asking):
+                continue
+            answers = rows.sample(np.tile(cells[a][asking], 2), rng)
+            guests = np.setdiff1d(answers, cells[b])
+            cells[b] = np.concatenate([cells[b], guests])
+            weights[b] = np.concatenate([weights[b], np.zeros(len(guests))])
+            order = cells[b].argsort(kind="stable")
+            place = order[np.searchsorted(cells[b][order], answers)]
+            partners[a, b] = Partners(asking, place[: len(asking)], place[len(asking) :])
+        yield Draw(cells, weights, partners)
+
+
+class _Rows:
+    """Rows of F̃ as distributions over the training cells of the other modality."""
+
+    def __init__(self, f: sparse.csr_matrix, known: sparse.csr_matrix, train_a: Array, train_b: Array) -> None:
+        values = np.where(train_b[f.indices], f.data, 0.0)
+        self._indices, self._indptr = f.indices, f.indptr
+        self._until = np.concatenate([[0.0], values.cumsum(dtype=np.float64)])
+        mass = np.diff(self._until[f.indptr])
+        self.eligible = train_a & (mass > 1e-6) & (np.asarray(known.sum(axis=1)).ravel() < 1e-6)
+
+    def sample(self, rows: Array, rng: np.random.Generator) -> Array:
+        """One column for each row, with the probability of its entry."""
+        low, high = self._until[self._indptr[rows]], self._until[self._indptr[rows + 1]]
+        entry = np.searchsorted(self._until, low + rng.random(len(rows)) * (high - low), side="right") - 1
+        return self._indices[entry.clip(self._indptr[rows], self._indptr[rows + 1] - 1)]
+
+
+def _stream(items: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    while True:
+        order = rng.permutation(items)
+        for start in range(0, len(items) - size + 1, size):
+            yield order[start : start + size]
+
+
+def _shares(counts: Array, paired: Array, size: int, least_paired: float) -> Array:
+    """How many units of each kind a batch takes: in proportion, but at least one of each, and enough pairs.
+
+    That is all pairs where there are fewer; more than `size` units only where there are more kinds.
+    """
+    share = counts / counts.sum()
+    if paired.any() and not paired.all() and share[paired].sum() < least_paired:
+        share = np.where(paired, share * least_paired / share[paired].sum(), share)
+        share = np.where(paired, share, share * (1 - least_paired) / share[~paired].sum())
+    drawn = np.minimum(np.ceil(share * size - 1e-9).astype(int), counts)
+    while drawn.sum() > max(size, len(counts)):
+        excess = np.where(paired, -size, drawn - share * size)  # singles go first
+        drawn[np.where(drawn > 1, excess, -np.inf).argmax()] -= 1
+    return drawn

@@ -1,0 +1,114 @@
+"""A stored correspondence and the labels of its cells, checked: for its scores and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+from scipy import sparse
+
+from jamie._checks import require_choice
+from jamie._keys import Keys
+from jamie._settings import logger
+from jamie._types import Array, Pair
+from jamie.correspondence import from_mask, from_matrix, from_names, from_table
+from jamie.correspondence._score import normalised
+from jamie.data import known_pairs, modality_names, stored_pairs, training_cells
+
+Slot = Literal["inferred", "match", "known"]
+Pairs: TypeAlias = pd.DataFrame | sparse.sparray | sparse.spmatrix | None
+SLOTS: dict[str, str] = {
+    "inferred": "jm.pp.infer_correspondence(mdata)",
+    "match": "jm.tl.match(mdata, source={!r}, target={!r})",
+    "known": "jm.pp.correspondence(mdata, pairs=...)",
+}
+"""What writes each of them."""
+
+
+def correspondences(
+    mdata: MuData, modalities: Sequence[str] | None, slot: Slot, keys: Keys
+) -> dict[Pair, sparse.csr_matrix]:
+    """Probabilities of partners in the second (columns) for the cells of the first, by pair of modalities."""
+    require_choice(slot, SLOTS, name="slot")
+    names = modality_names(mdata, modalities)
+    found = {}
+    for a, b in combinations(names, 2):
+        key = getattr(keys, slot)
+        f = known_pairs(mdata, a, b, keys) if slot == "known" else stored_pairs(mdata, a, b, key)
+        if f is not None and not (np.isfinite(f.data).all() and (f.data >= 0).all()):
+            msg = f"expected entries of at least 0 in `mdata.obsp[{key(a, b)!r}]`, found negative or infinite ones"
+            raise ValueError(msg)
+        if f is not None and f.count_nonzero():
+            found[a, b] = normalised(f)
+    if not found:
+        a, b = names[:2]
+        msg = (
+            f"expected entries in `mdata.obsp[{getattr(keys, slot)(a, b)!r}]`, found none; `mdata.obsp` has "
+            f"{sorted(mdata.obsp)}; call {SLOTS[slot].format(a, b)}"
+        )
+        raise KeyError(msg)
+    return found
+
+
+def label_codes(mdata: MuData, pair: Pair, labels: str) -> tuple[Array, Array, list[str]]:
+    """Codes of the labels of both modalities, −1 for none, and the labels in order."""
+    shared = [column for column in mdata[pair[0]].obs if column in mdata[pair[1]].obs]
+    choices = list(dict.fromkeys([*mdata.obs, *shared]))
+    hint = "it names a column of mdata.obs, or of the .obs of both modalities"
+    require_choice(labels, choices, name="labels", hint=hint)
+    columns = [
+        mdata.obs[labels].reindex(mdata[name].obs_names) if labels in mdata.obs else mdata[name].obs[labels]
+        for name in pair
+    ]
+    ordered = [column.cat.categories for column in columns if isinstance(column.dtype, pd.CategoricalDtype)]
+    values = [column.astype(object).where(column.notna(), None) for column in columns]
+    present = pd.unique(pd.concat(values).dropna())
+    first = {value: place for place, value in enumerate(dict.fromkeys(v for part in ordered for v in part))}
+    order = sorted(present, key=lambda value: (first.get(value, len(first)), str(value)))
+    if any(value.isna().all() for value in values):
+        msg = f"expected a label {labels!r} for cells of both {pair[0]!r} and {pair[1]!r}, found none in one of them"
+        raise ValueError(msg)
+    rows, columns = (pd.Index(order, dtype=object).get_indexer(pd.Index(value, dtype=object)) for value in values)
+    return rows, columns, [str(value) for value in order]
+
+
+def truth(mdata: MuData, pair: Pair, keys: Keys, pairs: Pairs = None) -> sparse.csr_matrix:
+    """True pairs: those given, else those written by `pp.correspondence` and, for other cells, those of one name."""
+    names = [mdata[name].obs_names for name in pair]
+    if isinstance(pairs, pd.DataFrame):
+        return from_table(pairs, *names)
+    if pairs is not None:
+        return from_matrix(pairs, (len(names[0]), len(names[1])))
+    named, written = from_names(*names), stored_pairs(mdata, *pair, keys.known)
+    if written is None:
+        return named
+    unwritten = np.asarray(written.sum(axis=1)).ravel() == 0
+    return sparse.csr_matrix(written + from_mask(named, unwritten, np.ones(len(names[1]), dtype=bool)))
+
+
+def true_pairs(mdata: MuData, pair: Pair, slot: Slot, keys: Keys, pairs: Pairs) -> tuple[Array, Array, str]:
+    """Rows of cells and of their likeliest true partners, and whether the correspondence was made without them."""
+    known = truth(mdata, pair, keys, pairs)
+    (cells,) = np.nonzero(np.asarray(known.sum(axis=1)).ravel() > 0)
+    partners = np.asarray(known[cells].argmax(axis=1)).ravel() if len(cells) else cells
+    given = np.asarray(_given(mdata, pair, slot, keys)[cells].sum(axis=1)).ravel() > 0
+    if given.all():
+        return cells, partners, "in-sample pairs"
+    if given.any():
+        logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
+    return cells[~given], partners[~given], "held-out pairs"
+
+
+def _given(mdata: MuData, pair: Pair, slot: Slot, keys: Keys) -> sparse.csr_matrix:
+    """Pairs that the correspondence was made with: those of training cells."""
+    about = mdata.uns.get(keys.inferred(*pair), mdata.uns.get(keys.inferred(*pair[::-1])))
+    used = known_pairs(mdata, *pair, keys)
+    none = slot == "known"  # scored itself
+    if slot == "inferred":
+        recorded = isinstance(about, Mapping) and "n_pairs" in about
+        none = int(about["n_pairs"]) == 0 if recorded else stored_pairs(mdata, *pair, keys.known) is None
+    return from_mask(used * (not none), *(training_cells(mdata, name, keys) for name in pair))

@@ -1,0 +1,206 @@
+"""Find out which cells correspond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+from scipy import sparse
+
+from jamie._checks import generator, require_choice
+from jamie._docs import document
+from jamie._keys import SCHEMA, Keys
+from jamie._settings import logger
+from jamie._slots import write
+from jamie._types import Array, Matrix, Seed
+from jamie.correspondence import METHODS, Method, Question, choose, enough, from_mask, infer
+from jamie.data import (
+    known_pairs,
+    matrix,
+    modality_names,
+    over_all_cells,
+    prepare,
+    read_preparation,
+    training_cells,
+    writable,
+)
+
+
+@document("mdata", "rng", "key_added", "copy")
+def infer_correspondence(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str] | None = None,
+    method: Method = "auto",
+    linked: pd.DataFrame | None = None,
+    n_keep: int | None = None,
+    cap: bool | Literal["auto"] = "auto",
+    n_starts: int = 16,
+    use_rep: str | Mapping[str, str] | None = None,
+    rng: Seed = 0,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | None:
+    """Infer which cells of two modalities correspond, F̃ of the paper, helped by whatever pairs are known.
+
+    The question is that of eq. 8: place the cells of one modality on those of the other so that distances agree.
+
+    ============== ================================ ==========================================================
+    method         needs                            how
+    ============== ================================ ==========================================================
+    ``anchors``    10 known pairs                   nearness to the pairs, along each modality and straight;
+                                                    canonical correlation of the two over the pairs
+    ``linked``     features linked across           mutual neighbours on the linked features as pairs, then
+                   modalities                       anchors
+    ``gw``         nothing; below 10 pairs, they    Gromov-Wasserstein between landmarks from many starts,
+                   choose among mirror images       carried to the cells
+    ``unioncom``   at most 5,000 cells a modality   eq. 8 as published, dense: the reference
+    ``auto``                                        the first of `anchors`, `linked` and `gw` that has what it
+                                                    needs; the log says why
+    ============== ================================ ==========================================================
+
+    **Geometry alone can be confidently wrong.** Where a cell type is missing on one side, `gw` and `unioncom` place
+    the others wrongly, with the same objective, gap and agreement as a right answer. What they find is marked
+    unverified and warned about: check it by :func:`jamie.tl.check_correspondence`, or get 10 to 20 known pairs or
+    linked features. Pairs of cells that :func:`jamie.pp.split` held out are not used.
+
+    Parameters
+    ----------
+    {shared}
+    modalities
+        The two modalities; may be left out where there are only two. Rows are cells of the first.
+    method
+        See above.
+    linked
+        Two columns of feature names, of the first modality and of the second, such as a gene and its protein.
+    n_keep
+        Partners of each cell to keep; 50, or a tenth of the cells where there are fewer than 500, if `None`.
+    cap
+        Whether no cell of the second modality may be the partner of more than one cell in sum (n_a / n_b where the
+        first has more). It says that both sides have the same composition; ``"auto"``: where the method assumes that
+        anyway, `gw` and `unioncom`. Kept as nearly as `n_keep` partners allow.
+    n_starts
+        Starts of `gw` and `unioncom`, of which the one with the lowest objective is taken.
+    use_rep
+        Slot of `.obsm`, for both or by modality, to measure distances in, ``"X"`` for the matrix as it is; the prepared
+        input (:func:`jamie.pp.prepare`) if `None`.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets
+
+    `mdata.obsp['jamie_inferred_<a>_<b>']` : :class:`~scipy.sparse.csr_matrix` (`n_obs × n_obs`, float32)
+        Probability that the cell of the row, in `a`, corresponds to that of the column, in `b`. Rows of cells of `a`
+        sum to 1 and have at most `n_keep` entries; those of cells with a known partner hold that, and what is inferred
+        only in so far as the confidence is below 1.
+    `mdata.uns['jamie_inferred_<a>_<b>']` : :class:`dict`
+        Method and why, whether it is verified by pairs, `n_pairs`, and `objective`: of `gw` and `unioncom` that of
+        eq. 8, of `anchors` the share of cells closer than the true partner, on pairs left out in turn (0.5 is chance).
+        Of `gw` also `gap`, how much worse the second-best optimum is, and `agreement`, the share of starts that found
+        the best: both are necessary, not sufficient.
+
+    Raises
+    ------
+    KeyError
+        If a modality, method, representation or linked feature is not there.
+    ValueError
+        If the method lacks what it needs, `n_keep` or `n_starts` is below 1, or a modality has fewer than 3 cells.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.infer_correspondence(mdata, n_keep=5)
+    >>> mdata.uns["jamie_inferred_rna_protein"]["method"]
+    'anchors'
+    """
+    require_choice(method, METHODS, name="method")
+    mdata, keys = writable(mdata, copy=copy), Keys(key_added)
+    names = modality_names(mdata, modalities)
+    if len(names) != 2:
+        msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=({names[0]!r}, {names[1]!r})"
+        raise ValueError(msg)
+    for value, name in ((n_keep, "n_keep"), (n_starts, "n_starts")):
+        if value is not None and value < 1:
+            msg = f"expected `{name}` of at least 1, found {value}"
+            raise ValueError(msg)
+    a, b = names
+    if not (cap == "auto" or isinstance(cap, bool)):
+        msg = f"expected `cap` to be True, False or 'auto', found {cap!r}"
+        raise ValueError(msg)
+    for name in use_rep if isinstance(use_rep, Mapping) else ():
+        require_choice(name, names, name="use_rep")
+    rng = generator(rng)
+    seed = int(rng.integers(2**31))
+    x, y = (_representation(mdata, name, use_rep, keys, seed) for name in names)
+    question = Question(
+        x,
+        y,
+        known=from_mask(known_pairs(mdata, a, b, keys), *(training_cells(mdata, name, keys) for name in names)),
+        linked=None if linked is None else _linked(mdata, a, b, linked),
+        n_keep=enough(len(y)) if n_keep is None else n_keep,
+        cap=None if cap == "auto" else bool(cap),
+        n_starts=n_starts,
+    )
+    chosen, why = choose(question) if method == "auto" else (method, "asked for")
+    logger.info("method %r: %s", chosen, why)
+    answer = infer(question, chosen, rng)
+    report: dict[str, Any] = {"schema": SCHEMA, "why": why, **answer.report}
+    if not report["verified"]:
+        logger.warning(
+            "the correspondence of %r and %r is unverified: it rests on %s alone, which can be confidently wrong "
+            "where their composition differs; call jm.tl.check_correspondence(mdata, labels=...), or get 10 to 20 "
+            "known pairs",
+            a,
+            b,
+            "linked features" if chosen == "linked" else "geometry",
+        )
+    write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(answer.matrix, mdata, a, b))
+    write(mdata, None, "uns", keys.inferred(a, b), report)
+    return mdata if copy else None
+
+
+def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] | None, keys: Keys, seed: int) -> Array:
+    """Cells × dimensions to measure distances in, finite."""
+    slot = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep
+    if slot is None:
+        stored = read_preparation(mdata, name, keys, train=training_cells(mdata, name, keys))
+        if stored is not None:
+            return np.asarray(mdata[name].obsm[keys.input], dtype=np.float32)
+        preparation = prepare(mdata, name, key_added=keys.prefix, seed=seed)
+        return preparation.transform(matrix(mdata, name, layer=preparation.layer or None))
+    if slot != "X":
+        require_choice(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
+    x = _dense(matrix(mdata, name) if slot == "X" else mdata[name].obsm[slot])
+    if not np.isfinite(x).all():
+        where = "X" if slot == "X" else f"obsm[{slot!r}]"
+        msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
+        raise ValueError(msg)
+    return x
+
+
+def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, Array]:
+    """Linked features of both modalities, log1p where they are counts, dense: they are few."""
+    if not isinstance(table, pd.DataFrame) or table.shape[1] != 2 or not len(table):
+        found = f"shape {table.shape}" if isinstance(table, pd.DataFrame) else type(table).__name__
+        msg = f"expected `linked` to be a table of two columns, features of {a!r} and of {b!r}, found {found}"
+        raise ValueError(msg)
+    sides = []
+    for name, column in zip((a, b), table.columns, strict=True):
+        features = list(mdata[name].var_names)
+        for feature in table[column].astype(str):
+            require_choice(feature, features, name=f"linked[{column!r}]")
+        x = matrix(mdata, name)
+        values = _dense(x[:, mdata[name].var_names.get_indexer(table[column].astype(str))])
+        if (values >= 0).all():  # counts: by depth, then log
+            depth = np.asarray(np.nan_to_num(x.sum(axis=1))).reshape(-1, 1).clip(min=1)
+            values = np.log1p(values / depth * np.median(depth))
+        sides.append(np.nan_to_num(values, nan=0.0))
+    return sides[0], sides[1]
+
+
+def _dense(x: Matrix) -> Array:
+    return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float32)

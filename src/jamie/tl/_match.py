@@ -1,0 +1,113 @@
+"""Likeliest partners of cells in another modality."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from mudata import MuData
+
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie._slots import write
+from jamie._types import Array
+from jamie.correspondence import from_mask
+from jamie.correspondence._nearest import nearest_partners
+from jamie.data import known_pairs, modality_names, over_all_cells, training_cells, writable
+
+
+@document("mdata", "key_added", "copy")
+def match(
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    n_keep: int = 20,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | None:
+    """Find the likeliest partners of each cell in another modality, with probabilities, by the latents.
+
+    The probability falls as exp(−‖μ_source − μ_target‖² / h) over the `n_keep` nearest cells of the target. The
+    bandwidth h is the one that makes the known pairs of training cells likeliest, but at least the median squared
+    distance of a source cell to its tenth nearest target cell: pairs that were trained on lie closer than others, and
+    alone they would make the partners look surer than they are.
+
+    Probabilities are among the cells that are kept, and the true partner need not be one of them: on two public data
+    sets of 1,200 cells it is among 20 for a third of the held-out cells, and the nearest for one in fifty. Read them as
+    a neighbourhood, not as an identification; ``jm.tl.check_correspondence(mdata, slot="match")`` scores them.
+
+    Parameters
+    ----------
+    {shared}
+    source
+        Modality whose cells get partners; all of them do, paired or not.
+    target
+        Modality of the partners.
+    n_keep
+        Partners of each cell; all cells of the target where it has fewer.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets
+
+    `mdata.obsp['jamie_match_<source>_<target>']` : :class:`~scipy.sparse.csr_matrix` (`n_obs × n_obs`, float32)
+        Probability that the cell of the column, in the target, is the partner of that of the row, in the source. Rows
+        of cells of the source sum to 1.
+
+    Raises
+    ------
+    KeyError
+        If a modality is not there, or has no latents.
+    ValueError
+        If the two modalities are one, their latents are not of the same model, or `n_keep` is below 1.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.match(mdata, source="rna", target="protein", n_keep=5)
+    >>> f = mdata.obsp["jamie_match_rna_protein"]
+    >>> f.shape, f.nnz == 5 * mdata["rna"].n_obs
+    ((60, 60), True)
+    """
+    mdata, keys = writable(mdata, copy=copy), Keys(key_added)
+    x, y = latents(mdata, source, target, keys)
+    require_count(n_keep, name="n_keep")
+    cells = (training_cells(mdata, name, keys) for name in (source, target))
+    pairs = from_mask(known_pairs(mdata, source, target, keys), *cells)
+    f = nearest_partners(x, y, n_keep=n_keep, pairs=pairs)
+    write(mdata, None, "obsp", keys.match(source, target), over_all_cells(f, mdata, source, target))
+    return mdata if copy else None
+
+
+def latents(mdata: MuData, source: str, target: str, keys: Keys) -> tuple[Array, Array]:
+    """Latents of the cells of two modalities, checked to be there and comparable."""
+    found = []
+    for name in modality_names(mdata, [source, target]):
+        if keys.latent not in mdata[name].obsm:
+            msg = (
+                f"expected latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found {list(mdata[name].obsm)}; call "
+                "jm.tl.train(mdata), or jm.tl.embed(mdata, model) on new cells"
+            )
+            raise KeyError(msg)
+        found.append(np.asarray(mdata[name].obsm[keys.latent]))
+        if not np.isfinite(found[-1]).all():
+            msg = f"expected finite latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found NaN or infinite ones"
+            raise ValueError(msg + "; call jm.tl.embed(mdata, model)")
+    x, y = found
+    if x.shape[1] != y.shape[1]:
+        msg = (
+            f"expected latents of {source!r} and {target!r} from the same model, found {x.shape[1]} and {y.shape[1]} "
+            "dimensions; call jm.tl.embed(mdata, model)"
+        )
+        raise ValueError(msg)
+    return x, y
+
+
+def require_count(value: int, *, name: str) -> None:
+    """Raise if `value` is not a whole number of at least 1."""
+    if not isinstance(value, Integral) or value < 1:
+        msg = f"expected `{name}` to be a whole number of at least 1, found {value!r}"
+        raise ValueError(msg)

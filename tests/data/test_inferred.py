@@ -1,0 +1,125 @@
+"""What is inferred for a training where nothing was written: when, from which cells, and that it is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from mudata import MuData
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+import jamie as jm
+from jamie.data import read
+
+
+@pytest.fixture
+def few():
+    """120 cells, two fifths of them in both modalities."""
+    return jm.datasets.toy(n_cells=120, share_paired=0.4)
+
+
+def pairs_of(mdata, n, *, confidence=1.0):
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)[:n]
+    jm.pp.correspondence(mdata, pairs=pd.DataFrame({"rna": both, "protein": both, "confidence": confidence}))
+
+
+def test_partners_are_inferred_where_pairs_are_few_and_it_is_said(few, capsys):
+    problem = read(few, infer_below=0.75)
+    f, known = problem.inferred["rna", "protein"].toarray(), problem.known["rna", "protein"].toarray()
+    assert_allclose(f.sum(1), 1, rtol=1e-5)
+    paired = known.any(1)
+    assert paired.sum() == 48
+    assert_array_equal(f[paired], known[paired])
+    assert not few.obsp
+    assert "48 known pairs of 'rna' and 'protein' are few" in (said := capsys.readouterr().err)
+    assert "not written; call jm.pp.infer_correspondence(mdata)" in said
+    types = [few[name].obs["cell_type"].to_numpy() for name in ("rna", "protein")]
+    right = np.equal.outer(*types)
+    assert (f * right)[~paired].sum() / (~paired).sum() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("n", "infer_below", "inferred"),
+    [(48, 0.75, True), (48, 0.5, False), (48, 0.0, False), (10, 0.75, True), (9, 0.75, False), (20, 0.23, False)],
+)
+def test_few_is_a_share_of_the_cells_and_enough_for_anchors(few, capsys, n, infer_below, inferred):
+    pairs_of(few, n)
+    capsys.readouterr()
+    assert list(read(few, infer_below=infer_below).inferred) == [("rna", "protein")] * inferred
+    assert ("are few" in capsys.readouterr().err) == inferred
+
+
+def test_pairs_are_few_if_they_are_few_for_either_modality(few):
+    rna, protein = few["rna"], few["protein"]
+    alone = ~rna.obs_names.isin(protein.obs_names)
+    alone[np.flatnonzero(alone)[6:]] = False
+    rna = rna[rna.obs_names.isin(protein.obs_names) | alone]  # 48 of 54 have a partner, of protein 48 of 84
+    few = MuData({"rna": rna.copy(), "protein": protein.copy()})
+    assert (few["rna"].n_obs, few["protein"].n_obs) == (54, 84)
+    assert list(read(few, infer_below=0.75).inferred) == [("rna", "protein")]
+    assert not read(few, infer_below=0.5).inferred
+
+
+def test_nothing_is_inferred_where_every_cell_of_the_first_has_a_partner(few):
+    rna, protein = few["rna"], few["protein"]
+    few = MuData({"rna": rna[rna.obs_names.isin(protein.obs_names)].copy(), "protein": protein.copy()})
+    assert not read(few, infer_below=0.75).inferred
+
+
+def test_nothing_is_inferred_unless_it_is_asked_for(few):
+    assert not read(few).inferred
+
+
+@pytest.mark.parametrize("order", [("rna", "protein"), ("protein", "rna")])
+def test_what_was_written_is_taken_whatever_the_pairs(few, capsys, order):
+    jm.pp.infer_correspondence(few, modalities=order, n_keep=4)
+    capsys.readouterr()
+    written = few.obsp["jamie_inferred_{}_{}".format(*order)].toarray()
+    at = {name: few.obs_names.get_indexer(few[name].obs_names) for name in order}
+    expected = written[at[order[0]]][:, at[order[1]]]
+    found = read(few).inferred["rna", "protein"]
+    assert isinstance(found, sparse.csr_matrix)
+    assert_array_equal(found.toarray(), expected if order[0] == "rna" else expected.T)
+    assert_array_equal(read(few, infer_below=0.75).inferred["rna", "protein"].toarray(), found.toarray())
+    assert "are few" not in capsys.readouterr().err
+
+
+def test_written_partners_stand_in_for_known_ones(make_mdata, rng):
+    z = rng.normal(size=(30, 5)).astype(np.float32)
+    mdata = make_mdata(cells={"y": [f"d{i}" for i in range(30)]}, x=z, y=z[:, :3])
+    mdata.obsp["jamie_inferred_y_x"] = sparse.eye_array(60, 60, k=-30, format="csr")  # y after x
+    problem = read(mdata)
+    assert problem.known["x", "y"].nnz == 0
+    assert_array_equal(problem.inferred["x", "y"].toarray(), np.eye(30))
+
+
+def test_held_out_cells_take_no_part(few):
+    jm.pp.split(few)
+    held_out = {name: few[name].obs_names.isin(few.obs_names[few.obs["jamie_split"] == "test"]) for name in few.mod}
+    found = []
+    for changed in (False, True):
+        mdata = few.copy()
+        if changed:
+            mdata["protein"].X[held_out["protein"]] = 7
+        problem = read(mdata, infer_below=0.75)
+        found.append(problem.inferred["rna", "protein"].toarray())
+        assert not found[-1][held_out["rna"]].any()
+        assert not found[-1][:, held_out["protein"]].any()
+        assert_allclose(found[-1][~held_out["rna"]].sum(1), 1, rtol=1e-5)
+        known = problem.known["rna", "protein"].toarray() * ~held_out["rna"][:, None]
+        assert_array_equal(found[-1][known.any(1)], known[known.any(1)])
+    assert_array_equal(*found)
+
+
+def test_the_seed_decides(few):
+    first, again, other = (read(few, infer_below=0.75, seed=seed).inferred["rna", "protein"] for seed in (0, 0, 1))
+    assert abs(first - again).max() == 0
+    assert first.shape == other.shape
+
+
+def test_each_two_of_three_modalities_are_inferred_by_themselves(few):
+    other = few["protein"].copy()
+    other.var_names = "other " + other.var_names
+    three = MuData({"rna": few["rna"].copy(), "protein": few["protein"].copy(), "other": other})
+    assert list(read(three, infer_below=0.75).inferred) == [("rna", "protein"), ("rna", "other")]

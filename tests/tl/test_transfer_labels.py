@@ -1,0 +1,221 @@
+"""Labels carried across modalities, beside scikit-learn's vote and a brute-force one."""
+
+from __future__ import annotations
+
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+from mudata import MuData
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.neighbors import KNeighborsClassifier
+
+import jamie as jm
+
+LABEL, CONFIDENCE = "jamie_cell_type", "jamie_cell_type_confidence"
+
+
+def transfer(mdata, **options):
+    return jm.tl.transfer_labels(mdata, **{"labels": "cell_type", "source": "rna", "target": "protein"} | options)
+
+
+def found(mdata, target="protein"):
+    return mdata[target].obs[LABEL], mdata[target].obs[CONFIDENCE]
+
+
+def inferred(mdata, a, b, seed=0, empty=5):
+    """Write a random correspondence of 4 partners a row; the first cells of `b` are nobody's partner."""
+    rng = np.random.default_rng(seed)
+    n_a, n_b = mdata[a].n_obs, mdata[b].n_obs
+    f = np.zeros((n_a, n_b), np.float32)
+    for row in f:
+        row[rng.choice(np.arange(empty, n_b), 4, replace=False)] = rng.dirichlet(np.ones(4))
+    whole = np.zeros((mdata.n_obs, mdata.n_obs), np.float32)
+    rows, columns = (mdata.obs_names.get_indexer(mdata[name].obs_names) for name in (a, b))
+    whole[np.ix_(rows, columns)] = f
+    mdata.obsp[f"jamie_inferred_{a}_{b}"] = sparse.csr_matrix(whole)
+    return f
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 5, 15])
+@pytest.mark.parametrize(("source", "target"), [("rna", "protein"), ("protein", "rna")])
+def test_the_vote_is_that_of_scikit_learn(trained, source, target, n_neighbors):
+    mdata, _ = trained
+    assert transfer(mdata, source=source, target=target, n_neighbors=n_neighbors) is None
+    labels = mdata.obs["cell_type"].reindex(mdata[source].obs_names)
+    x, y = (mdata[name].obsm["X_jamie"] for name in (source, target))
+    oracle = KNeighborsClassifier(n_neighbors).fit(x, labels.cat.codes)
+    label, confidence = found(mdata, target)
+    assert_array_equal(label.cat.codes, oracle.predict(y))
+    assert_allclose(confidence, oracle.predict_proba(y).max(axis=1), rtol=1e-6)
+    assert list(label.cat.categories) == list(labels.cat.categories)
+    assert confidence.dtype == np.float32
+
+
+def test_most_labels_are_right_also_of_cells_that_are_not_in_the_source(trained):
+    mdata, _ = trained
+    truth = mdata["protein"].obs["cell_type"].astype(str)
+    transfer(mdata)
+    label, confidence = found(mdata)
+    alone = ~mdata["protein"].obs_names.isin(mdata["rna"].obs_names)
+    assert (label == truth).mean() > 0.85
+    assert (label == truth)[alone].mean() > 0.6
+    assert confidence.between(1 / 3, 1).all()
+
+
+def test_cells_without_a_label_do_not_vote(trained):
+    mdata, _ = trained
+    labels = mdata["rna"].obs["cell_type"].astype(object)
+    labels[mdata["rna"].obs_names.isin(mdata.obs_names[mdata.obs["jamie_split"] == "test"])] = None
+    mdata["rna"].obs["cell_type"] = labels
+    kept = labels.notna().to_numpy()
+    transfer(mdata)
+    oracle = KNeighborsClassifier(15).fit(mdata["rna"].obsm["X_jamie"][kept], labels[kept].astype(str))
+    y = mdata["protein"].obsm["X_jamie"]
+    assert_array_equal(found(mdata)[0].astype(str), oracle.predict(y))
+    assert_allclose(found(mdata)[1], oracle.predict_proba(y).max(axis=1), rtol=1e-6)
+
+
+def test_fewer_labelled_cells_than_neighbours_all_vote(trained):
+    mdata, _ = trained
+    labels = mdata["rna"].obs["cell_type"].astype(object).where(np.arange(mdata["rna"].n_obs) < 3)
+    mdata["rna"].obs["few"] = labels
+    transfer(mdata, labels="few")
+    counts = labels.value_counts(normalize=True)
+    assert (mdata["protein"].obs["jamie_few"] == counts.idxmax()).all()
+    assert_allclose(mdata["protein"].obs["jamie_few_confidence"], counts.max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("written", [("rna", "protein"), ("protein", "rna")])
+def test_through_an_inferred_correspondence_of_either_orientation(toy, written):
+    f = inferred(toy, *written)
+    votes = f.T.astype(float) if written == ("rna", "protein") else f.astype(float)  # protein × rna
+    labels = toy["rna"].obs["cell_type"]
+    labels = labels.astype(object).where(np.arange(len(labels)) % 4 != 0)
+    toy["rna"].obs["cell_type"] = labels
+    expected = votes @ pd.get_dummies(labels).to_numpy(float)
+    total = expected.sum(axis=1)
+    transfer(toy, through="inferred")
+    label, confidence = found(toy)
+    has = total > 0
+    assert_array_equal(label.isna(), ~has)
+    assert_array_equal(confidence.isna(), ~has)
+    assert_array_equal(label.cat.codes[has], expected[has].argmax(axis=1))
+    assert_allclose(confidence[has], (expected.max(axis=1)[has] / total[has]), rtol=1e-5)
+    if written == ("rna", "protein"):
+        assert (~has).sum() >= 5
+
+
+def test_labels_of_the_modality_come_first_then_those_of_the_mudata(trained):
+    mdata, _ = trained
+    mdata["rna"].obs["cell_type"] = pd.Categorical(["own"] * mdata["rna"].n_obs)
+    transfer(mdata)
+    assert set(found(mdata)[0]) == {"own"}
+    del mdata["rna"].obs["cell_type"]
+    transfer(mdata)
+    assert set(found(mdata)[0]) == set(mdata.obs["cell_type"])
+
+
+def test_order_and_unused_categories_are_kept(trained):
+    mdata, _ = trained
+    dtype = pd.CategoricalDtype([*mdata.obs["cell_type"].cat.categories[::-1], "unseen"], ordered=True)
+    mdata["rna"].obs["cell_type"] = mdata["rna"].obs["cell_type"].astype(dtype)
+    transfer(mdata)
+    assert found(mdata)[0].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("values", "categories"),
+    [([0, 1, 2], [0, 1, 2]), ([True, False, True], [False, True]), ([1.0, 2.0, np.nan], [1.0, 2.0])],
+)
+def test_numbers_that_are_classes_are_taken(trained, tmp_path, values, categories):
+    mdata, _ = trained
+    mdata["rna"].obs["cluster"] = np.resize(values, mdata["rna"].n_obs)
+    transfer(mdata, labels="cluster")
+    assert list(mdata["protein"].obs["jamie_cluster"].cat.categories) == categories
+    mdata.write(tmp_path / "cells.h5mu")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda n: np.linspace(0, 1, n), r"expected categories in `mdata\['rna'\].obs\['depth'\]`, found float64 with"),
+        (lambda n: np.arange(n), r"found int64 with \d+ values; cut it into classes with pd.cut, or make it .astype"),
+        (lambda n: np.resize([0.25, 0.5], n), "found float64 with 2 values"),
+        (lambda n: np.full(n, np.nan), r"expected labels of cells of 'rna' in `mdata\['rna'\].*found none"),
+        (lambda n: pd.Categorical([None] * n, ["a"]), "found none"),
+    ],
+)
+def test_measurements_and_empty_columns_are_refused(trained, values, message):
+    mdata, _ = trained
+    mdata["rna"].obs["depth"] = values(mdata["rna"].n_obs)
+    before = list(mdata["protein"].obs)
+    with pytest.raises(ValueError, match=message):
+        transfer(mdata, labels="depth")
+    assert list(mdata["protein"].obs) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"labels": "cell_typ"}, KeyError, r"found 'cell_typ'; did you mean 'cell_type'.*or of mdata\.obs"),
+        ({"source": "rnaa"}, KeyError, "found 'rnaa'; did you mean 'rna'"),
+        ({"target": "rna"}, ValueError, "at least two modalities"),
+        ({"through": "match"}, KeyError, r"`through` to be one of \['latent', 'inferred'\]"),
+        ({"through": "inferred"}, KeyError, r"jamie_inferred_.*jm.pp.infer_correspondence\(mdata\)"),
+        ({"n_neighbors": 0}, ValueError, "`n_neighbors` to be a whole number of at least 1, found 0"),
+        ({"key_added": "mine"}, KeyError, r"X_mine.*jm\.tl\.train"),
+    ],
+)
+def test_bad_input_is_refused(trained, options, error, message):
+    mdata, _ = trained
+    before = mdata["protein"].obs.copy(), mdata.obs.copy()
+    with pytest.raises(error, match=message):
+        transfer(mdata, **options)
+    pd.testing.assert_frame_equal(mdata["protein"].obs, before[0])
+    pd.testing.assert_frame_equal(mdata.obs, before[1])
+
+
+def test_no_model_is_needed_through_an_inferred_correspondence(toy):
+    with pytest.raises(KeyError, match=r"jm\.tl\.train\(mdata\)"):
+        transfer(toy)
+    inferred(toy, "rna", "protein")
+    transfer(toy, through="inferred")
+    with pytest.raises(TypeError, match="expected a MuData, found AnnData"):
+        transfer(toy["rna"])
+
+
+def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
+    mdata, model = trained
+    before = list(mdata["protein"].obs)
+    copied = transfer(mdata, copy=True)
+    assert LABEL in copied["protein"].obs
+    assert list(mdata["protein"].obs) == before
+    jm.tl.embed(mdata, model, key_added="mine")
+    transfer(mdata, key_added="mine")
+    assert list(mdata["protein"].obs) == [*before, "mine_cell_type", "mine_cell_type_confidence"]
+
+
+def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
+    toy["rna"].obs["level 1/type"] = toy["rna"].obs["cell_type"]
+    inferred(toy, "rna", "protein")
+    transfer(toy, labels="level 1/type", through="inferred")
+    toy["rna"].obs = toy["rna"].obs.drop(columns="level 1/type")
+    assert toy["protein"].obs["jamie_level 1_type"].isna().any()
+    toy.write(tmp_path / "cells.h5mu")
+    again = mudata.read_h5mu(tmp_path / "cells.h5mu")
+    columns = ["jamie_level 1_type", "jamie_level 1_type_confidence"]
+    pd.testing.assert_frame_equal(again["protein"].obs[columns], toy["protein"].obs[columns])
+
+
+def test_a_third_modality_is_left_alone(trained):
+    mdata, _ = trained
+    other = mdata["rna"][:30].copy()
+    other.var_names = [f"other{i}" for i in range(other.n_vars)]
+    three = MuData({"rna": mdata["rna"].copy(), "protein": mdata["protein"].copy(), "atac": other})
+    before = list(three["atac"].obs)
+    transfer(three)
+    assert list(three["atac"].obs) == before
+    transfer(mdata)
+    pd.testing.assert_series_equal(found(three)[0], found(mdata)[0])
