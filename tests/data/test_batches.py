@@ -249,6 +249,10 @@ def guessed(make_problem):
     return make_problem({"a": 6, "b": 7}, {("a", "b"): known}, {"a": [5], "b": [3]}, {("a", "b"): inferred})
 
 
+def training(problem):
+    return {name: view.train for name, view in problem.modalities.items()}
+
+
 def repeated(cells, weights=None):
     while True:
         yield Draw({name: np.array(rows, dtype=int) for name, rows in cells.items()}, weights, {})
@@ -258,7 +262,10 @@ def test_partners_are_drawn_with_the_probabilities_of_their_row_and_independentl
     n = 4_000
     counts = np.zeros((6, 7, 7))
     for draw in islice(
-        with_partners(repeated({"a": [4, 0, 2, 3, 1], "b": [2]}), guessed, rng=np.random.default_rng(0)), n
+        with_partners(
+            repeated({"a": [4, 0, 2, 3, 1], "b": [2]}), guessed, training(guessed), rng=np.random.default_rng(0)
+        ),
+        n,
     ):
         (rows, first, second) = draw.partners["a", "b"]
         assert_array_equal(rows, [0, 2, 4])
@@ -275,7 +282,7 @@ def test_partners_are_drawn_with_the_probabilities_of_their_row_and_independentl
 
 def test_guests_weigh_nothing_and_come_after_the_cells_that_were_drawn(guessed):
     drawn = repeated({"a": [1, 2], "b": [6, 0, 5]}, {"a": np.array([0.5, 2.0]), "b": np.array([1.0, 3.0, 0.25])})
-    for draw in islice(with_partners(drawn, guessed, rng=np.random.default_rng(0)), 200):
+    for draw in islice(with_partners(drawn, guessed, training(guessed), rng=np.random.default_rng(0)), 200):
         assert_array_equal(draw.cells["a"], [1, 2])
         assert_array_equal(draw.weights["a"], [0.5, 2.0])
         assert_array_equal(draw.cells["b"][:3], [6, 0, 5])
@@ -292,14 +299,16 @@ def test_guests_weigh_nothing_and_come_after_the_cells_that_were_drawn(guessed):
 
 
 def test_cells_drawn_without_weights_weigh_one_beside_their_guests(guessed):
-    draw = next(with_partners(repeated({"a": [1], "b": [4]}), guessed, rng=np.random.default_rng(0)))
+    draw = next(with_partners(repeated({"a": [1], "b": [4]}), guessed, training(guessed), rng=np.random.default_rng(0)))
     assert_array_equal(draw.weights["a"], [1])
     assert_array_equal(draw.weights["b"], [1] + [0] * (len(draw.cells["b"]) - 1))
     assert len(draw.cells["b"]) >= 2
 
 
 def test_cells_with_a_known_partner_or_no_row_and_held_out_ones_ask_nobody(guessed):
-    draw = next(with_partners(repeated({"a": [0, 3, 5], "b": [0, 1]}), guessed, rng=np.random.default_rng(0)))
+    draw = next(
+        with_partners(repeated({"a": [0, 3, 5], "b": [0, 1]}), guessed, training(guessed), rng=np.random.default_rng(0))
+    )
     assert not draw.partners
     assert_array_equal(draw.cells["b"], [0, 1])
 
@@ -314,7 +323,7 @@ def test_a_held_out_cell_neither_asks_nor_comes(make_problem):
         {("a", "b"): rng.random((60, 40))},
     )
     units = Units.of(problem)
-    draws = with_partners(permuted(units, everyone(units), size=20, rng=rng), problem, rng=rng)
+    draws = with_partners(permuted(units, everyone(units), size=20, rng=rng), problem, training(problem), rng=rng)
     for draw in islice(draws, 200):
         assert not np.isin(draw.cells["b"], out_b).any()
         assert not np.isin(draw.cells["a"], out_a).any()
@@ -325,7 +334,9 @@ def test_guests_do_not_ask_in_their_turn(make_problem):
     inferred = {("a", "b"): np.full((3, 4), 0.25), ("a", "c"): np.full((3, 5), 0.2), ("b", "c"): np.full((4, 5), 0.2)}
     known = {pair: np.zeros(f.shape) for pair, f in inferred.items()}
     problem = make_problem({"a": 3, "b": 4, "c": 5}, known, inferred=inferred)
-    draws = with_partners(repeated({"a": [2, 0], "b": [3], "c": []}), problem, rng=np.random.default_rng(0))
+    draws = with_partners(
+        repeated({"a": [2, 0], "b": [3], "c": []}), problem, training(problem), rng=np.random.default_rng(0)
+    )
     n_guests = 0
     for draw in islice(draws, 50):
         assert set(draw.partners) == set(inferred)
@@ -342,7 +353,9 @@ def test_guests_do_not_ask_in_their_turn(make_problem):
 
 def test_the_seed_decides_the_partners(guessed):
     def drawn(seed):
-        draws = with_partners(repeated({"a": [1, 2, 4], "b": []}), guessed, rng=np.random.default_rng(seed))
+        draws = with_partners(
+            repeated({"a": [1, 2, 4], "b": []}), guessed, training(guessed), rng=np.random.default_rng(seed)
+        )
         return [draw.cells["b"][list(draw.partners["a", "b"][1:])].tolist() for draw in islice(draws, 5)]
 
     assert drawn(0) == drawn(0) != drawn(1)
@@ -359,7 +372,9 @@ def test_time_and_memory_grow_with_the_entries_and_not_with_the_square_of_the_ce
     tracemalloc.start()
     began = time.perf_counter()
     units = Units.of(problem)
-    batches = with_partners(stratified(units, everyone(units), size=512, least_paired=0.1, rng=rng), problem, rng=rng)
+    batches = with_partners(
+        stratified(units, everyone(units), size=512, least_paired=0.1, rng=rng), problem, training(problem), rng=rng
+    )
     draws = list(islice(batches, 30))
     seconds, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

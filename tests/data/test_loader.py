@@ -109,6 +109,13 @@ def test_partners_of_a_modality_that_is_left_out_are_too(problem):
     assert list(batch.inferred) == [("a", "c")]
 
 
+def test_partners_asked_for_by_the_second_modality_are_mixed_the_other_way_round(problem):
+    f = sparse.csr_matrix(problem.known["a", "b"].shape, dtype=np.float32)
+    problem = replace(problem, known={**problem.known, ("a", "b"): f})
+    batch = load(problem, partners={("b", "a"): invited([1], [2], [0])}, a=[4, 0, 2], b=[1, 3, 4], c=[0])
+    assert_allclose(batch.correspondence(0.5)["a", "b"], [[0, 0.25, 0], [0, 0, 0], [0, 0.25, 0]])
+
+
 @pytest.mark.parametrize("rho", [1, 0.75, 0])
 def test_what_is_mixed_by_is_f_and_where_nothing_is_known_a_share_of_what_was_inferred(problem, rho):
     f = problem.known["a", "b"].tolil()

@@ -100,3 +100,14 @@ def test_too_few_cells_for_a_batch_are_refused():
         require_batch(9, None)
     with pytest.raises(ValueError, match="at least 30 training cells for batch_size=30, found 20; pass batch_size=20"):
         require_batch(20, 30)
+
+
+def test_pairs_that_choose_the_weights_are_not_invited():
+    problem = problem_of(20, 40, 40, inferred=True)
+    units = Units.of(problem)
+    chosen, validation = np.arange(len(units))[5:], np.arange(len(units))[:5]
+    recipe = replace(RECIPES["default"], batch_size=20)
+    invited = [draw.cells["b"] for draw in islice(draws(problem, units, chosen, recipe, np.random.default_rng(0)), 50)]
+    held = units.cells(validation)["b"]
+    assert len(held) == 5
+    assert set(np.concatenate(invited)) == set(range(40)) - set(held)

@@ -104,6 +104,10 @@ def test_total_is_the_weighted_sum_of_terms_over_all_modalities(case, weighted):
     assert losses.total.item() == pytest.approx(total)
 
 
+def training(problem):
+    return {name: view.train for name, view in problem.modalities.items()}
+
+
 def test_cells_without_a_partner_do_not_thin_out_the_error_of_those_with_one(case):
     outputs, batch, targets = case
     decoded, _ = outputs.crossed["a", "b"]
@@ -286,7 +290,10 @@ def test_the_mean_loss_of_batches_is_that_of_all_cells(rng, three):
     expected = [full.kl.item(), full.combination.item(), full.reconstruction.item(), equation_9]
 
     draws = with_partners(
-        stratified(units, np.arange(len(units)), size=15, least_paired=0.4, rng=rng), problem, rng=rng
+        stratified(units, np.arange(len(units)), size=15, least_paired=0.4, rng=rng),
+        problem,
+        training(problem),
+        rng=rng,
     )
     found = []
     for draw in islice(draws, 600):
@@ -303,7 +310,7 @@ def test_guests_are_only_ever_the_partner(rng):
     problem = small_problem(rng, known, inferred, {"a": 4, "b": 5})
     load = Loader(problem, {"a": 1.0, "b": 1.0}, torch.device("cpu"))
     alone = Draw({"a": np.array([0, 1]), "b": np.array([4])}, None, {})
-    (joined,) = with_partners(iter([alone]), problem, rng=rng)
+    (joined,) = with_partners(iter([alone]), problem, training(problem), rng=rng)
     assert_array_equal(joined.cells["b"], [4, 0, 1])
     torch.manual_seed(0)
     network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, style="layer", dropout=0.0).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -54,10 +54,17 @@ def stratified(
         yield Draw(units.cells(some), units.per_cell(some, weight) if len(kinds) > 1 else None, {})
 
 
-def with_partners(draws: Iterator[Draw], problem: Problem, *, rng: np.random.Generator) -> Iterator[Draw]:
-    """Invite two partners, drawn from F̃, of every cell without a known one; guests weigh nothing of their own."""
-    rows_of = {pair: _Rows(f, problem.known[pair], *(problem.modalities[m].train for m in pair))
-               for pair, f in problem.inferred.items()}  # fmt: skip
+def with_partners(
+    draws: Iterator[Draw], problem: Problem, allowed: Mapping[str, Array], *, rng: np.random.Generator
+) -> Iterator[Draw]:
+    """Invite two partners, drawn from F̃, of every cell without a known one; guests weigh nothing of their own.
+
+    Only `allowed` cells, a mask by modality, ask or are invited. Guests come without their own known partners: the M of
+    eq. 9 is then their own latent, from which eq. 6 keeps it close.
+    """
+    rows_of = {
+        (a, b): _Rows(f, problem.known_of(a, b), allowed[a], allowed[b]) for (a, b), f in problem.inferred.items()
+    }
     for draw in draws:
         cells = dict(draw.cells)
         weights = dict(draw.weights or {name: np.ones(len(rows)) for name, rows in cells.items()})
@@ -77,14 +84,14 @@ def with_partners(draws: Iterator[Draw], problem: Problem, *, rng: np.random.Gen
 
 
 class _Rows:
-    """Rows of F̃ as distributions over the training cells of the other modality."""
+    """Rows of F̃ as distributions over the allowed cells of the other modality."""
 
-    def __init__(self, f: sparse.csr_matrix, known: sparse.csr_matrix, train_a: Array, train_b: Array) -> None:
-        values = np.where(train_b[f.indices], f.data, 0.0)
+    def __init__(self, f: sparse.csr_matrix, known: sparse.csr_matrix, allowed_a: Array, allowed_b: Array) -> None:
+        values = np.where(allowed_b[f.indices], f.data, 0.0)
         self._indices, self._indptr = f.indices, f.indptr
         self._until = np.concatenate([[0.0], values.cumsum(dtype=np.float64)])
         mass = np.diff(self._until[f.indptr])
-        self.eligible = train_a & (mass > 1e-6) & (np.asarray(known.sum(axis=1)).ravel() < 1e-6)
+        self.eligible = allowed_a & (mass > 1e-6) & (np.asarray(known.sum(axis=1)).ravel() < 1e-6)
 
     def sample(self, rows: Array, rng: np.random.Generator) -> Array:
         """One column for each row, with the probability of its entry."""

@@ -30,34 +30,24 @@ def inferred_pairs(
 ) -> dict[Pair, sparse.csr_matrix]:
     """F̃ of each two modalities that `pp.infer_correspondence` was called on, or that share few known pairs.
 
-    Few is: a smaller share of the training cells of either than `infer_below`, but enough for anchors. Without pairs
-    nothing is inferred here: from geometry alone it can be wrong, and is left for the user to ask for. What is inferred
-    here rests on the training cells alone, and is of them alone.
+    Keys are ordered: the cells of the first ask, those of the second answer. The modality with more cells to match
+    asks, unless it was written otherwise. Few is: a smaller share of the training cells of either than `infer_below`,
+    but enough for anchors. Without pairs nothing is inferred here: from geometry alone it can be wrong, and is left for
+    the user to ask for. What is inferred here rests on the training cells alone, and is of them alone.
     """
     found = {}
     for (a, b), f in known.items():
-        written = stored_pairs(mdata, a, b, keys.inferred)
-        if written is not None:
-            found[a, b] = written
-            continue
+        written = [pair for pair in ((a, b), (b, a)) if keys.inferred(*pair) in mdata.obsp]
+        for rows, columns in written:
+            matrix = stored_pairs(mdata, rows, columns, keys.inferred)
+            if matrix is not None and matrix.nnz:
+                found[rows, columns] = matrix
         seen = from_mask(f, train[a], train[b])
-        paired = [np.diff(side.indptr)[cells] > 0 for side, cells in ((seen, train[a]), (seen.T.tocsr(), train[b]))]
-        if seen.nnz < FEWEST_ANCHORS or min(side.mean() for side in paired) >= infer_below:
+        paired = {a: np.diff(seen.indptr)[train[a]] > 0, b: np.diff(seen.tocsc().indptr)[train[b]] > 0}
+        if written or seen.nnz < FEWEST_ANCHORS or min(side.mean() for side in paired.values()) >= infer_below:
             continue
-        if all(side.all() for side in paired[:1]):  # every cell of a has its partner: nobody would ask
-            continue
-        rows, columns = np.flatnonzero(train[a]), np.flatnonzero(train[b])
-        question = Question(
-            inputs[a][rows],
-            inputs[b][columns],
-            known=seen[rows][:, columns],
-            linked=None,
-            n_keep=enough(len(columns)),
-            cap=None,
-            n_starts=N_STARTS,
-        )
-        among = infer(question, "anchors", np.random.default_rng(seed)).matrix.tocoo()
-        found[a, b] = sparse.csr_matrix((among.data, (rows[among.row], columns[among.col])), shape=f.shape)
+        asks, answers = (a, b) if (~paired[a]).sum() >= (~paired[b]).sum() else (b, a)
+        found[asks, answers] = _by_anchors(inputs, train, seen if asks == a else seen.T.tocsr(), (asks, answers), seed)
         logger.info(
             "%d known pairs of %r and %r are few: partners of the other cells are inferred from them, and not written; "
             "call jm.pp.infer_correspondence(mdata) to keep and check them",
@@ -66,3 +56,21 @@ def inferred_pairs(
             b,
         )
     return found
+
+
+def _by_anchors(
+    inputs: Mapping[str, Array], train: Mapping[str, Array], known: sparse.csr_matrix, pair: Pair, seed: int
+) -> sparse.csr_matrix:
+    """F̃ of the training cells of a pair of modalities, rows and columns of the others empty."""
+    rows, columns = (np.flatnonzero(train[name]) for name in pair)
+    question = Question(
+        inputs[pair[0]][rows],
+        inputs[pair[1]][columns],
+        known=known[rows][:, columns],
+        linked=None,
+        n_keep=enough(len(columns)),
+        cap=None,
+        n_starts=N_STARTS,
+    )
+    among = infer(question, "anchors", np.random.default_rng(seed)).matrix.tocoo()
+    return sparse.csr_matrix((among.data, (rows[among.row], columns[among.col])), shape=known.shape)

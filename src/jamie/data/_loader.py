@@ -38,10 +38,11 @@ class Batch(NamedTuple):
         """F + (1 − ρ) F̃ of the batch: what the aggregation mixes by."""
         if rho == 1:
             return self.known
-        return {
-            pair: f + (1 - rho) * self.inferred[pair].block if pair in self.inferred else f
-            for pair, f in self.known.items()
-        }
+        mixed = dict(self.known)
+        for (a, b), partners in self.inferred.items():
+            pair, block = ((a, b), partners.block) if (a, b) in mixed else ((b, a), partners.block.T)
+            mixed[pair] = mixed[pair] + (1 - rho) * block
+        return mixed
 
 
 class Loader:

@@ -38,11 +38,15 @@ class ModalityView:
 
 @dataclass(frozen=True)
 class Problem:
-    """Prepared modalities by name, and by two of them the known pairs F, and F̃ where it was inferred."""
+    """Prepared modalities by name, and by two of them the known pairs F, and F̃, either way, where it was inferred."""
 
     modalities: dict[str, ModalityView]
     known: dict[Pair, sparse.csr_matrix]
     inferred: dict[Pair, sparse.csr_matrix]
+
+    def known_of(self, a: str, b: str) -> sparse.csr_matrix:
+        """F with rows for the cells of `a`, whichever way it is kept."""
+        return self.known[a, b] if (a, b) in self.known else self.known[b, a].T.tocsr()
 
 
 def read(

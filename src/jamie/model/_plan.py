@@ -29,7 +29,13 @@ def draws(problem: Problem, units: Units, chosen: Array, recipe: Recipe, rng: np
         if recipe.least_paired
         else permuted(units, chosen, size=recipe.batch_size, rng=rng)
     )
-    return with_partners(found, problem, rng=rng) if problem.inferred else found
+    if not problem.inferred:
+        return found
+    cells, allowed = units.cells(chosen), {}
+    for name, view in problem.modalities.items():
+        allowed[name] = np.zeros(len(view.cells), dtype=bool)
+        allowed[name][cells[name]] = True
+    return with_partners(found, problem, allowed, rng=rng)
 
 
 def require_batch(n_units: int, asked: int | None) -> None:

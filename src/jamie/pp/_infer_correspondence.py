@@ -65,7 +65,8 @@ def infer_correspondence(
     **Geometry alone can be confidently wrong.** Where a cell type is missing on one side, `gw` and `unioncom` place
     the others wrongly, with the same objective, gap and agreement as a right answer. What they find is marked
     unverified and warned about: check it by :func:`jamie.tl.check_correspondence`, or get 10 to 20 known pairs or
-    linked features. Pairs of cells that :func:`jamie.pp.split` held out are not used.
+    linked features. Cells that :func:`jamie.pp.split` held out get partners too: their
+    values take part, their pairs do not.
 
     Parameters
     ----------

@@ -59,11 +59,7 @@ def objective(outputs: Outputs, batch: Batch, targets: Mapping[str, Target], rec
         ]
         paired = torch.stack(terms).sum() if terms else zero
     if recipe.alignment:
-        m = outputs.aggregated
-        terms = [
-            alignment(m[a][rows], m[b][first], m[b][second], None if weights[a] is None else weights[a][rows])
-            for (a, b), (rows, first, second, _) in batch.inferred.items()
-        ]
+        terms = [_alignment(outputs, batch, pair) for pair in batch.inferred]
         aligned = torch.stack(terms).sum() if terms else zero
     total = (
         recipe.kl * kappa * kl
@@ -74,6 +70,13 @@ def objective(outputs: Outputs, batch: Batch, targets: Mapping[str, Target], rec
         + recipe.alignment * aligned
     )
     return Losses(total, kl, moved, own, crossed, paired, aligned)
+
+
+def _alignment(outputs: Outputs, batch: Batch, pair: Pair) -> Tensor:
+    """Eq. 9 of the cells of a that were given partners in b, weighed as they are in the batch."""
+    a, b = (outputs.aggregated[name] for name in pair)
+    rows, first, second, _ = batch.inferred[pair]
+    return alignment(a[rows], b[first], b[second], None if batch.weights is None else batch.weights[pair[0]][rows])
 
 
 def _paired_error(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
