@@ -191,10 +191,16 @@ def test_pairs_of_half_a_confidence_leave_room_for_others(cells, ask):
 
 def test_cells_with_many_partners_have_rows_that_sum_to_one(cells):
     x, y, *_ = cells
-    many = sparse.csr_matrix((np.ones(24, np.float32), (np.repeat(np.arange(8), 3), np.arange(24))), shape=(N_X, N_Y))
+    many = sparse.csr_matrix((np.ones(36, np.float32), (np.repeat(np.arange(12), 3), np.arange(36))), shape=(N_X, N_Y))
     f = answer(Question(x, y, many, None, 5, None, 1), "anchors").matrix
     assert_allclose(f.sum(1), 1, rtol=1e-5)
     assert_allclose(f[0].toarray()[0, :3], 1 / 3)
+
+
+def test_few_cells_with_many_partners_are_few(cells):
+    x, y, *_ = cells
+    many = sparse.csr_matrix((np.ones(27, np.float32), (np.repeat(np.arange(9), 3), np.arange(27))), shape=(N_X, N_Y))
+    assert choose(Question(x, y, many, None, 5, None, 1))[0] == "gw"
 
 
 def test_known_pairs_help_the_linked_features(ask, cells):

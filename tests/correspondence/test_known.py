@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jamie.correspondence import cap_rows, from_column, from_mask, from_matrix, from_names, from_table
+from jamie.correspondence import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
 
 ROWS, COLUMNS = pd.Index(["c1", "c2", "c3", "c4"]), pd.Index(["c3", "x", "c1", "c4", "y"])
 
@@ -215,3 +215,9 @@ def test_capping_scales_down_but_never_up():
     assert_allclose(capped.toarray(), expected, rtol=1e-6)
     assert capped.dtype == np.float32
     assert_array_equal(cap_rows(f[:3]).toarray(), f[:3].toarray())
+
+
+def test_a_cell_with_many_partners_is_one_paired_cell():
+    f = sparse.csr_matrix(np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0.5, 0.5]], dtype=np.float32))
+    assert n_paired(f) == n_paired(f.T.tocsr()) == 2
+    assert n_paired(sparse.csr_matrix((3, 4))) == 0

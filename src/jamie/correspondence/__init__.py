@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._infer import FEWEST_ANCHORS, METHODS, Answer, Method, Question, choose, enough, infer
-from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table
+from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
 
 __all__ = [
     "FEWEST_ANCHORS",
@@ -20,4 +20,5 @@ __all__ = [
     "from_names",
     "from_table",
     "infer",
+    "n_paired",
 ]

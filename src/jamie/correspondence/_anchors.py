@@ -43,7 +43,8 @@ def anchored(
     `rows` asks for some cells only.
     """
     pairs = known.tocoo()
-    some = rng.permutation(pairs.nnz)[:MOST_PAIRS]
+    order = np.log(rng.random(pairs.nnz)) / pairs.data  # at random, sure pairs sooner (Efraimidis & Spirakis 2006)
+    some = order.argsort()[::-1][:MOST_PAIRS]
     sides = [Side(z, m, e[some]) for z, m, e in zip((x, y), manifolds, (pairs.row, pairs.col), strict=True)]
     profiles = [_Profile(side) for side in sides]
     at_x, at_y = (profile(side.ends) for profile, side in zip(profiles, sides, strict=True))

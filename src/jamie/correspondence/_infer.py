@@ -16,6 +16,7 @@ from jamie._types import Array
 from ._anchors import anchored
 from ._blend import with_known
 from ._gromov import landmarks, place, solve
+from ._known import n_paired
 from ._linked import pseudo_pairs
 from ._manifold import Manifold, manifold
 from ._search import cap_columns, soft_matches
@@ -73,7 +74,7 @@ def enough(n_cells: int) -> int:
 
 def choose(question: Question) -> tuple[str, str]:
     """Method for what is known, and why."""
-    n = question.known.nnz
+    n = n_paired(question.known)
     if n >= FEWEST_ANCHORS:
         return "anchors", f"{n} pairs are known"
     if question.linked is not None:
@@ -104,10 +105,10 @@ def infer(question: Question, method: str, rng: np.random.Generator) -> Answer:
 
 
 def _by_anchors(question: Question, rng: np.random.Generator) -> Answer:
-    if question.known.nnz < FEWEST_ANCHORS:
+    if n_paired(question.known) < FEWEST_ANCHORS:
         msg = (
-            f"expected at least {FEWEST_ANCHORS} known pairs for method='anchors', found {question.known.nnz}; get "
-            "more, or pass method='gw', which uses the few to choose"
+            f"expected at least {FEWEST_ANCHORS} known pairs for method='anchors', found "
+            f"{n_paired(question.known)}; get more, or pass method='gw', which uses the few to choose"
         )
         raise ValueError(msg)
     sides = manifold(question.x, rng), manifold(question.y, rng)

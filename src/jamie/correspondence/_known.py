@@ -101,6 +101,11 @@ def from_matrix(
     return _confident(coo.row[some], coo.col[some], coo.data[some], shape, names=names)
 
 
+def n_paired(f: sparse.csr_matrix) -> int:
+    """How many cells have a partner, on the side where they are fewer: one cell with ten partners is one."""
+    return min(int((np.diff(f.indptr) > 0).sum()), len(np.unique(f.indices)))
+
+
 def cap_rows(f: sparse.csr_matrix) -> sparse.csr_matrix:
     """Scale rows whose sum is above 1 down to 1; smaller sums keep their confidence, empty rows stay empty."""
     total = np.asarray(f.sum(axis=1)).ravel()

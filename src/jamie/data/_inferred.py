@@ -11,7 +11,7 @@ from scipy import sparse
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Pair
-from jamie.correspondence import FEWEST_ANCHORS, Question, enough, from_mask, infer
+from jamie.correspondence import FEWEST_ANCHORS, Question, enough, from_mask, infer, n_paired
 
 from ._container import stored_pairs
 
@@ -44,7 +44,7 @@ def inferred_pairs(
                 found[rows, columns] = matrix
         seen = from_mask(f, train[a], train[b])
         paired = {a: np.diff(seen.indptr)[train[a]] > 0, b: np.diff(seen.tocsc().indptr)[train[b]] > 0}
-        if written or seen.nnz < FEWEST_ANCHORS or min(side.mean() for side in paired.values()) >= infer_below:
+        if written or n_paired(seen) < FEWEST_ANCHORS or min(side.mean() for side in paired.values()) >= infer_below:
             continue
         asks, answers = (a, b) if (~paired[a]).sum() >= (~paired[b]).sum() else (b, a)
         found[asks, answers] = _by_anchors(inputs, train, seen if asks == a else seen.T.tocsr(), (asks, answers), seed)

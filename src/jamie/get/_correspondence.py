@@ -80,9 +80,9 @@ def truth(mdata: MuData, pair: Pair, keys: Keys, pairs: Pairs = None) -> sparse.
     """True pairs: those given, else those written by `pp.correspondence` and, for other cells, those of one name."""
     names = [mdata[name].obs_names for name in pair]
     if isinstance(pairs, pd.DataFrame):
-        return from_table(pairs, *names)
+        return from_table(pairs, *names, modalities=pair)
     if pairs is not None:
-        return from_matrix(pairs, (len(names[0]), len(names[1])))
+        return from_matrix(pairs, (len(names[0]), len(names[1])), names=(names[0], names[1]))
     named, written = from_names(*names), stored_pairs(mdata, *pair, keys.known)
     if written is None:
         return named
