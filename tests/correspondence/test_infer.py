@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 import jamie as jm
-from jamie.correspondence import METHODS, Question, _infer, choose, enough, infer
+from jamie.correspondence import METHODS, Question, _methods, choose, enough, infer
 from jamie.correspondence._unioncom import Solution as Dense
 
 N_X, N_Y = 90, 75
@@ -119,7 +119,7 @@ def test_as_many_are_kept_as_were_asked_for(ask, method, n_keep):
 
 def test_of_a_dense_plan_the_largest_are_kept(monkeypatch, ask):
     plan = np.random.default_rng(0).random((N_X, N_Y))
-    monkeypatch.setattr(_infer, "unioncom", lambda *_, **__: Dense(plan, 1.0, 0.5, np.zeros(1), True))
+    monkeypatch.setattr(_methods, "unioncom", lambda *_, **__: Dense(plan, 1.0, 0.5, np.zeros(1), True))
     f = answer(ask(n_keep=4, cap=False), "unioncom").matrix.toarray()
     expected = np.where(plan >= np.sort(plan, axis=1)[:, [-4]], plan, 0)
     assert_allclose(f, expected / expected.sum(1, keepdims=True), rtol=1e-5)
@@ -247,7 +247,7 @@ def test_what_a_method_lacks_is_said(monkeypatch, ask, cells):
         answer(Question(x[:3], y[:3], nothing, (x[:3, :4], y[:3, :4]), 2, None, 1), "linked")
     with pytest.raises(ValueError, match="at least 3 cells a modality, found 2"):
         answer(Question(x[:3], y[:2], nothing[:, :2], None, 2, None, 1), "gw")
-    monkeypatch.setattr(_infer, "MOST_DENSE", 80)
+    monkeypatch.setattr(_methods, "MOST_DENSE", 80)
     with pytest.raises(ValueError, match=r"at most 80 cells a modality for method='unioncom', found 90;.*'gw'"):
         answer(ask(), "unioncom")
 

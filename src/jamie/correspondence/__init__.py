@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ._infer import FEWEST_ANCHORS, METHODS, Answer, Method, Question, choose, enough, infer
+from ._infer import METHODS, Method, choose, enough, infer
 from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
+from ._methods import FEWEST_ANCHORS
+from ._question import Answer, Question
 
 __all__ = [
     "FEWEST_ANCHORS",

@@ -1,0 +1,134 @@
+"""Four ways to infer a correspondence."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
+
+from jamie._types import Array
+
+from ._anchors import anchored
+from ._gromov import landmarks, place, solve
+from ._known import n_paired
+from ._linked import pseudo_pairs
+from ._manifold import Manifold, manifold
+from ._question import Answer, Question
+from ._search import soft_matches
+from ._unioncom import unioncom
+
+FEWEST_ANCHORS = 10
+MOST_DENSE = 5_000
+N_DIMENSIONS = 30
+
+
+def by_anchors(question: Question, rng: np.random.Generator) -> Answer:
+    """Nearness to the known pairs; the objective is measured on pairs left out in turn."""
+    if n_paired(question.known) < FEWEST_ANCHORS:
+        msg = (
+            f"expected at least {FEWEST_ANCHORS} known pairs for method='anchors', found "
+            f"{n_paired(question.known)}; get more, or pass method='gw', which uses the few to choose"
+        )
+        raise ValueError(msg)
+    sides = manifold(question.x, rng), manifold(question.y, rng)
+    matrix = _anchored_matches(question, sides, question.known, rng)
+    return Answer(matrix, {"verified": True, "objective": _cross_validated(question, sides, rng)})
+
+
+def by_links(question: Question, rng: np.random.Generator) -> Answer:
+    """Mutual neighbours on linked features as pairs, then anchors."""
+    if question.linked is None:
+        msg = "expected `linked` features for method='linked', found none; pass linked= (a table of two name columns)"
+        raise ValueError(msg)
+    sides = manifold(question.x, rng), manifold(question.y, rng)
+    found = pseudo_pairs(*question.linked, question.x, question.y, rng)
+    if found.nnz < FEWEST_ANCHORS:
+        msg = (
+            f"expected at least {FEWEST_ANCHORS} mutual neighbours on the linked features, found {found.nnz}; link "
+            "more features, or pass method='gw'"
+        )
+        raise ValueError(msg)
+    matrix = _anchored_matches(question, sides, sparse.csr_matrix(found.maximum(question.known)), rng)
+    return Answer(matrix, {"verified": False, "n_pseudo_pairs": int(found.nnz)})
+
+
+def by_gromov(question: Question, rng: np.random.Generator) -> Answer:
+    """Landmarks laid on each other so that distances agree; a few pairs choose among the optima."""
+    sides = manifold(question.x, rng), manifold(question.y, rng)
+    x, y = landmarks(sides[0], rng), landmarks(sides[1], rng)
+    solution = solve(x, y, question.n_starts, rng)
+    firsts = [int(np.argmax(solution.optimum == k)) for k in range(solution.optimum.max() + 1)]
+    places = [place(x, y, solution.plans[first]) for first in (firsts if question.known.nnz else firsts[:1])]
+    chosen = 0
+    if question.known.nnz:  # too few pairs for anchors can still tell a mirror image from the original
+        pairs = question.known.tocoo()
+        ends = [s.nearest[e, 0] for s, e in zip(sides, (pairs.row, pairs.col), strict=True)]
+        apart = [
+            np.linalg.norm(p.x[ends[0]] - p.y[ends[1]], axis=1).mean() / np.linalg.norm(p.x.std(0)) for p in places
+        ]
+        chosen = int(np.argmin(apart))
+    reduced = _reduced(places[chosen].x, places[chosen].y, sides)
+    report = {
+        "verified": False,
+        "objective": float(solution.objectives[firsts[chosen]]),
+        "gap": solution.gap,
+        "agreement": solution.agreement,
+        "n_starts": question.n_starts,
+        "n_optima": len(firsts),
+        "chosen_by": "pairs" if question.known.nnz else "objective",
+    }
+    return Answer(soft_matches(*reduced, question.n_keep, rng), report)
+
+
+def by_equation_8(question: Question, rng: np.random.Generator) -> Answer:
+    """Eq. 8 as published, between all cells."""
+    most = max(len(question.x), len(question.y))
+    if most > MOST_DENSE:
+        msg = f"expected at most {MOST_DENSE} cells a modality for method='unioncom', found {most}; pass method='gw'"
+        raise ValueError(msg)
+    distances = []
+    for z in (question.x, question.y):
+        graph = manifold(z, rng)
+        distances.append(graph.geodesic(np.arange(len(z))))
+    solution = unioncom(*(d / d.mean() for d in distances), n_starts=question.n_starts, rng=rng)
+    report = {"verified": False, "objective": float(solution.objective), "n_starts": question.n_starts}
+    return Answer(_largest(solution.plan, question.n_keep), report)
+
+
+def _anchored_matches(
+    question: Question, sides: tuple[Manifold, Manifold], known: sparse.csr_matrix, rng: np.random.Generator
+) -> sparse.csr_matrix:
+    return soft_matches(*anchored(question.x, question.y, sides, known, rng), question.n_keep, rng)
+
+
+def _cross_validated(question: Question, sides: tuple[Manifold, Manifold], rng: np.random.Generator) -> float:
+    """Share of cells closer than the true partner, of pairs left out of the anchors in turn; chance is 0.5."""
+    pairs = question.known.tocoo()
+    some = rng.permutation(pairs.nnz)[:500]
+    scores = []
+    for fitted, held in KFold(5).split(some):
+        kept = some[fitted]
+        f = sparse.csr_matrix((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+        ends = pairs.row[some[held]], pairs.col[some[held]]
+        apart = cdist(*anchored(question.x, question.y, sides, f, rng, rows=ends))
+        n = len(held)
+        scores.append((apart < apart.diagonal()[:, None]).sum() / (n * (n - 1)))
+    return float(np.mean(scores))
+
+
+def _reduced(x: Array, y: Array, sides: tuple[Manifold, Manifold]) -> tuple[Array, Array]:
+    """Principal components of the nodes' common coordinates, interpolated to the cells."""
+    pca = PCA(min(N_DIMENSIONS, *np.vstack([x, y]).shape), svd_solver="covariance_eigh").fit(np.vstack([x, y]))
+    return tuple(side.at_cells(pca.transform(z)) for side, z in zip(sides, (x, y), strict=True))  # type: ignore
+
+
+def _largest(plan: Array, n_keep: int) -> sparse.csr_matrix:
+    """The `n_keep` largest entries of each row, scaled to sum to 1."""
+    n_keep = min(n_keep, plan.shape[1])
+    partner = np.argpartition(-plan, n_keep - 1, axis=1)[:, :n_keep]
+    values = np.take_along_axis(plan, partner, 1)
+    values = (values / values.sum(1, keepdims=True).clip(1e-300)).astype(np.float32)
+    starts = np.arange(len(plan) + 1) * n_keep
+    return sparse.csr_matrix((values.ravel(), partner.ravel(), starts), shape=plan.shape)
