@@ -50,6 +50,17 @@ def test_few_is_a_share_of_the_cells_and_enough_for_anchors(few, capsys, n, infe
     assert ("are few" in capsys.readouterr().err) == inferred
 
 
+def test_too_few_pairs_to_infer_from_are_warned_of(few, capsys):
+    both = few["rna"].obs_names.intersection(few["protein"].obs_names)
+    few.obs["known"] = few.obs_names.isin(both[:9])
+    jm.pp.correspondence(few, known="known")
+    capsys.readouterr()
+    assert not read(few, infer_below=0.75).inferred
+    assert "only 9 known pairs of 'rna' and 'protein'" in capsys.readouterr().err
+    assert not read(few).inferred
+    assert "known pairs" not in capsys.readouterr().err  # the paper's recipe infers nothing
+
+
 def test_pairs_are_few_if_they_are_few_for_either_modality(few):
     rna, protein = few["rna"], few["protein"]
     alone = ~rna.obs_names.isin(protein.obs_names)

@@ -44,7 +44,17 @@ def inferred_pairs(
                 found[rows, columns] = matrix
         seen = from_mask(f, train[a], train[b])
         paired = {a: np.diff(seen.indptr)[train[a]] > 0, b: np.diff(seen.tocsc().indptr)[train[b]] > 0}
-        if written or n_paired(seen) < FEWEST_ANCHORS or min(side.mean() for side in paired.values()) >= infer_below:
+        if written or min(side.mean() for side in paired.values()) >= infer_below:
+            continue
+        if n_paired(seen) < FEWEST_ANCHORS:
+            if seen.nnz:
+                logger.warning(
+                    "only %d known pairs of %r and %r to join them by; call jm.pp.infer_correspondence(mdata) first to "
+                    "train on inferred partners too",
+                    seen.nnz,
+                    a,
+                    b,
+                )
             continue
         asks, answers = (a, b) if (~paired[a]).sum() >= (~paired[b]).sum() else (b, a)
         found[asks, answers] = _by_anchors(inputs, train, seen if asks == a else seen.T.tocsr(), (asks, answers), seed)

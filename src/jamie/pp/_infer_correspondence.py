@@ -28,6 +28,14 @@ from jamie.data import (
     writable,
 )
 
+CAUTION = {
+    "geometry": (
+        "geometry alone, which can be confidently wrong where their composition differs",
+        "10 to 20 known pairs or linked features",
+    ),
+    "linked": ("linked features alone, which no known pair confirms", "10 to 20 known pairs"),
+}
+
 
 @document("mdata", "rng", "key_added", "copy")
 def infer_correspondence(
@@ -152,12 +160,11 @@ def infer_correspondence(
     report: dict[str, Any] = {"schema": SCHEMA, "why": why, **answer.report}
     if not report["verified"]:
         logger.warning(
-            "the correspondence of %r and %r is unverified: it rests on %s alone, which can be confidently wrong "
-            "where their composition differs; call jm.tl.check_correspondence(mdata, labels=...), or get 10 to 20 "
-            "known pairs",
+            "the correspondence of %r and %r is unverified: it rests on %s; call "
+            "jm.tl.check_correspondence(mdata, labels=...), or get %s",
             a,
             b,
-            "linked features" if chosen == "linked" else "geometry",
+            *CAUTION["linked" if chosen == "linked" else "geometry"],
         )
     write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(answer.matrix, mdata, a, b))
     write(mdata, None, "uns", keys.inferred(a, b), report)
