@@ -18,7 +18,7 @@ SAME = 0.5  # two plans that share this much of their mass are one optimum
 
 
 class Placement(NamedTuple):
-    """Where the nodes of two manifolds lie in common coordinates, and how sure that is."""
+    """Where the nodes of two manifolds lie in common coordinates."""
 
     x: Array  # (m_x, 2 l) distances to the landmarks of both modalities
     y: Array  # (m_y, 2 l)

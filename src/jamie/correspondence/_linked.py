@@ -7,7 +7,7 @@ from scipy import sparse
 
 from jamie._types import Array
 
-from ._search import nearest
+from ._search import from_rows, nearest
 
 N_SMOOTHED = 15
 N_MUTUAL = 5
@@ -46,5 +46,4 @@ def _neighbours(a: Array, b: Array, rng: np.random.Generator) -> sparse.csr_matr
     """Correlation, above 0, of each row of `a` with its nearest rows of `b`."""
     distance, found = nearest(a, b, N_MUTUAL, rng)
     similarity = (1 - distance**2 / 2).clip(1e-6)
-    starts = np.arange(len(a) + 1) * found.shape[1]
-    return sparse.csr_matrix((similarity.ravel(), found.ravel(), starts), shape=(len(a), len(b)))
+    return from_rows(similarity, found, len(b))

@@ -16,7 +16,7 @@ from ._known import n_paired
 from ._linked import pseudo_pairs
 from ._manifold import Manifold, manifold
 from ._question import Answer, Question
-from ._search import soft_matches
+from ._search import from_rows, soft_matches
 from ._unioncom import unioncom
 
 FEWEST_ANCHORS = 10
@@ -130,5 +130,4 @@ def _largest(plan: Array, n_keep: int) -> sparse.csr_matrix:
     partner = np.argpartition(-plan, n_keep - 1, axis=1)[:, :n_keep]
     values = np.take_along_axis(plan, partner, 1)
     values = (values / values.sum(1, keepdims=True).clip(1e-300)).astype(np.float32)
-    starts = np.arange(len(plan) + 1) * n_keep
-    return sparse.csr_matrix((values.ravel(), partner.ravel(), starts), shape=plan.shape)
+    return from_rows(values, partner, plan.shape[1])

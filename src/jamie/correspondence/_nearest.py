@@ -39,8 +39,7 @@ def nearest_partners(x: Array, y: Array, *, n_keep: int, pairs: sparse.csr_matri
     bandwidth = max(local, trained, float(np.finfo(np.float32).tiny))
     d, found = d[:, :n_keep], found[:, :n_keep]
     p = softmax(-(d - d[:, :1]) / bandwidth, axis=1).astype(np.float32)
-    first = np.arange(len(d) + 1) * d.shape[1]
-    f = sparse.csr_matrix((p.ravel(), found.ravel(), first), shape=(len(x), len(y)))
+    f = _search.from_rows(p, found, len(y))
     f.sort_indices()
     return f
 

@@ -35,8 +35,8 @@ class Question:
     known: sparse.csr_matrix
     linked: tuple[Array, Array] | None
     n_keep: int
-    cap: bool | None
-    n_starts: int
+    cap: bool | None = None
+    n_starts: int = 16
 
 
 @dataclass(frozen=True)

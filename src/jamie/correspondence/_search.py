@@ -56,8 +56,13 @@ def soft_matches(x: Array, y: Array, n_keep: int, rng: np.random.Generator) -> s
     width = np.float32(max(float(np.median(distance[:, -1])), 1e-12))
     values = np.exp((distance[:, :1] ** 2 - distance**2) / width**2)
     values /= values.sum(1, keepdims=True)
-    starts = np.arange(len(x) + 1) * partner.shape[1]
-    return sparse.csr_matrix((values.ravel(), partner.ravel(), starts), shape=(len(x), len(y)))
+    return from_rows(values, partner, len(y))
+
+
+def from_rows(values: Array, columns: Array, n_columns: int) -> sparse.csr_matrix:
+    """Matrix with the same number of entries in each row: their values and columns, (n, k) each."""
+    starts = np.arange(len(values) + 1) * values.shape[1]
+    return sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(len(values), n_columns))
 
 
 def cap_columns(f: sparse.csr_matrix, *, n_iterations: int = 30) -> sparse.csr_matrix:

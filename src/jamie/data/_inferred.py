@@ -15,8 +15,6 @@ from jamie.correspondence import FEWEST_ANCHORS, Question, enough, from_mask, in
 
 from ._container import stored_pairs
 
-N_STARTS = 16
-
 
 def inferred_pairs(
     mdata: MuData,
@@ -79,8 +77,6 @@ def _by_anchors(
         known=known[rows][:, columns],
         linked=None,
         n_keep=enough(len(columns)),
-        cap=None,
-        n_starts=N_STARTS,
     )
     among = infer(question, "anchors", np.random.default_rng(seed)).matrix.tocoo()
     return sparse.csr_matrix((among.data, (rows[among.row], columns[among.col])), shape=known.shape)
