@@ -38,3 +38,16 @@ def test_terms_that_a_recipe_lacks_are_left_out(toy, unchanged):
 def test_untrained_says_what_to_call(toy, unchanged):
     with pytest.raises(KeyError, match=r"call jm\.tl\.train\(mdata\)"):
         jm.pl.history(unchanged(toy))
+
+
+def test_alignment_with_inferred_partners_is_drawn_where_there_are_any(toy, unchanged):
+    toy.obs["known"] = toy.obs_names.isin(toy["rna"].obs_names.intersection(toy["protein"].obs_names)[:20])
+    jm.pp.correspondence(toy, known="known")
+    jm.tl.train(toy, max_steps=40)
+    lines = {line.get_label(): line for line in jm.pl.history(unchanged(toy)).get_lines()}
+    assert_allclose(lines["alignment, inferred partners"].get_ydata(), jm.get.history(toy)["alignment"])
+
+
+def test_alignment_is_left_out_where_all_pairs_are_known(mdata, unchanged):
+    labels = {line.get_label() for line in jm.pl.history(unchanged(mdata)).get_lines()}
+    assert "alignment, inferred partners" not in labels

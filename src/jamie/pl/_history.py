@@ -17,6 +17,7 @@ TERMS = {
     "contrastive": "contrastive",
     "combination": "combination",
     "kl": "KL divergence",
+    "alignment": "alignment, inferred partners",
 }
 
 
