@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from jamie.metrics import _baselines, feature_correlation
+from jamie.metrics import _baselines, _regressions, feature_correlation
 from jamie.metrics._baselines import METHODS, predict
 
 
@@ -21,6 +22,24 @@ def curved():
     return x[:200], y[:200], x[200:], y[200:]
 
 
+@pytest.fixture
+def small_network(monkeypatch):
+    monkeypatch.setattr(_regressions, "_HIDDEN", ((32,),))
+    monkeypatch.setattr(_regressions, "_PENALTIES", (0.1, 100.0))
+    monkeypatch.setattr(_regressions, "_EPOCHS", 50)
+
+
+@pytest.fixture
+def linear():
+    """Three latent components behind eight inputs and twelve outputs."""
+    rng = np.random.default_rng(1)
+    latent = rng.normal(size=(160, 3))
+    x = latent @ rng.normal(size=(3, 8)) + 0.5 * rng.normal(size=(160, 8))
+    y = latent @ rng.normal(size=(3, 12)) + 2 * rng.normal(size=(160, 12))
+    x, y = x - x[:100].mean(0), y - y[:100].mean(0)
+    return x[:100], y[:100], x[100:], y[100:]
+
+
 def scores(method, data):
     x, y, x_test, y_test = data
     return np.mean(feature_correlation(y_test, predict(method, x, y, x_test, rng=0)))
@@ -31,11 +50,24 @@ def test_each_method_earns_its_place(curved):
     assert scores("kernel_ridge", curved) > 0.85
 
 
+def test_the_network_bends(curved, monkeypatch):
+    monkeypatch.setattr(_regressions, "_HIDDEN", ((128,),))
+    monkeypatch.setattr(_regressions, "_PENALTIES", (1e-3,))
+    assert scores("mlp", curved) > 0.85
+
+
+def test_few_latent_components_suit_pls_and_reduced_rank(linear):
+    x, y, x_test, y_test = linear
+    error = {m: np.mean((predict(m, x, y, x_test, rng=0) - y_test) ** 2) for m in ("ridge", "pls", "reduced_rank")}
+    assert max(error["pls"], error["reduced_rank"]) < error["ridge"]
+
+
 def test_mean_is_the_training_mean(curved):
     x, y, x_test, _ = curved
     assert_allclose(predict("mean", x, y, x_test), np.tile(y.mean(0), (60, 1)))
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS)
 def test_units_are_those_of_the_target(method, curved):
     x, y, x_test, _ = curved
@@ -44,6 +76,7 @@ def test_units_are_those_of_the_target(method, curved):
     assert_allclose(predict(method, x, y * scale + shift, x_test, rng=0), expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS)
 def test_scale_and_origin_of_the_input_do_not_matter(method, curved):
     x, y, x_test, _ = curved
@@ -51,6 +84,7 @@ def test_scale_and_origin_of_the_input_do_not_matter(method, curved):
     assert_allclose(moved, predict(method, x, y, x_test, rng=0), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_seed_repeats(method, curved):
     x, y, x_test, _ = curved
@@ -60,51 +94,118 @@ def test_a_seed_repeats(method, curved):
 
 def test_knn_is_scikit_learns(curved):
     x, y, x_test, _ = curved
-    for k, predicted in _baselines._knn(x, y, x_test, [5, 20, 500], 0):
+    for k, predicted in _regressions.knn(x, y, x_test, [5, 20, 500], 0):
         assert_allclose(predicted, KNeighborsRegressor(min(k, 200)).fit(x, y).predict(x_test))
 
 
 def test_ridge_is_scikit_learns(curved):
     x, y, x_test, _ = curved
-    for alpha, predicted in _baselines._ridge(x, y, x_test, [0.1, 10.0], 0):
+    for alpha, predicted in _regressions.ridge(x, y, x_test, [0.1, 10.0], 0):
         assert_allclose(predicted, Ridge(alpha, fit_intercept=False).fit(x, y).predict(x_test))
 
 
 def test_kernel_ridge_is_scikit_learns(curved):
     x, y, x_test, _ = curved
     grid = [(0.1, 0.01), (0.1, 1.0), (0.5, 1.0)]
-    path = list(_baselines._kernel_ridge(x, y, x_test, grid, 0))
+    path = list(_regressions.kernel_ridge(x, y, x_test, grid, 0))
     assert [setting for setting, _ in path] == grid
     for (gamma, alpha), predicted in path:
         model = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma).fit(x, y)
         assert_allclose(predicted, model.predict(x_test), rtol=1e-6, atol=1e-9)
 
 
+def test_pls_is_scikit_learns(linear):
+    x, y, x_test, _ = linear
+    for h, predicted in _regressions.pls(x, y, x_test, [1, 3, 8], 0):
+        model = PLSRegression(h, scale=False, tol=1e-14, max_iter=10_000).fit(x, y)
+        assert_allclose(predicted, model.predict(x_test), atol=1e-6)
+
+
+def test_pls_ends_with_least_squares(linear):
+    x, y, x_test, _ = linear
+    x, x_test = np.column_stack([x, x[:, 0]]), np.column_stack([x_test, x_test[:, 0]])
+    ((_, predicted),) = _regressions.pls(x, y, x_test, [9], 0)  # more components than dimensions
+    assert_allclose(predicted, x_test @ np.linalg.lstsq(x, y)[0], atol=1e-8)
+
+
+def test_reduced_rank_is_a_projection_of_the_penalised_fit(linear):
+    x, y, x_test, _ = linear
+    grid = [(0.5, 1), (0.5, 4), (30.0, 2)]
+    path = list(_regressions.reduced_rank(x, y, x_test, grid, 0))
+    assert [setting for setting, _ in path] == grid
+    for (alpha, rank), predicted in path:
+        rows = np.vstack([x, np.sqrt(alpha) * np.eye(8)])  # ridge as least squares with rows for its penalty
+        beta = np.linalg.lstsq(rows, np.vstack([y, np.zeros((8, 12))]))[0]
+        right = np.linalg.svd(rows @ beta)[2][:rank]
+        assert_allclose(predicted, x_test @ beta @ right.T @ right, atol=1e-9)
+
+
+def test_full_rank_is_ridge(linear):
+    x, y, x_test, _ = linear
+    ((_, reduced),) = _regressions.reduced_rank(x, y, x_test, [(3.0, 30)], 0)
+    ((_, full),) = _regressions.ridge(x, y, x_test, [3.0], 0)
+    assert_allclose(reduced, full, atol=1e-9)
+
+
+def test_a_penalised_network_is_the_mean_and_a_free_one_is_not(curved):
+    x, y, x_test, y_test = curved
+    (_, free), (_, bound) = _regressions.mlp(x, y, x_test, [((64,), 1e-3), ((64,), 1e4)], 0)
+    assert_allclose(bound, np.tile(y.mean(0), (60, 1)), atol=0.5)
+    assert np.mean((free - y_test) ** 2) < 0.5 * np.mean((bound - y_test) ** 2)
+
+
+def test_of_a_wide_target_the_network_predicts_components(curved, monkeypatch):
+    x, y, x_test, y_test = curved
+    loadings = np.random.default_rng(0).normal(size=(4, 300))
+    monkeypatch.setattr(_regressions, "_OUTPUTS", 4)  # all there are
+    wide = y @ loadings + 7
+    ((_, predicted),) = _regressions.mlp(x, wide, x_test, [((128,), 1e-3)], 0)
+    assert np.linalg.matrix_rank(predicted - wide.mean(0), tol=1e-6) == 4
+    assert np.mean(feature_correlation(y_test @ loadings + 7, predicted)) > 0.8
+
+
+def test_the_network_is_tuned_on_one_fold(curved, monkeypatch):
+    x, y, x_test, _ = curved
+    fitted = []
+
+    def mean(x, y, x_new, settings, seed, *, tuning=False):
+        fitted.append(len(x))
+        yield from ((setting, np.tile(y.mean(0), (len(x_new), 1))) for setting in settings)
+
+    for method, expected in (("mlp", [160, 200]), ("pls", [160] * 5 + [200])):
+        monkeypatch.setitem(_regressions.FAMILIES, method, (mean, _regressions.FAMILIES[method][1]))
+        fitted.clear()
+        predict(method, x, y, x_test, rng=0)
+        assert fitted == expected
+
+
 def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
     x, y, x_test, _ = curved
     setting = (0.3, 0.1)
-    ((_, exact),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
-    monkeypatch.setattr(_baselines, "_EXACT", 199)
-    monkeypatch.setattr(_baselines, "_LANDMARKS", 200)
-    ((_, every_cell),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
+    ((_, exact),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
+    monkeypatch.setattr(_regressions, "_EXACT", 199)
+    monkeypatch.setattr(_regressions, "_LANDMARKS", 200)
+    ((_, every_cell),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     assert_allclose(every_cell, exact, atol=1e-6)
-    monkeypatch.setattr(_baselines, "_LANDMARKS", 60)
-    ((_, some_cells),) = _baselines._kernel_ridge(x, y, x_test, [setting], 0)
+    monkeypatch.setattr(_regressions, "_LANDMARKS", 60)
+    ((_, some_cells),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     assert not np.allclose(some_cells, exact, atol=1e-3)
     assert np.corrcoef(some_cells.ravel(), exact.ravel())[0, 1] > 0.99
 
 
 def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
     full = scores("kernel_ridge", curved)
-    monkeypatch.setattr(_baselines, "_LANDMARKS", 60)
+    monkeypatch.setattr(_regressions, "_LANDMARKS", 60)
     monkeypatch.setattr(_baselines, "_TUNED", 150)
     assert scores("kernel_ridge", curved) == pytest.approx(full, abs=0.02)
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_tuning_finds_nearly_the_best_of_the_grid(method, curved):
-    x, y, x_test, y_test = curved
-    family, grid = _baselines._FAMILIES[method]
+def test_tuning_finds_nearly_the_best_of_the_grid(method, request):
+    data = request.getfixturevalue("linear" if method in ("pls", "reduced_rank") else "curved")
+    x, y, x_test, y_test = data
+    family, grid = _regressions.FAMILIES[method]
     centred = y - y.mean(0)
     errors = {s: np.mean((p + y.mean(0) - y_test) ** 2) for s, p in family(x, centred, x_test, grid(x), 0)}
     chosen = _baselines._tune(family, x, centred, grid(x), 0)
@@ -116,13 +217,14 @@ def test_a_wide_target_is_tuned_as_the_whole(curved, monkeypatch):
     x, y, *_ = curved
     rng = np.random.default_rng(5)
     wide = y @ rng.normal(size=(4, 400)) + 3 * rng.normal(size=(200, 400))
-    family, grid = _baselines._FAMILIES["ridge"]
+    family, grid = _regressions.FAMILIES["ridge"]
     projected = _baselines._tune(family, x, wide, grid(x), 0)
     monkeypatch.setattr(_baselines, "_DIRECTIONS", 400)
     whole = _baselines._tune(family, x, wide, grid(x), 0)
     assert abs(np.log10(projected / whole)) < 0.7
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS)
 def test_missing_targets_are_filled_with_the_mean(method, curved):
     x, y, x_test, _ = curved
@@ -130,13 +232,22 @@ def test_missing_targets_are_filled_with_the_mean(method, curved):
     holed[:20, 0] = np.nan
     holed[:, 3] = np.nan
     filled = holed.copy()
-    filled[:20, 0] = np.mean(y[20:, 0])
+    filled[:20, 0], filled[:, 3] = np.mean(y[20:, 0]), 0
     predicted = predict(method, x, holed, x_test, rng=0)
     assert np.isnan(predicted[:, 3]).all()
-    expected = predict(method, x, filled[:, :3], x_test, rng=0)
+    expected = predict(method, x, filled, x_test, rng=0)[:, :3]
     assert_allclose(predicted[:, :3], expected, atol=0.1)
 
 
+@pytest.mark.usefixtures("small_network")
+@pytest.mark.parametrize("method", METHODS)
+def test_one_feature_and_none_that_varies(method, curved):
+    x, y, x_test, _ = curved
+    assert predict(method, x, y[:, :1], x_test, rng=0).shape == (60, 1)
+    assert_allclose(predict(method, x, np.full((200, 250), 7.0), x_test, rng=0), 7)
+
+
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("method", METHODS)
 def test_constant_features_and_few_cells(method):
     x = np.arange(6.0)[:, None]

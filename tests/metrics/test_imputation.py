@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
-from jamie.metrics import _columns, feature_auroc, feature_correlation
+from jamie.metrics import _columns, feature_auroc, feature_correlation, sd_ratio
 
 SPARSE = [sparse.csr_matrix, sparse.csc_array, sparse.coo_array]
 
@@ -132,8 +132,31 @@ def test_auroc_of_one_class_is_nan():
     assert_array_equal(feature_auroc(measured, np.tile(ramp[:, None], 3)), [np.nan, np.nan, 1])
 
 
+def test_sd_ratio_is_that_of_numpy(values, holed):
+    for measured, imputed in (values, holed, counts()):
+        assert_allclose(sd_ratio(measured, imputed), [b.std() / a.std() for a, b in pairwise(measured, imputed)])
+
+
+def test_sd_ratio_survives_offsets_and_extreme_scales():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 200, 1))
+    expected = b.std() / a.std()
+    assert_allclose(sd_ratio(a * 1e-200, b * 1e-200), [expected])
+    assert_allclose(sd_ratio(a * 1e200, b * 1e200), [expected])
+    assert_allclose(sd_ratio(a + 1e6, b - 1e6), [expected], rtol=1e-6)
+
+
+def test_sd_ratio_without_variance_is_zero_or_nan():
+    ramp = np.arange(6.0)
+    one, two = (np.where(ramp < n, ramp, np.nan) for n in (1, 2))
+    constant = np.full(6, 0.1)
+    measured = np.column_stack([ramp, constant, constant, one, two, np.full(6, np.nan), ramp])
+    imputed = np.column_stack([constant, ramp, constant, ramp, 3 * ramp, ramp, np.where(ramp > 1, np.inf, ramp / 2)])
+    assert_allclose(sd_ratio(measured, imputed), [0, np.nan, np.nan, np.nan, 3, np.nan, 0.5], atol=0)
+
+
 @pytest.mark.parametrize("container", SPARSE)
-@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc])
+@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc, sd_ratio])
 def test_sparse_matrices_give_the_same(container, measure):
     measured, imputed = counts()
     expected = measure(measured, imputed)
@@ -142,7 +165,7 @@ def test_sparse_matrices_give_the_same(container, measure):
     assert_allclose(measure(container(measured.astype(int)), imputed.astype(np.float32)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc])
+@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc, sd_ratio])
 def test_blocks_do_not_show(measure, holed, monkeypatch):
     expected = measure(*holed)
     for block in (1, 150, 8 * 50):
@@ -158,7 +181,7 @@ def test_blocks_of_a_sparse_matrix_are_small(monkeypatch):
     assert_array_equal(np.hstack([a for a, _ in blocks]), matrix.toarray())
 
 
-@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc])
+@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc, sd_ratio])
 def test_the_input_stays_and_no_features_are_no_scores(measure, holed):
     before = [side.copy() for side in holed]
     measure(*holed)
@@ -166,7 +189,7 @@ def test_the_input_stays_and_no_features_are_no_scores(measure, holed):
     assert measure(np.empty((5, 0)), np.empty((5, 0))).shape == (0,)
 
 
-@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc])
+@pytest.mark.parametrize("measure", [feature_correlation, feature_auroc, sd_ratio])
 def test_refusals(measure, values):
     measured, imputed = values
     with pytest.raises(ValueError, match=r"same shape, found \(50, 9\) and \(50, 8\)"):

@@ -2,7 +2,7 @@
 
 from ._alignment import foscttm, label_transfer_accuracy
 from ._comparison import binomial_test, js_distance
-from ._imputation import feature_auroc, feature_correlation
+from ._imputation import feature_auroc, feature_correlation, sd_ratio
 
 __all__ = [
     "binomial_test",
@@ -11,4 +11,5 @@ __all__ = [
     "foscttm",
     "js_distance",
     "label_transfer_accuracy",
+    "sd_ratio",
 ]
