@@ -87,3 +87,11 @@ class Keys:
     def score(self, measure: str) -> str:
         """`mdata[target].var`: one measure per feature, such as ``"correlation"``."""
         return f"{self.prefix}_{measure}"
+
+    def scores_from(self, source: str) -> str:
+        """`mdata[target].varm`: measures of each feature imputed from the source, by every method."""
+        return f"{self.prefix}_scores_{source}"
+
+    def js_distance_from(self, source: str) -> str:
+        """`mdata[target].varm`: JS distances of each feature imputed from the source, by method and label."""
+        return f"{self.prefix}_js_distance_{source}"

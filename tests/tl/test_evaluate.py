@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr
 
 import jamie as jm
+from jamie.metrics import feature_auroc, feature_correlation, js_distance, sd_ratio
+
+METHODS = ["jamie", "mean", "knn", "ridge", "kernel_ridge"]
+MEASURES = ["correlation", "auroc", "js_distance", "sd_ratio"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def test_a_row_for_each_direction_and_method(evaluated):
     assert not table.duplicated(["source", "target", "method"]).any()
     assert set(table["method"]) == {"jamie", "mean", "knn", "ridge", "kernel_ridge"}
     assert (table["cells"] == "held-out").all()
-    columns = {"correlation", "auroc", "js_distance", "n_failed", "foscttm", "lta", "seconds"}
+    columns = {"n_cells", "correlation", "auroc", "js_distance", "sd_ratio", "n_failed", "foscttm", "lta", "seconds"}
     assert columns <= set(table.columns)
     ours = table["method"] == "jamie"
     assert table.loc[ours, ["foscttm", "lta"]].notna().all(axis=None)
@@ -96,6 +101,75 @@ def test_slots(evaluated):
     assert mdata["protein"].var["jamie_auroc"].between(0, 1).all()
 
 
+def test_every_score_of_every_method_is_stored(evaluated):
+    mdata, model, table = evaluated
+    measured, imputed = held_out(mdata, model)
+    frame = mdata["protein"].varm["jamie_scores_rna"]
+    assert list(frame) == [f"{measure}_{method}" for measure in MEASURES for method in METHODS]
+    for name, measure in zip(MEASURES, (feature_correlation, feature_auroc, js_distance, sd_ratio), strict=True):
+        assert_allclose(frame[f"{name}_jamie"], measure(measured, imputed), atol=1e-4)
+        assert_array_equal(mdata["protein"].var[f"jamie_{name}"], frame[f"{name}_jamie"])
+    assert_array_equal(frame["auroc_mean"], 0.5)
+    assert_array_equal(frame["sd_ratio_mean"], 0)
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        frame = mdata[target].varm[f"jamie_scores_{source}"]
+        for name in MEASURES:
+            means = [row(table, source, target, method)[name] for method in METHODS]
+            assert_allclose(frame[[f"{name}_{method}" for method in METHODS]].mean(), means)
+    assert (table["n_cells"] == len(measured)).all()
+
+
+@pytest.fixture
+def by_label(trained):
+    """Labels with a slash that meet when it is replaced, one of one test cell, one of none, and cells without any."""
+    mdata, model = trained
+    (test,) = np.nonzero((mdata.obs["jamie_split"] == "test").to_numpy())
+    label = np.where(np.arange(mdata.n_obs) % 2, "CD4/T", "CD4_T").astype(object)
+    label[test[0]], label[test[1]], label[np.flatnonzero(mdata.obs["jamie_split"] == "train")[0]] = "one", None, "none"
+    mdata.obs["label"] = pd.Categorical(label)
+    return mdata, model, test
+
+
+def test_distances_within_each_label(by_label):
+    mdata, model, test = by_label
+    jm.tl.evaluate(mdata, model, labels="label", baselines=["mean"])
+    frame = mdata["protein"].varm["jamie_js_distance_rna"]
+    names = ["CD4_T", "CD4_T-1", "none", "one"]
+    assert list(frame) == [f"{method}: {name}" for method in ("jamie", "mean") for name in names]
+    assert (
+        frame[[f"{method}: {name}" for method in ("jamie", "mean") for name in ("none", "one")]].isna().all(axis=None)
+    )
+    measured, imputed = held_out(mdata, model)
+    labels = mdata.obs["label"].iloc[test].to_numpy()
+    for name, label in (("CD4_T", "CD4/T"), ("CD4_T-1", "CD4_T")):
+        here = labels == label
+        assert_allclose(frame[f"jamie: {name}"], js_distance(measured[here], imputed[here]), atol=1e-4)
+
+
+def test_scores_come_back_from_a_file(by_label, tmp_path):
+    mdata, model, _ = by_label
+    jm.tl.evaluate(mdata, model, labels="label", baselines=["mean"])
+    mdata.write(tmp_path / "scored.h5mu")
+    read = md.read_h5mu(tmp_path / "scored.h5mu")
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        for key in (f"jamie_scores_{source}", f"jamie_js_distance_{source}"):
+            pd.testing.assert_frame_equal(read[target].varm[key], mdata[target].varm[key])
+
+
+def test_distances_of_an_earlier_call_go(by_label):
+    mdata, model, _ = by_label
+    jm.tl.evaluate(mdata, model, labels="label", baselines=[])
+    assert "jamie_js_distance_rna" in mdata["protein"].varm
+    jm.tl.evaluate(mdata, model, baselines=[])
+    assert "jamie_js_distance_rna" not in mdata["protein"].varm
+    assert "jamie_scores_rna" in mdata["protein"].varm
+
+
+def test_a_baseline_named_twice_is_evaluated_once(trained):
+    mdata, model = trained
+    assert list(jm.tl.evaluate(mdata, model, baselines=["mean", "mean"])["method"]) == ["jamie", "mean"] * 2
+
+
 def test_nothing_held_out_is_said(toy, capsys):
     model = jm.tl.train(toy, max_steps=2)
     table = jm.tl.evaluate(toy, model, baselines=[])
@@ -111,6 +185,7 @@ def test_some_features_of_many(evaluated):
     jm.tl.evaluate(mdata, model, baselines=[], n_features=10)
     assert mdata["rna"].var["jamie_correlation"].notna().sum() == 10
     chosen = mdata["rna"].var["jamie_correlation"].to_numpy()
+    assert_array_equal(mdata["rna"].varm["jamie_scores_protein"]["correlation_jamie"], chosen)
     assert not np.isnan(chosen[10:]).all()
     jm.tl.evaluate(mdata, model, baselines=[], n_features=10)
     assert_array_equal(mdata["rna"].var["jamie_correlation"], chosen)

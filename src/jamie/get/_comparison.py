@@ -12,9 +12,9 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._keys import Keys
-from jamie._types import Array
-from jamie.data import known_pairs, matrix, measured, training_cells
+from jamie.data import matrix, measured
 
+from ._pairs import cell_pairs
 from ._stored import stored, stored_record
 
 
@@ -41,27 +41,19 @@ def comparison(
     for feature in features or ():
         require_choice(feature, names, name="features")
     wanted = pd.Index(features) if features else names[names.isin(mdata[target].var_names)]
-    at, rows, held_out = _comparable(mdata, source, target, keys)
-    cells = frame.index[at]
+    pairs = cell_pairs(mdata, source, target, keys)
+    at, rows = pairs.test
+    if not len(rows):
+        msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
+        raise ValueError(msg)
+    index = frame.index[at]
     x = measured(
         matrix(mdata, target, layer=about["layer"] or None)[rows], kind=about["kind"], depth=float(about["depth"])
     )
     x = x[:, mdata[target].var_names.get_indexer(wanted)]
     return Comparison(
-        measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=cells, columns=wanted),
-        imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=cells, columns=wanted),
+        measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),
+        imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=index, columns=wanted),
         scale=about["scale"],
-        cells="held-out" if held_out else "in-sample",
+        cells=pairs.cells,
     )
-
-
-def _comparable(mdata: MuData, source: str, target: str, keys: Keys) -> tuple[Array, Array, bool]:
-    """Rows of paired cells in source and target, the held-out ones if any are, and whether they are."""
-    f = known_pairs(mdata, source, target, keys)
-    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
-    columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
-    if not len(rows):
-        msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
-        raise ValueError(msg)
-    train = training_cells(mdata, source, keys)[rows] & training_cells(mdata, target, keys)[columns]
-    return (rows, columns, False) if train.all() else (rows[~train], columns[~train], True)

@@ -1,0 +1,133 @@
+"""How well each feature is imputed, beside a baseline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mudata import MuData
+
+from jamie._checks import require_choice
+from jamie._docs import document
+from jamie._types import Array
+from jamie.get._scores import Scores, scores
+from jamie.metrics import binomial_test
+
+from ._style import PALETTE, bare
+
+OURS = "jamie"
+COLORS = [color for color in PALETTE if color != "#F0E442"] + ["0.55"]  # a thin yellow line is lost on white
+STYLES = ["-", "--", "-.", ":"]
+
+
+@document("mdata", "key_added")
+def metrics(mdata: MuData, *, source: str, target: str, against: str | None = None, key_added: str = "jamie") -> Figure:
+    """Draw correlation and AUROC of each imputed feature against a baseline, and the JS distances of all methods.
+
+    The first two panels show a feature as a point, above the line where the model is better, and the p-value of
+    :func:`jamie.metrics.binomial_test` on their number. The third shows the fraction of features, within each label
+    where :func:`jamie.tl.evaluate` was given labels, with at most a distance: the further left the better.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as :func:`jamie.tl.evaluate` scored them.
+    against
+        Baseline of the first two panels; if `None`, that of the highest mean correlation.
+
+    Returns
+    -------
+    The figure.
+
+    Raises
+    ------
+    KeyError
+        If these modalities, or a baseline, were not evaluated.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.split(mdata)
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> _ = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["ridge"])
+    >>> figure = jm.pl.metrics(mdata, source="rna", target="protein")
+    >>> len(figure.axes)
+    3
+    """
+    found = scores(mdata, source=source, target=target, key_added=key_added)
+    against = _baseline(found, against)
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5), layout="constrained")
+    for ax, name, values in zip(axes, ("correlation", "AUROC"), (found.correlation, found.auroc), strict=False):
+        _draw_features(ax, name, values[against].to_numpy(), values[OURS].to_numpy(), against)
+    _draw_distances(axes[2], found.js_distance, "features × labels" if found.within_labels else "features")
+    ours = found.means.loc[OURS]
+    figure.suptitle(f"{source} → {target}, {ours['n_cells']:,} {ours['cells']} cells", fontsize=10)
+    return figure
+
+
+def _baseline(found: Scores, against: str | None) -> str:
+    baselines = found.means.drop(index=OURS)
+    if baselines.empty:
+        msg = (
+            "expected a baseline to compare with, found none in the evaluation; call jm.tl.evaluate(mdata, model, "
+            "baselines=['ridge'])"
+        )
+        raise KeyError(msg)
+    if against is None:
+        return str(baselines["correlation"].fillna(-np.inf).idxmax())
+    hint = "name it in `baselines` of jm.tl.evaluate"
+    return require_choice(against, list(baselines.index), name="against", hint=hint)
+
+
+def _draw_features(ax: Axes, name: str, theirs: Array, ours: Array, against: str) -> None:
+    both = np.isfinite(theirs) & np.isfinite(ours)
+    x, y = theirs[both], ours[both]
+    test = binomial_test(y, x)
+    p_value = f"p = {test.p_value:.1g}" if test.p_value > 0 else "p < 1e-300"
+    ax.set_title(f"{name}\n{OURS} higher in {test.wins:,} of {len(x):,} features, {p_value}", fontsize=8)
+    ax.set_xlabel(_shown(against), fontsize=8)
+    ax.set_ylabel(OURS, fontsize=8)
+    bare(ax).tick_params(labelsize=7)
+    if not len(x):
+        ax.text(0.5, 0.5, "no feature with both", ha="center", va="center", transform=ax.transAxes, fontsize=8)
+        return
+    colors = np.where(y > x, PALETTE[0], "0.45")
+    size, alpha = np.interp(len(x), [30, 1_000], [22, 5]), np.interp(len(x), [30, 1_000], [0.85, 0.35])
+    ax.scatter(x, y, s=size, c=colors, alpha=alpha, lw=0, rasterized=len(x) > 500)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    room = 0.05 * (high - low) or 0.05
+    ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
+    ax.locator_params(nbins=5)
+    ax.axline((low, low), slope=1, color="0.3", lw=0.9)
+
+
+def _draw_distances(ax: Axes, distances: pd.DataFrame, what: str) -> None:
+    for i, method in reversed(list(enumerate(distances))):
+        values = np.sort(distances[method].dropna())
+        color = COLORS[i % len(COLORS)]
+        label = f"{_shown(method)} ({np.median(values):.2f})" if len(values) else f"{_shown(method)} (none)"
+        style = {"lw": 2.2} if method == OURS else {"lw": 1.2, "ls": STYLES[i % len(STYLES)]}
+        ax.ecdf(values, color=color, label=label, **style) if len(values) else ax.plot([], [], color=color, label=label)
+    ax.legend(
+        title="method (median)",
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        alignment="left",
+        fontsize=7,
+        title_fontsize=7,
+        frameon=False,
+        reverse=True,
+    )
+    ax.set_title("JS distance\nfurther left is better", fontsize=8)
+    ax.set_xlabel("distance between measured and imputed", fontsize=8)
+    ax.set_ylabel(f"fraction of {what}", fontsize=8)
+    ax.set(xlim=(0, None), box_aspect=1)
+    bare(ax).tick_params(labelsize=7)
+
+
+def _shown(method: str) -> str:
+    return method.replace("_", " ")

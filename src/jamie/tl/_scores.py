@@ -1,0 +1,61 @@
+"""Scores of each imputed feature, by method: their means for a table, all of them for the slots."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata.utils import make_index_unique
+
+from jamie._slots import safe_name
+from jamie._types import Array
+from jamie.metrics import feature_auroc, feature_correlation, js_distance, sd_ratio
+
+MEASURES = {
+    "correlation": feature_correlation,
+    "auroc": feature_auroc,
+    "js_distance": js_distance,
+    "sd_ratio": sd_ratio,
+}
+
+
+class Scores:
+    """How well each method imputes some features; with labels of the test cells, a category each, also within each."""
+
+    def __init__(self, features: Array, labels: pd.Series | None) -> None:
+        self._features, self._labels = features, labels
+        self._scores: dict[str, dict[str, Array]] = {}
+        self._distances: dict[str, Array] = {}
+
+    def add(self, method: str, measured: Array, imputed: Array) -> dict[str, float]:
+        """Score test cells × features; return means over features with a score, and how many have no correlation."""
+        scores = {name: measure(measured, imputed) for name, measure in MEASURES.items()}
+        self._scores[method] = scores
+        if self._labels is not None:
+            self._distances.update(_by_label(method, measured, imputed, self._labels))
+        n_failed = int(np.isnan(scores["correlation"]).sum())
+        return {**{name: _mean(values) for name, values in scores.items()}, "n_failed": n_failed}
+
+    def frame(self, features: pd.Index) -> pd.DataFrame:
+        """Scores of all features in columns `<measure>_<method>`, measure by measure; NaN where not scored."""
+        columns = {f"{name}_{method}": scores[name] for name in MEASURES for method, scores in self._scores.items()}
+        return pd.DataFrame(columns, index=self._features).reindex(features)
+
+    def distances(self, features: pd.Index) -> pd.DataFrame | None:
+        """JS distances of all features in columns `<method>: <label>`, method by method; NaN where not scored."""
+        if self._labels is None:
+            return None
+        frame = pd.DataFrame(self._distances, index=self._features).reindex(features)
+        frame.columns = make_index_unique(pd.Index([safe_name(name) for name in frame]))
+        return frame
+
+
+def _by_label(method: str, measured: Array, imputed: Array, labels: pd.Series) -> dict[str, Array]:
+    present = labels.cat.remove_unused_categories().cat.categories  # sorted, as js_distance sorts them
+    found = dict(zip(present, js_distance(measured, imputed, groups=labels), strict=True))
+    unscored = np.full(measured.shape[1], np.nan)
+    return {f"{method}: {label}": found.get(label, unscored) for label in labels.cat.categories}
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
