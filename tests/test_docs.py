@@ -84,9 +84,10 @@ def test_recipes_and_data_sets_are_listed_from_the_package(tmp_path):
     finally:
         sys.path.remove(str(DOCS / "_extensions"))
     recipes = list(generated_tables.recipes())
-    assert recipes[0] == '| setting | `"default"` | `"paper"` | meaning |'
-    assert f"| `n_comps` | {RECIPES['default'].n_comps} | {RECIPES['paper'].n_comps} |" in "\n".join(recipes)
-    assert all(len(row.split(" | ")) == 4 for row in recipes)
+    assert recipes[0] == '| setting | `"default"` | `"integrate"` | `"paper"` | meaning |'
+    comps = " | ".join(str(RECIPES[name].n_comps) for name in ("default", "integrate", "paper"))
+    assert f"| `n_comps` | {comps} |" in "\n".join(recipes)
+    assert all(len(row.split(" | ")) == 5 for row in recipes)
     assert sum("patchseq_motor_cortex" in row for row in generated_tables.datasets()) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,14 @@ def test_fit_learns_attributes_that_end_in_an_underscore(toy):
     assert not any(adata.obsm for adata in toy.mod.values())
 
 
-def test_no_data_are_kept(trained):
+def test_no_data_are_kept_but_inputs_of_the_kernel(trained):
     mdata, model = trained
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
+    n_pairs = int((mdata.obs["jamie_split"].reindex(both) == "train").sum())
+    for skip in model.network_.skips.values():
+        assert [len(x) for x in (skip.landmarks, skip.coefficients)] == [n_pairs, n_pairs]
+    model = deepcopy(model)
+    model.network_.skips.clear()
     kept = []
 
     def walk(value, seen):
@@ -68,9 +75,9 @@ def test_no_data_are_kept(trained):
             walk(vars(value), seen)
 
     walk(vars(model), set())
-    assert (40, 30) in kept
+    assert model.preparations_["rna"].loadings.shape in kept
     cells = {adata.n_obs for adata in mdata.mod.values()} | {mdata.n_obs}
-    cells |= {int((mdata.obs["jamie_split"] == "train").sum()), model.preparations_["rna"].n_fitted}
+    cells |= {n_pairs, int((mdata.obs["jamie_split"] == "train").sum()), model.preparations_["rna"].n_fitted}
     assert not [shape for shape in kept if set(shape) & cells]
     assert not isinstance(getattr(model, "mdata", None), MuData)
     assert pickle.dumps(model).find(mdata.obs_names[17].encode() + b"\x94") < 0
@@ -91,18 +98,26 @@ def test_arrays_agree_with_the_slots(trained):
 def test_imputation_is_the_decoder_on_the_sources_latent(trained):
     mdata, model = trained
     latent = model.embed(mdata)["rna"]
+    assert_allclose(model.reconstruct(mdata, modality="rna"), model.decode(latent, "rna"), rtol=1e-6)
+    model = deepcopy(model)
+    model.network_.skips.clear()
     full = model.decode(latent, "protein")
     assert_allclose(model.impute(mdata, source="rna", target="protein"), full, rtol=1e-6)
+
+
+def test_some_features_are_imputed_as_with_all(trained):
+    mdata, model = trained
+    full = model.impute(mdata, source="rna", target="protein")
     some = model.impute(mdata, source="rna", target="protein", features=["protein5", "protein1"])
     assert_allclose(some, full[:, [4, 0]], rtol=1e-5)
 
 
 def test_blocks_of_rows_change_nothing(trained, monkeypatch):
-    from jamie.model import _jamie
+    from jamie.model import _device
 
     mdata, model = trained
     whole = model.impute(mdata, source="rna", target="protein")
-    monkeypatch.setattr(_jamie, "ROWS", 7)
+    monkeypatch.setattr(_device, "ROWS", 7)
     assert_allclose(model.impute(mdata, source="rna", target="protein"), whole, rtol=1e-4, atol=1e-5)
 
 

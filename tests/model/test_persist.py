@@ -64,6 +64,7 @@ def test_every_kind_comes_back(toy, tmp_path, kind):
 
 def test_a_new_process_imputes_the_same(saved, tmp_path):
     mdata, model, path = saved
+    assert model.network_.skip("rna", "protein").share > 0
     mdata.write(tmp_path / "cells.h5mu")
     script = (
         "import sys, torch, numpy as np, mudata as md, jamie as jm\n"
@@ -84,7 +85,7 @@ def test_the_file_holds_tensors_and_json_alone(saved):
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
     about = json.loads(header.pop("__metadata__")["jamie"])
-    assert about["schema"] == 1
+    assert about["schema"] == 2
     assert about["version"] == jm.__version__
     assert all(set(entry) == {"dtype", "shape", "data_offsets"} for entry in header.values())
     assert len(raw) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
@@ -125,8 +126,8 @@ def test_what_is_no_model_is_named(tmp_path):
 
 def test_a_newer_schema_asks_to_upgrade(saved):
     _, _, path = saved
-    rewrite(path, lambda header: header.update(schema=2, version="9.9", recipe={"unknown": 1}))
-    with pytest.raises(ValueError, match=r"schema 1 or older .*found schema 2, written by jamie-tools 9\.9; upgrade"):
+    rewrite(path, lambda header: header.update(schema=3, version="9.9", recipe={"unknown": 1}))
+    with pytest.raises(ValueError, match=r"schema 2 or older .*found schema 3, written by jamie-tools 9\.9; upgrade"):
         jm.JAMIE.load(path)
 
 
@@ -142,3 +143,17 @@ def test_an_unfitted_model_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match=r"not fitted; call jm\.tl\.train\(mdata\) or model\.fit\(mdata\)"):
         jm.JAMIE().save(tmp_path / "model.jamie")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("schedule", "rounds"), [("one_cycle", 1), ("constant", 0)])
+def test_a_recipe_of_schema_1_is_migrated(saved, schedule, rounds):
+    path = saved[-1]
+
+    def as_before(header):
+        header["schema"] = 1
+        del header["recipe"]["rounds"], header["recipe"]["skip"]
+        header["recipe"]["schedule"] = schedule
+
+    rewrite(path, as_before)
+    recipe = jm.JAMIE.load(path).recipe_
+    assert (recipe.rounds, recipe.skip) == (rounds, False)

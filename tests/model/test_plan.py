@@ -86,9 +86,19 @@ def test_held_out_pairs_are_not_drawn_and_only_pairs_are():
     assert not len(validation)
 
 
-def test_too_few_pairs_to_tell_are_all_trained_on():
-    units = Units.of(problem_of(99, 300, 260))
+@pytest.mark.parametrize(("n_pairs", "held_out"), [(50, 10), (99, 19), (100, 20), (199, 20), (250, 25)])
+def test_of_few_pairs_a_larger_share_is_held_out(n_pairs, held_out):
+    units = Units.of(problem_of(n_pairs, 300, 260))
     training, validation = hold_out(units, replace(RECIPES["default"], validation=0.1), np.random.default_rng(0))
+    assert len(validation) == held_out
+    assert (units.n_modalities[validation] == 2).all()
+    assert_array_equal(np.sort(np.concatenate([training, validation])), np.arange(len(units)))
+
+
+@pytest.mark.parametrize(("n_pairs", "share"), [(49, 0.1), (1, 0.1), (250, 0.0)])
+def test_too_few_pairs_to_tell_are_all_trained_on(n_pairs, share):
+    units = Units.of(problem_of(n_pairs, 300, 260))
+    training, validation = hold_out(units, replace(RECIPES["default"], validation=share), np.random.default_rng(0))
     assert_array_equal(training, np.arange(len(units)))
     assert not len(validation)
 

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie.data import model_inputs
 
 
 def dense(x):
@@ -46,7 +47,10 @@ def test_imputed_rows_are_the_joint_latent_decoded_in_input_units(completed):
     mdata, model, whole = completed
     alone = mdata["rna"].obs_names.difference(mdata["protein"].obs_names)
     latent = mdata["rna"].obsm["X_jamie"][mdata["rna"].obs_names.get_indexer(alone)]
-    clr = model.decode(latent, "protein")
+    inputs = model_inputs(mdata, "rna", model.preparations_["rna"])[mdata["rna"].obs_names.get_indexer(alone)]
+    correction = model.correction(inputs, "rna", "protein")
+    assert np.abs(correction).max() > 0
+    clr = model.decode(latent, "protein", correction=correction)
     x = mdata["protein"].X
     train = (mdata.obs["jamie_split"].reindex(mdata["protein"].obs_names) == "train").to_numpy()
     typical = np.median(np.exp(np.log1p(x[train]).mean(1)))
@@ -121,3 +125,17 @@ def test_other_features_are_refused(trained):
     other = MuData({"rna": mdata["rna"][:, ::-1].copy(), "protein": mdata["protein"].copy()})
     with pytest.raises(ValueError, match=r"mdata\['rna'\].*to be those of the model, in its order"):
         jm.tl.complete(other, model)
+
+
+def test_a_cell_of_one_source_is_completed_as_it_is_imputed(trained):
+    mdata, model = trained
+    whole = jm.tl.complete(mdata, model)
+    lonely = whole["protein"].obs_names[whole["protein"].obs["jamie_imputed"]]
+    position = mdata["rna"].obs_names.get_indexer(lonely)
+    assert len(lonely)
+    assert model.network_.skip("rna", "protein") is not None
+    imputed = model.impute(mdata, source="rna", target="protein")[position]
+    expected = model.preparations_["protein"].normaliser.to_input_units(imputed)
+    if np.issubdtype(mdata["protein"].X.dtype, np.integer):
+        expected = np.rint(expected)
+    assert_allclose(dense(whole["protein"][lonely].X), expected, rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie.train._schedule import round_ends
 
 
 def three_modalities():
@@ -62,7 +63,7 @@ def test_slots(runs):
     assert about["version"] == jm.__version__
     assert about["recipe"]["max_steps"] == 10
     assert about["history"]["step"].is_monotonic_increasing
-    assert about["history"]["step"].iloc[-1] == 10
+    assert about["history"]["step"].iloc[-1] == round_ends(10, model.recipe_.rounds)[0]  # no pairs to judge it by
     assert np.isfinite(about["history"].to_numpy(dtype=float)).all()
     assert 0 < about["summary"]["best_step"] <= 10
     assert isinstance(model, jm.JAMIE)

@@ -8,7 +8,7 @@ import pytest
 from jamie.train import RECIPES, Recipe, recipe_of
 
 
-@pytest.mark.parametrize("name", ["default", "paper"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_are_values(name):
     recipe = RECIPES[name]
     assert recipe.name == name
@@ -18,7 +18,7 @@ def test_recipes_are_values(name):
     assert hash(recipe) == hash(replace(recipe))
 
 
-@pytest.mark.parametrize("name", ["default", "paper"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_survive_json(name):
     recipe = replace(RECIPES[name], n_latent=7)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
@@ -35,7 +35,8 @@ def test_paper_recipe_holds_the_published_numbers():
     assert (paper.rho, paper.infer_below, paper.least_paired) == (1, 0, 0)
     assert (paper.n_comps, paper.n_latent, paper.batch_size) == (512, 32, 512)
     assert (paper.min_steps, paper.max_steps, paper.patience) == (2_500, 10_000, 500)
-    assert (paper.learning_rate, paper.clip, paper.dropout, paper.schedule) == (1e-3, 1, 0.6, "constant")
+    assert (paper.learning_rate, paper.clip, paper.dropout) == (1e-3, 1, 0.6)
+    assert (paper.rounds, paper.validation, paper.averaging, paper.skip) == (0, 0, 0, False)
     assert paper.hidden_for(10) == [20, 10]
     assert RECIPES["default"].hidden_for(10) == [256, 256]
 
@@ -50,5 +51,5 @@ def test_settings_that_are_not_none_replace_those_of_the_recipe():
 def test_unknown_recipe_names_the_choices():
     with pytest.raises(KeyError) as caught:
         recipe_of("papr")
-    expected = "expected `recipe` to be one of ['default', 'paper'], found 'papr'; did you mean 'paper'?"
+    expected = f"expected `recipe` to be one of {list(RECIPES)}, found 'papr'; did you mean 'paper'?"
     assert caught.value.args[0] == expected

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jamie.train import kl_weight, one_cycle
-from jamie.train._schedule import averaging_weight
+from jamie.train._schedule import averaging_weight, round_ends
 
 
 @pytest.mark.parametrize("t_min", [2_500, 300])
@@ -22,7 +22,7 @@ def test_kl_weight_survives_long_and_short_training():
 
 
 def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
-    rate = np.array([one_cycle(step, 400) for step in range(401)])
+    rate = np.array([one_cycle(step, [400]) for step in range(401)])
     assert rate[0] == pytest.approx(0.04)
     assert rate[50] == pytest.approx(0.52)
     assert rate[100] == pytest.approx(1, abs=1e-3)
@@ -33,9 +33,34 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
     assert abs(np.diff(rate)).max() < 0.02
 
 
-@pytest.mark.parametrize("max_steps", [1, 2, 3])
-def test_one_cycle_of_a_few_steps_is_a_rate(max_steps):
-    assert all(0 < one_cycle(step, max_steps) <= 1.001 for step in range(max_steps))
+@pytest.mark.parametrize(
+    ("max_steps", "rounds", "ends"),
+    [(700, 3, [100, 300, 700]), (100, 3, [14, 43, 100]), (300, 2, [100, 300]), (400, 1, [400]), (3, 3, [1, 1, 3])],
+)
+def test_each_round_is_twice_as_long_as_the_one_before(max_steps, rounds, ends):
+    assert round_ends(max_steps, rounds) == ends
+
+
+def test_the_rate_takes_the_same_course_in_every_round():
+    ends = [100, 300, 700]
+    first = [one_cycle(step, ends) for step in range(1, 101)]
+    assert first == [one_cycle(step, [100]) for step in range(1, 101)]
+    assert [one_cycle(100 + 2 * step, ends) for step in range(1, 101)] == pytest.approx(first)
+    assert [one_cycle(300 + 4 * step, ends) for step in range(1, 101)] == pytest.approx(first)
+    for end in ends:
+        assert one_cycle(end, ends) < 1e-3
+    for start in ends[:-1]:
+        assert 0.04 <= one_cycle(start + 1, ends) < 0.05
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("max_steps", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_rounds_of_a_few_steps_have_a_rate_and_end_with_the_last(max_steps, rounds):
+    ends = round_ends(max_steps, rounds)
+    assert ends == sorted(ends)
+    assert ends[0] >= 1
+    assert ends[-1] == max_steps
+    assert all(0 < one_cycle(step, ends) <= 1.001 for step in range(max_steps + 1))
 
 
 def test_the_running_average_forgets_the_start_and_then_keeps_its_decay():

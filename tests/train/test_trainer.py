@@ -11,14 +11,23 @@ from jamie.data import Batch, Draw
 from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs
 from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
-from jamie.train._schedule import averaging_weight
-from jamie.train._trainer import held_out_error
+from jamie.train._schedule import averaging_weight, round_ends
+from jamie.train._trainer import held_out_cells, held_out_error
 
 SIZES = {"a": 4, "b": 3}
 TARGETS = dict.fromkeys(SIZES, Target(1.0, None))
 RECIPE = replace(
-    RECIPES["default"], hidden=(8,), n_latent=2, max_steps=40, min_steps=4, patience=10, dropout=0.0, averaging=0.0
+    RECIPES["default"],
+    hidden=(8,),
+    n_latent=2,
+    max_steps=40,
+    min_steps=4,
+    patience=10,
+    dropout=0.0,
+    averaging=0.0,
+    rounds=0,
 )
+ROUNDS = replace(RECIPE, max_steps=21, rounds=3)  # that end with steps 3, 9 and 21; scores are looked at every 4
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +93,7 @@ def test_weights_of_the_lowest_score_are_restored(style, monkeypatch):
 
 
 def test_the_restored_network_has_the_best_score_on_held_out_pairs():
-    watched = Watched(replace(RECIPE, style="batch", learning_rate=1.0, schedule="constant", max_steps=60))
+    watched = Watched(replace(RECIPE, style="batch", learning_rate=1.0, max_steps=60))
     fitted, history = watched.fit()
     assert history["score"].iloc[-1] > history["score"].min()
     assert fitted.best_step == history["step"][history["score"].argmin()]
@@ -104,7 +113,7 @@ def test_the_running_average_of_the_weights_is_what_is_scored_and_kept():
 
 
 def test_best_epoch_by_training_loss_is_restored():
-    watched = Watched(replace(RECIPE, learning_rate=1.0, schedule="constant", max_steps=60))
+    watched = Watched(replace(RECIPE, learning_rate=1.0, max_steps=60))
     fitted, history = watched.fit(validated=False, steps_per_epoch=3)
     assert history["step"].tolist() == list(range(3, 61, 3))
     best = history["score"].argmin()
@@ -138,7 +147,7 @@ def test_inferred_partners_are_mixed_in_for_training_and_not_for_judging(monkeyp
 
 
 def test_losses_of_epochs_do_not_compare_before_the_weight_of_the_divergence_has_risen():
-    watched = Watched(replace(RECIPE, min_steps=30, learning_rate=1.0, schedule="constant"))
+    watched = Watched(replace(RECIPE, min_steps=30, learning_rate=1.0))
     fitted, history = watched.fit(validated=False, steps_per_epoch=2)
     late = history[history["step"] >= 30]
     assert fitted.best_step == late["step"][late["score"].idxmin()]
@@ -148,7 +157,7 @@ def test_losses_of_epochs_do_not_compare_before_the_weight_of_the_divergence_has
 
 
 def test_training_learns_from_the_pairs():
-    watched = Watched(replace(RECIPE, max_steps=150, learning_rate=0.03, weight_decay=0.0))
+    watched = Watched(replace(RECIPE, max_steps=150, learning_rate=0.03, weight_decay=0.0, rounds=1))
     _, history = watched.fit()
     assert history["score"].min() < 0.2 * history["score"].iloc[0]
 
@@ -188,6 +197,69 @@ def test_training_stops_when_it_no_longer_gets_better_from_the_least_steps_on(pa
     assert fitted.best_step == best
 
 
+def scored(monkeypatch, *scores):
+    """Let each look at the held-out pairs find the next of these."""
+    left = iter(scores)
+    monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: next(left))
+    monkeypatch.setattr("jamie.train._trainer.held_out_cells", lambda *_: None)
+
+
+@pytest.mark.parametrize(("last", "best"), [(1.0, 21), (2.5, 9)])
+def test_in_rounds_weights_are_kept_at_the_end_of_one_alone(monkeypatch, last, best):
+    scored(monkeypatch, 3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, last)
+    watched = Watched(ROUNDS)
+    fitted, history = watched.fit()
+    assert history["step"].tolist() == [3, 4, 8, 9, 12, 16, 20, 21]
+    assert history["score"].tolist() == [3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, last]
+    assert fitted.best_step == best
+    if best < 21:
+        watched.assert_restored(best)
+
+
+@pytest.mark.parametrize(("patience", "n_steps"), [(1, 9), (2, 21)])
+def test_training_stops_after_rounds_that_were_not_better(monkeypatch, patience, n_steps):
+    scored(monkeypatch, 3.0, 0.1, 0.2, 3.5, 0.1, 0.2, 0.3, 4.0)
+    watched = Watched(replace(ROUNDS, patience=patience))
+    fitted, history = watched.fit()
+    assert history["step"].iloc[-1] == len(watched.states) == n_steps
+    assert fitted.best_step == 3
+    watched.assert_restored(3)
+
+
+def test_a_round_that_was_better_gives_patience_anew(monkeypatch):
+    scored(monkeypatch, 3.0, 9.0, 9.0, 2.0, 9.0, 9.0, 9.0, 2.1)
+    watched = Watched(replace(ROUNDS, patience=1))
+    fitted, _ = watched.fit()
+    assert len(watched.states) == 21
+    assert fitted.best_step == 9
+    watched.assert_restored(9)
+
+
+@pytest.mark.parametrize("least", [1, 30])
+def test_rounds_do_not_wait_for_the_least_steps(least):
+    watched = Watched(replace(ROUNDS, learning_rate=0.0, patience=1, min_steps=least))
+    fitted, _ = watched.fit()
+    assert (fitted.best_step, len(watched.states)) == (3, 9)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
+def test_without_held_out_pairs_there_is_one_round(averaging):
+    watched = Watched(replace(ROUNDS, averaging=averaging, learning_rate=0.1, max_steps=35))
+    fitted, history = watched.fit(validated=False, steps_per_epoch=2)
+    assert history["step"].tolist() == [2, 4, 5]
+    assert fitted.best_step == len(watched.states) == 5
+    assert not watched.network.training
+
+
+@pytest.mark.parametrize(("at", "kept"), [(2, 2), (8, 3), (14, 9)])
+def test_an_interrupt_keeps_the_best_round_so_far(monkeypatch, at, kept):
+    scored(monkeypatch, 3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, 1.0)
+    watched = Watched(ROUNDS, interrupt_at=at)
+    fitted, _ = watched.fit()
+    assert fitted.best_step == kept
+    watched.assert_restored(kept)
+
+
 @pytest.mark.parametrize("validated", [True, False])
 def test_an_interrupt_keeps_the_best_weights_so_far(validated, capsys):
     watched = Watched(replace(RECIPE, learning_rate=0.1), interrupt_at=14)
@@ -225,6 +297,26 @@ def test_held_out_error_is_the_cross_modal_one_without_chance():
     assert found == pytest.approx(sum(errors).item(), rel=1e-5)
 
 
+def test_errors_of_single_cells_have_the_held_out_error_as_their_mean():
+    watched = Watched(replace(RECIPE, dropout=0.5))
+    found = held_out_cells(watched.network, watched.validation, TARGETS)
+    assert [len(cells) for cells in found] == [20, 20]
+    assert watched.network.training
+    expected = held_out_error(watched.network, watched.validation, TARGETS, watched.recipe)
+    assert sum(cells.mean().item() for cells in found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("gain", "best"), [(0.5, 9), (0.01, 3)])
+def test_a_longer_training_must_be_better_by_more_than_its_standard_error(monkeypatch, gain, best):
+    """Of 20 cells whose errors differ by ±1 between rounds the standard error of the mean is 0.23."""
+    scores, spread = iter([2.0, 2.0, 2.0, 1.9, 3.0, 3.0, 3.0, 3.0]), torch.tensor([1.0, -1.0]).repeat(10)
+    cells = iter([torch.full((20,), 2.0), 2.0 - gain + spread, torch.full((20,), 3.0)])
+    monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: next(scores))
+    monkeypatch.setattr("jamie.train._trainer.held_out_cells", lambda *_: [next(cells)])
+    fitted, _ = Watched(replace(ROUNDS, patience=2)).fit()
+    assert fitted.best_step == best
+
+
 def test_held_out_error_is_known_to_recipes_that_do_not_train_on_it():
     watched = Watched(replace(RECIPE, cross=0.0))
     expected = held_out_error(watched.network, watched.validation, TARGETS, RECIPE)
@@ -245,13 +337,14 @@ def rates(monkeypatch):
 
 
 @pytest.mark.parametrize(("clock", "tick"), [("step", 1), ("epoch", 3)])
-def test_the_rate_follows_the_schedule(rates, clock, tick):
-    Watched(replace(RECIPE, max_steps=8, learning_rate=0.5, clock=clock)).fit(steps_per_epoch=3)
-    assert rates == pytest.approx([0.5 * one_cycle(step, 8 * tick) for step in range(1, 8 * tick + 1)])
+def test_the_rate_rises_and_falls_in_rounds(rates, clock, tick):
+    Watched(replace(ROUNDS, max_steps=14, learning_rate=0.5, clock=clock)).fit(steps_per_epoch=3)
+    ends = round_ends(14 * tick, 3)
+    assert rates == pytest.approx([0.5 * one_cycle(step, ends) for step in range(1, 14 * tick + 1)])
 
 
 def test_the_rate_can_be_constant(rates):
-    Watched(replace(RECIPE, max_steps=5, learning_rate=0.5, schedule="constant")).fit()
+    Watched(replace(RECIPE, max_steps=5, learning_rate=0.5)).fit()
     assert rates == [0.5] * 5
 
 

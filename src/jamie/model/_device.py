@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from jamie._settings import settings
+from jamie._types import Array
 
 SMALL = 512
+ROWS = 8_192
 
 
 def resolve_device(device: str) -> torch.device:
@@ -50,3 +53,36 @@ def on_threads(widest: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@torch.inference_mode()
+def by_rows(
+    given: Array,
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    device: torch.device,
+    *,
+    then: Callable[[Array, slice], Array] = lambda found, _: found,
+) -> Array:
+    """Compute (n, p) → (n, q) on the device a block of rows at a time, and what comes `then` on each block."""
+
+    def block(start: int) -> Array:
+        rows = slice(start, start + ROWS)
+        return then(compute(torch.from_numpy(given[rows]).to(device)).cpu().numpy(), rows)
+
+    first = block(0)
+    if len(given) <= ROWS:
+        return first
+    out = np.empty((len(given), *first.shape[1:]), dtype=first.dtype)
+    out[:ROWS] = first
+    for start in range(ROWS, len(given), ROWS):
+        out[start : start + ROWS] = block(start)
+    return out
+
+
+def to_torch(f: sparse.csr_matrix) -> torch.Tensor:
+    """Turn a sparse matrix into a sparse tensor."""
+    coo = f.tocoo()
+    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(
+        index, torch.from_numpy(coo.data.astype(np.float32)), coo.shape, check_invariants=False
+    ).coalesce()

@@ -14,16 +14,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
 from jamie._types import Array, Pair, Seed
-from jamie.data import Draw, Loader, ModalityView, Units, model_inputs, read, require_mudata
+from jamie.data import Draw, Loader, Units, model_inputs, read, require_mudata
 from jamie.nn import JointVAE, aggregate
-from jamie.train import Recipe, Target, fit, recipe_of
+from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._device import on_threads, resolve_device, seeded
-from ._plan import draws, hold_out, require_batch
+from ._device import by_rows, on_threads, resolve_device, seeded, to_torch
+from ._plan import draws, hold_out, input_scale, loss_target, require_batch
+from ._skips import Skips
 from ._summary import summarise
-
-ROWS = 8_192
 
 
 class JAMIE(BaseEstimator):
@@ -102,9 +101,13 @@ class JAMIE(BaseEstimator):
         )
         units = Units.of(problem)
         training, validation = hold_out(units, self.recipe_, rng)
+        if self.max_steps and not len(validation):
+            self.recipe_ = recipe_of(
+                self.recipe_, rounds=min(self.recipe_.rounds, 1)
+            )  # as many steps as were asked for
         require_batch(len(training), self.batch_size)
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
-        self.scales_ = {name: _input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
+        self.scales_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
         with on_threads(self._widest()), seeded(rng, device):
             self.network_ = self._build().to(device)
@@ -112,11 +115,14 @@ class JAMIE(BaseEstimator):
                 self.network_,
                 draws(problem, units, training, self.recipe_, rng),
                 load,
-                {name: self._target(view, device) for name, view in problem.modalities.items()},
+                {name: loss_target(view, self.scales_[name], device) for name, view in problem.modalities.items()},
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
                 validation=load(Draw(units.cells(validation), None, {})) if len(validation) else None,
             )
+            skips = Skips(self.network_, problem, self.scales_) if self.recipe_.skip else None
+            if skips:
+                skips.choose(units.cells(training), units.cells(validation), rng)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
         self.summary_ = {
@@ -125,6 +131,8 @@ class JAMIE(BaseEstimator):
             "seconds": fitted.seconds,
             **summarise(self, mdata, problem, units, judged),
         }
+        if skips and len(validation):
+            skips.refit(units.cells(np.concatenate([training, validation])), rng)
         return self
 
     def embed(self, mdata: MuData) -> dict[str, Array]:
@@ -137,16 +145,14 @@ class JAMIE(BaseEstimator):
         return {name: self.encode(model_inputs(mdata, name, self.preparations_[name]), name) for name in names}
 
     def impute(self, mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None) -> Array:
-        """Features of `target` for every cell of `source`, in imputed units: decode_target(μ_source), (n, d)."""
+        """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d)."""
         check_is_fitted(self)
         require_mudata(mdata)
         for name, value in (("source", source), ("target", target)):
             require_choice(value, list(self.preparations_), name=name)
         require_choice(source, list(mdata.mod), name="source")
         columns = self.columns(target, features)
-        return self.decode(
-            self.encode(model_inputs(mdata, source, self.preparations_[source]), source), target, columns
-        )
+        return self.translate(model_inputs(mdata, source, self.preparations_[source]), source, target, columns)
 
     def reconstruct(self, mdata: MuData, *, modality: str) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
@@ -161,35 +167,58 @@ class JAMIE(BaseEstimator):
         known = {feature: i for i, feature in enumerate(self.preparations_[name].features)}
         return np.array([known[require_choice(f, known, name=f"features of {name!r}")] for f in features], dtype=int)
 
-    @torch.inference_mode()
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""
-        device = self.network_.log_weights.device
-        blocks = [
-            self.network_.encode(name, torch.from_numpy(inputs[i : i + ROWS] / self.scales_[name]).to(device))[0]
-            .cpu()
-            .numpy()
-            for i in range(0, max(len(inputs), 1), ROWS)
-        ]
-        return np.concatenate(blocks)
+        return by_rows(self._scaled(inputs, name), lambda x: self.network_.encode(name, x)[0], self._device)
 
-    @torch.inference_mode()
-    def decode(self, latent: Array, name: str, columns: Array | slice = slice(None)) -> Array:
-        """Features of a modality from latents, in imputed units, (n, g) → (n, d); a block of rows at a time."""
-        device = self.network_.log_weights.device
-        width = len(self.preparations_[name].features[columns])
-        out = np.empty((len(latent), width), dtype=np.float32)
-        for i in range(0, len(latent), ROWS):
-            scores = self.network_.decode(name, torch.from_numpy(latent[i : i + ROWS]).to(device)).cpu().numpy()
-            out[i : i + ROWS] = self.preparations_[name].inverse(scores * self.scales_[name], columns)
-        return out
+    def translate(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
+        """Features of `target` from prepared inputs of `source`, in imputed units, (n, k) → (n, d).
+
+        decode_target(μ_source), and the share of the kernel regression where there is one; what `impute` does with the
+        cells of a MuData. `columns` are positions of features of `target`.
+        """
+        return by_rows(
+            self._scaled(inputs, source),
+            lambda x: self.network_.impute(source, target, x),
+            self._device,
+            then=lambda scores, _: self._features(scores, target, columns),
+        )
+
+    def decode(
+        self, latent: Array, name: str, columns: Array | slice = slice(None), *, correction: Array | None = None
+    ) -> Array:
+        """Features of a modality from latents, in imputed units, (n, g) → (n, d).
+
+        `correction`, (n, k), is added to the decoded components.
+        """
+        added = np.zeros((len(latent), 1), dtype=np.float32) if correction is None else correction
+        return by_rows(
+            latent,
+            lambda l: self.network_.decode(name, l),
+            self._device,
+            then=lambda scores, rows: self._features(scores + added[rows], name, columns),
+        )
+
+    def correction(self, inputs: Array, source: str, target: str) -> Array:
+        """What the kernel regression changes in the decoded components of `target`, (n, k); 0 where there is none."""
+        return by_rows(
+            self._scaled(inputs, source), lambda x: self.network_.correction(source, target, x), self._device
+        )
+
+    def regressed(self, inputs: Array, source: str, target: str) -> Array | None:
+        """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d), if there is one."""
+        skip = self.network_.skip(source, target)
+        if skip is None:
+            return None
+        scores = by_rows(self._scaled(inputs, source), skip.predict, self._device)
+        return self._features(scores, target, slice(None))
 
     @torch.inference_mode()
     def aggregate(self, latents: Mapping[str, Array], known: Mapping[Pair, sparse.csr_matrix]) -> dict[str, Array]:
         """Latents after corresponding cells have met (eq. 3), on sparse correspondence."""
         weights = {name: weight.cpu() for name, weight in self.network_.weights.items()}
         tensors = {name: torch.from_numpy(l) for name, l in latents.items()}
-        mixed = aggregate(tensors, {pair: _to_torch(f) for pair, f in known.items()}, weights)
+        mixed = aggregate(tensors, {pair: to_torch(f) for pair, f in known.items()}, weights)
         return {name: m.numpy() for name, m in mixed.items()}
 
     def save(self, path: str | Path) -> None:
@@ -211,27 +240,19 @@ class JAMIE(BaseEstimator):
             dropout=self.recipe_.dropout,
         )
 
+    def _scaled(self, inputs: Array, name: str) -> Array:
+        return inputs / np.float32(self.scales_[name])
+
+    def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
+        return self.preparations_[name].inverse(scores * self.scales_[name], columns).astype(np.float32, copy=False)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network_.log_weights.device
+
     def _widest(self) -> int:
         widths = [preparation.loadings.shape[1] for preparation in self.preparations_.values()]
         return max(max(self.recipe_.hidden_for(width)) for width in widths)
 
-    def _target(self, view: ModalityView, device: torch.device) -> Target:
-        scale, preparation = self.scales_[view.name], view.preparation
-        project = None if view.values is None else torch.from_numpy(preparation.loadings.T * scale).to(device)
-        return Target(variance=float(preparation.variance.mean()) / scale**2, project=project)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
-
-
-def _input_scale(view: ModalityView, recipe: Recipe) -> float:
-    variance = view.preparation.variance
-    return float(np.sqrt(variance[0] if recipe.input_scale == "first" else variance.mean())) or 1.0
-
-
-def _to_torch(f: sparse.csr_matrix) -> torch.Tensor:
-    coo = f.tocoo()
-    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(
-        index, torch.from_numpy(coo.data.astype(np.float32)), coo.shape, check_invariants=False
-    ).coalesce()

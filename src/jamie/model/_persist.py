@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from ._device import resolve_device
 if TYPE_CHECKING:
     from ._jamie import JAMIE
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save(model: JAMIE, path: Path) -> None:
@@ -88,7 +88,7 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
             f"{header['version']}; upgrade jamie-tools"
         )
         raise ValueError(msg)
-    recipe = Recipe.from_dict(header["recipe"])
+    recipe = Recipe.from_dict(_migrated(header["recipe"]) if schema == 1 else header["recipe"])
     model = cls(recipe, device=device)
     model.recipe_ = recipe
     model.preparations_, model.scales_ = {}, {}
@@ -101,9 +101,18 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
         )
         model.scales_[name] = stored["scale"]
     model.network_ = model._build()
-    model.network_.load_state_dict(
-        {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
-    )
+    state = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
+    model.network_.add_skips_of(state)
+    model.network_.load_state_dict(state)
     model.network_.to(resolve_device(device)).eval()
     model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
     return model
+
+
+def _migrated(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Recipe of schema 1, which had one round or none, and no kernel regression."""
+    return {
+        **{key: value for key, value in recipe.items() if key != "schedule"},
+        "rounds": int(recipe["schedule"] == "one_cycle"),
+        "skip": False,
+    }

@@ -1,22 +1,23 @@
-"""Which cells train, which choose the weights, and how batches are drawn."""
+"""Which cells train, which choose the weights, how batches are drawn and on what scale they are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from jamie._types import Array
-from jamie.data import Draw, Problem, Units, permuted, stratified, with_partners
-from jamie.train import Recipe
+from jamie.data import Draw, ModalityView, Problem, Units, permuted, stratified, with_partners
+from jamie.train import Recipe, Target
 
 
 def hold_out(units: Units, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
     """Units to train on, and pairs to choose the weights by: none where that would leave too few to tell."""
     everyone = np.arange(len(units))
     paired = everyone[units.n_modalities >= 2]
-    n = min(int(recipe.validation * len(paired)), 2_000)
-    if n < 10:
+    n = min(max(int(recipe.validation * len(paired)), min(20, len(paired) // 5)), 2_000)
+    if not recipe.validation or n < 10:
         return everyone, everyone[:0]
     validation = np.sort(rng.choice(paired, n, replace=False))
     return np.setdiff1d(everyone, validation), validation
@@ -48,3 +49,15 @@ def require_batch(n_units: int, asked: int | None) -> None:
             f"{n_units}; " + ("collect more cells" if asked is None else f"pass batch_size={n_units} or less")
         )
         raise ValueError(msg)
+
+
+def input_scale(view: ModalityView, recipe: Recipe) -> float:
+    """Divide all components of a modality by this, so that they keep their relative variance."""
+    variance = view.preparation.variance
+    return float(np.sqrt(variance[0] if recipe.input_scale == "first" else variance.mean())) or 1.0
+
+
+def loss_target(view: ModalityView, scale: float, device: torch.device) -> Target:
+    """Tell the loss how to compare reconstructions of a modality whose components were divided by `scale`."""
+    project = None if view.values is None else torch.from_numpy(view.preparation.loadings.T * scale).to(device)
+    return Target(variance=float(view.preparation.variance.mean()) / scale**2, project=project)

@@ -6,11 +6,13 @@ from ._aggregate import aggregate, cross
 from ._coders import Decoder, Encoder
 from ._joint import JointVAE, Outputs
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
+from ._skip import KernelSkip
 
 __all__ = [
     "Decoder",
     "Encoder",
     "JointVAE",
+    "KernelSkip",
     "Outputs",
     "aggregate",
     "alignment",

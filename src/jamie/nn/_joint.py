@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ._aggregate import Correspondence, aggregate, cross
 from ._blocks import Style
 from ._coders import Decoder, Encoder
+from ._skip import KernelSkip
 
 
 class Outputs(NamedTuple):
@@ -59,6 +60,7 @@ class JointVAE(nn.Module):
             Decoder(n_latent, n_inputs[name], hidden[name][::-1], style=style, dropout=dropout) for name in self.names
         )
         self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
+        self.skips = nn.ModuleDict()
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -72,6 +74,36 @@ class JointVAE(nn.Module):
     def decode(self, name: str, latent: Tensor) -> Tensor:
         """Prepared input of modality `name` from latents: (n, g) → (n, d)."""
         return self.decoders[self.names.index(name)](latent)
+
+    def impute(self, source: str, target: str, x: Tensor) -> Tensor:
+        """Prepared input of `target` from that of `source`, (n, d_source) → (n, d_target).
+
+        decode_target(μ_source), into which the skip path is mixed where there is one.
+        """
+        decoded = self.decode(target, self.encode(source, x)[0])
+        skip = self.skip(source, target)
+        return decoded if skip is None else skip(x, decoded)
+
+    def correction(self, source: str, target: str, x: Tensor) -> Tensor:
+        """What the skip path changes in decode_target(μ_source), (n, d_source) → (n, d_target)."""
+        decoded = self.decode(target, self.encode(source, x)[0])
+        skip = self.skip(source, target)
+        return torch.zeros_like(decoded) if skip is None else skip(x, decoded) - decoded
+
+    def add_skip(self, source: str, target: str, skip: KernelSkip) -> None:
+        """Set the path that goes around the latent from `source` to `target`."""
+        self.skips[self._key(source, target)] = skip
+
+    def add_skips_of(self, state: Mapping[str, Tensor]) -> None:
+        """Make room for the skip paths of a state that is to be loaded."""
+        for key in {name.split(".")[1] for name in state if name.startswith("skips.")}:
+            names = ("landmarks", "coefficients", "offset", "rate", "share")
+            self.skips[key] = KernelSkip(**{name: state[f"skips.{key}.{name}"] for name in names})
+
+    def skip(self, source: str, target: str) -> KernelSkip | None:
+        """The path that goes around the latent from `source` to `target`, if there is one."""
+        key = self._key(source, target)
+        return cast(KernelSkip, self.skips[key]) if key in self.skips else None
 
     def forward(
         self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False
@@ -95,6 +127,9 @@ class JointVAE(nn.Module):
             if crossed
             else {},
         )
+
+    def _key(self, source: str, target: str) -> str:
+        return f"{self.names.index(source)}-{self.names.index(target)}"
 
     def _sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         if not self.training:

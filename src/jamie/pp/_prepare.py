@@ -47,7 +47,7 @@ def prepare(
     kinds
         Kind by modality; guessed from name and values, and logged, where not given.
     n_comps
-        Principal components, at most 512, for all or by modality; 30 if `None`.
+        Principal components, at most 512, for all or by modality; 50 if `None`.
     layer
         Layer to read instead of `.X`, for all or by modality.
 

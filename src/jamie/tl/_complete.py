@@ -13,6 +13,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
+from jamie.data import model_inputs
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
@@ -22,7 +23,8 @@ from ._embed import joint_latents
 def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData:
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
 
-    A cell is imputed from the joint latent of all that it, or a known partner, was measured in. Imputed rows are in the
+    A cell is imputed from the joint latent of all that it, or a known partner, was measured in, and from one source as
+    :func:`jamie.tl.impute` does it. Imputed rows are in the
     units of the input, so that a matrix never mixes two scales: counts and protein are carried back to what a cell of
     the training median depth would have shown, accessibility is the probability of being open.
 
@@ -78,7 +80,9 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
 def _completed(mdata: MuData, model: JAMIE, name: str, joint: Array, keys: Keys) -> ad.AnnData:
     preparation, cells = model.preparations_[name], mdata.obs_names
     position = mdata[name].obs_names.get_indexer(cells) if name in mdata.mod else np.full(len(cells), -1)
-    imputed = preparation.normaliser.to_input_units(model.decode(joint[position < 0], name))
+    missing = position < 0
+    correction = _correction(mdata, model, name, cells[missing])
+    imputed = preparation.normaliser.to_input_units(model.decode(joint[missing], name, correction=correction))
     obs = pd.DataFrame({keys.imputed: position < 0}, index=cells)
     if name not in mdata.mod:
         return ad.AnnData(imputed, obs=obs, var=pd.DataFrame(index=preparation.features))
@@ -89,6 +93,20 @@ def _completed(mdata: MuData, model: JAMIE, name: str, joint: Array, keys: Keys)
         imputed = np.rint(imputed)
     values = adata.layers[preparation.layer] if preparation.layer else adata.X
     return ad.AnnData(_interleave(values, imputed, position), obs=obs, var=adata.var.copy())
+
+
+def _correction(mdata: MuData, model: JAMIE, target: str, cells: pd.Index) -> Array:
+    """Mean of the corrections of what the cells were measured in, so that one source gives what `impute` gives."""
+    total = np.zeros((len(cells), model.preparations_[target].loadings.shape[1]), dtype=np.float32)
+    count = np.zeros((len(cells), 1), dtype=np.float32)
+    for source in model.preparations_:
+        position = mdata[source].obs_names.get_indexer(cells) if source in mdata.mod else np.full(len(cells), -1)
+        (has,) = np.nonzero(position >= 0)
+        if source != target and len(has):
+            inputs = model_inputs(mdata, source, model.preparations_[source])
+            total[has] += model.correction(inputs[position[has]], source, target)
+            count[has] += 1
+    return total / np.maximum(count, 1)
 
 
 def _interleave(measured: Matrix, imputed: Array, position: Array) -> Matrix:

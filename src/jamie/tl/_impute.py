@@ -29,7 +29,8 @@ def impute(
 ) -> MuData | None:
     """Predict features of `target` for every cell measured in `source`, in the target's own units.
 
-    The target's decoder reads the source's latent: decode_target(μ_source). The scale of each kind of target stands in
+    The target's decoder reads the source's latent: decode_target(μ_source); the default recipe mixes in a kernel ridge
+    regression fitted on the same pairs. The scale of each kind of target stands in
     :func:`jamie.pp.prepare` and in `mdata[target].uns['jamie_input']['scale']`.
 
     Parameters

@@ -44,8 +44,8 @@ def train(
     ----------
     {shared}
     recipe
-        ``"default"``, stopped early on held-out pairs; or ``"paper"``, the published model. The
-        method page of the documentation has a table of both.
+        ``"default"``, stopped early on held-out pairs; ``"integrate"``, which fits exactly these cells and is not to
+        impute with; or ``"paper"``, the published model. The method page of the documentation has a table of them.
     n_latent
         Latent dimensions; the recipe's if `None`.
     dropout
@@ -54,7 +54,8 @@ def train(
     batch_size
         Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are.
     max_steps
-        Steps at most; the recipe's if `None`.
+        Steps at most; the recipe's if `None`. The default recipe spends them in three rounds, each twice as long as the
+        one before, and stops where a round was no better.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another torch device.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._config import RECIPES, Recipe, recipe_of
 from ._history import History
+from ._kernel import KernelRidge, Setting, best_share, regress, tune
 from ._objective import Losses, Target, objective
 from ._schedule import kl_weight, one_cycle
 from ._trainer import Fitted, fit
@@ -12,12 +13,17 @@ __all__ = [
     "RECIPES",
     "Fitted",
     "History",
+    "KernelRidge",
     "Losses",
     "Recipe",
+    "Setting",
     "Target",
+    "best_share",
     "fit",
     "kl_weight",
     "objective",
     "one_cycle",
     "recipe_of",
+    "regress",
+    "tune",
 ]

@@ -41,8 +41,11 @@ class Recipe:
         `pp.infer_correspondence` was not called.
     temperature
         τ of the contrastive term.
-    learning_rate, weight_decay, schedule
-        Of AdamW; ``"constant"``, or ``"one_cycle"`` over all steps.
+    learning_rate, weight_decay
+        Of AdamW.
+    rounds
+        Rounds of a learning rate that rises and falls, each twice as long as the one before; weights are kept at the
+        end of a round. 0: the rate is constant.
     averaging
         Decay of the running average of the weights, which is what is scored and kept; 0 for the weights themselves.
     clip
@@ -52,14 +55,16 @@ class Recipe:
     least_paired
         Share of a batch that pairs have at least, where there are fewer; 0: batches are drawn from all alike.
     max_steps, min_steps
-        Last step, and first step at which training may stop; κ of the KL term rises over the latter.
+        Last step, and step until which κ of the KL term rises; at a constant rate no weights are kept before it.
     clock
         What these two count: ``"step"`` (batches), or ``"epoch"`` as the published code does, floor(n / batch size)
         batches each.
     validation
         Share of the training pairs held out to choose the weights; 0 keeps those of the lowest training loss.
+    skip
+        Whether a kernel regression is fitted beside the networks and mixed into what they impute.
     patience
-        Epochs (training loss) or checks (validation) without improvement after which training stops.
+        Epochs, or rounds, without improvement after which training stops.
     """
 
     name: str
@@ -81,7 +86,7 @@ class Recipe:
     temperature: float
     learning_rate: float
     weight_decay: float
-    schedule: Literal["constant", "one_cycle"]
+    rounds: int
     averaging: float
     clip: float
     batch_size: int
@@ -91,6 +96,7 @@ class Recipe:
     clock: Literal["step", "epoch"]
     validation: float
     patience: int
+    skip: bool
 
     def hidden_for(self, n_input: int) -> list[int]:
         """Widths of the hidden layers of a modality with `n_input` components."""
@@ -130,7 +136,7 @@ PAPER = Recipe(
     temperature=1.0,
     learning_rate=1e-3,
     weight_decay=0.0,
-    schedule="constant",
+    rounds=0,
     averaging=0.0,
     clip=1.0,
     batch_size=512,
@@ -140,12 +146,13 @@ PAPER = Recipe(
     clock="epoch",
     validation=0.0,
     patience=500,
+    skip=False,
 )
 
 DEFAULT = replace(
     PAPER,
     name="default",
-    n_comps=30,
+    n_comps=50,
     input_scale="first",
     hidden=(256, 256),
     style="layer",
@@ -160,18 +167,23 @@ DEFAULT = replace(
     temperature=0.3,
     learning_rate=2e-3,
     weight_decay=0.1,
-    schedule="one_cycle",
+    rounds=3,
     averaging=0.98,
     batch_size=256,
     least_paired=0.1,
-    max_steps=400,
-    min_steps=300,
+    max_steps=700,
+    min_steps=100,
     clock="step",
     validation=0.1,
-    patience=4,
+    patience=1,
+    skip=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
+INTEGRATE = replace(
+    DEFAULT, name="integrate", dropout=0.0, rounds=1, max_steps=3_000, min_steps=500, validation=0.0, skip=False
+)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, INTEGRATE, PAPER)}
 
 
 def recipe_of(recipe: str | Recipe, **changes: Any) -> Recipe:

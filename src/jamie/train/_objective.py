@@ -85,6 +85,18 @@ def _paired_error(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[s
     return _error(decoded, batch, b, targets[b], confidence) * confidence.sum() / (confidence > 0).sum().clamp_min(1)
 
 
+def cell_errors(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
+    """Error of each cell of b with a partner, predicted from a, times the pair's confidence."""
+    (_, b), (decoded, confidence) = pair, outputs.crossed[pair]
+    measured, variance = batch.inputs[b], targets[b].variance
+    if (project := targets[b].project) is not None:
+        decoded, measured, variance = decoded @ project, batch.values[b], 1.0
+    has = confidence > 0
+    rows = zip(decoded[has], measured[has], strict=True)
+    errors = [reconstruction(row, values, variance) for row, values in rows]
+    return confidence[has] * torch.stack(errors) if errors else confidence[has]
+
+
 def _error(decoded: Tensor, batch: Batch, name: str, target: Target, weights: Tensor | None = None) -> Tensor:
     """Eq. 7 on components, which equals it on features up to a constant; on features where values are missing."""
     if target.project is None:

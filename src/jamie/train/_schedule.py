@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 
 def kl_weight(step: float, min_steps: int) -> float:
@@ -11,12 +12,20 @@ def kl_weight(step: float, min_steps: int) -> float:
     return 1 / (1 + math.exp(-5 * (min(step, 2 * min_steps) - half) / half))
 
 
-def one_cycle(step: int, max_steps: int) -> float:
-    """Share of the learning rate: up along a cosine over the first quarter, then down to (almost) nothing."""
-    warm = 0.25 * max_steps
+def round_ends(max_steps: int, rounds: int) -> list[int]:
+    """Last step of each round; each is twice as long as the one before, the last ends at `max_steps`."""
+    return [max(1, round(max_steps * (2**i - 1) / (2**rounds - 1))) for i in range(1, rounds + 1)]
+
+
+def one_cycle(step: int, ends: list[int]) -> float:
+    """Share of the learning rate: in each round up along a cosine over its first quarter, then down to (almost) 0."""
+    i = bisect_left(ends, step)
+    start = ends[i - 1] if i else 0
+    length, step = ends[i] - start, step - start
+    warm = 0.25 * length
     if step < warm:
         return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / warm))
-    return 1e-4 + 0.5 * (1 + math.cos(math.pi * (step - warm) / max(max_steps - warm, 1)))
+    return 1e-4 + 0.5 * (1 + math.cos(math.pi * (step - warm) / max(length - warm, 1)))
 
 
 def averaging_weight(step: int, decay: float) -> float:

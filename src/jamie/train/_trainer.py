@@ -16,9 +16,9 @@ from jamie.nn import JointVAE
 
 from ._config import Recipe
 from ._history import History
-from ._objective import Target, objective
+from ._objective import Target, cell_errors, objective
 from ._progress import progress
-from ._schedule import averaging_weight, kl_weight, one_cycle
+from ._schedule import averaging_weight, kl_weight, one_cycle, round_ends
 
 CHECK_EVERY = 20
 
@@ -46,6 +46,7 @@ def fit(
     With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps;
     without one the lowest mean loss of an epoch, as in Algorithm 1. Either is looked for from `min_steps` on: before
     that κ still rises, so that two losses do not compare, and the learning rate is high, so that a low error is luck.
+    In rounds it is looked for at the end of each instead, and without a validation batch there is but the first.
     """
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -54,6 +55,7 @@ def fit(
     history, best = History(), _Best(network, scored)
     tick = steps_per_epoch if recipe.clock == "epoch" else 1
     max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
+    ends = round_ends(max_steps, recipe.rounds) if recipe.rounds else []
     check_every = steps_per_epoch if validation is None else CHECK_EVERY
     running, since = torch.zeros((), device=network.log_weights.device), 0
     began, done = time.perf_counter(), 0
@@ -62,7 +64,7 @@ def fit(
     try:
         for step in range(1, max_steps + 1):
             for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * _rate(recipe, step, max_steps)
+                group["lr"] = recipe.learning_rate * (one_cycle(step, ends) if ends else 1.0)
             batch = load(next(draws))
             outputs = network(batch.inputs, batch.correspondence(recipe.rho), crossed=recipe.cross > 0)
             losses = objective(outputs, batch, targets, recipe, kl_weight(step / tick, recipe.min_steps))
@@ -75,17 +77,18 @@ def fit(
                 _follow(scored, network, averaging_weight(step, recipe.averaging))
             bar.update()
             running, since = running + losses.total.detach(), since + 1
-            if step % check_every and step < max_steps:
+            if step % check_every and step < max_steps and step not in ends:
                 continue
             score = (
                 running.item() / since if validation is None else held_out_error(scored, validation, targets, recipe)
             )
             running, since = torch.zeros_like(running), 0
             history.add(step, losses, score=score)
-            if step >= min_steps:
-                best.offer(score, step)
+            judged = step in ends if ends else step >= min_steps
+            if judged:
+                best.offer(score, step, held_out_cells(scored, validation, targets) if ends and validation else None)
             bar.set_postfix(loss=f"{losses.total.item():.3f}", best=f"{best.score:.3f}", refresh=False)
-            if step >= min_steps and best.stale >= recipe.patience:
+            if best.stale >= recipe.patience or (judged and ends and validation is None):
                 break
     except KeyboardInterrupt:
         logger.warning("training interrupted after step %d; the best weights so far are kept", done)
@@ -104,26 +107,36 @@ def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target
     return losses.cross.item()
 
 
+def held_out_cells(network: JointVAE, batch: Batch, targets: Mapping[str, Target]) -> list[Tensor]:
+    """The same error of each cell with a partner, for each modality predicted from each other."""
+    network.eval()
+    with torch.no_grad():
+        outputs = network(batch.inputs, batch.known, crossed=True)
+    network.train()
+    return [cell_errors(outputs, batch, pair, targets) for pair in outputs.crossed]
+
+
 class _Best:
-    """The weights with the lowest score, and for how many scores they have stood."""
+    """The weights with the lowest score, and for how many scores they have stood.
+
+    Where errors of single cells are given, a lower score must also be lower by more than the standard error of their
+    mean difference: a longer training that a handful of cells prefer has learned noise as soon as signal.
+    """
 
     def __init__(self, network: JointVAE, scored: JointVAE) -> None:
         self._network, self._scored = network, scored
         self._state: dict[str, Tensor] = {}
+        self._cells: list[Tensor] | None = None
         self.score, self.step, self.stale = float("inf"), 0, 0
 
-    def offer(self, score: float, step: int) -> None:
+    def offer(self, score: float, step: int, cells: list[Tensor] | None = None) -> None:
         self.stale += 1
-        if score < self.score - 1e-8:
-            self.score, self.step, self.stale = score, step, 0
+        if score < self.score - 1e-8 and (self._cells is None or cells is None or _surely_less(cells, self._cells)):
+            self.score, self.step, self.stale, self._cells = score, step, 0, cells
             self._state = {name: value.detach().clone() for name, value in self._scored.state_dict().items()}
 
     def restore(self) -> None:
         self._network.load_state_dict(self._state or self._scored.state_dict())
-
-
-def _rate(recipe: Recipe, step: int, max_steps: int) -> float:
-    return one_cycle(step, max_steps) if recipe.schedule == "one_cycle" else 1.0
 
 
 @torch.no_grad()
@@ -134,3 +147,11 @@ def _follow(averaged: JointVAE, network: JointVAE, weight: float) -> None:
             average.lerp_(value, weight)
         else:
             average.copy_(value)
+
+
+def _surely_less(new: list[Tensor], old: list[Tensor]) -> bool:
+    """Whether the sum of the means is lower by more than its standard error, cell by cell."""
+    differences = [before - after for before, after in zip(old, new, strict=True) if len(after) > 1]
+    gain = sum(difference.mean().item() for difference in differences)
+    variance = sum(difference.var().item() / len(difference) for difference in differences)
+    return gain > variance**0.5

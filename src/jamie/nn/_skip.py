@@ -1,0 +1,45 @@
+"""A path from one modality's input to another's that goes around the latent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class KernelSkip(nn.Module):
+    """Kernel ridge regression of one modality on another, mixed into what the decoder says.
+
+    With the kernel k(x, z) = exp(−γ ‖x − z‖) it predicts Σ_z k(x, z) c_z + b; its share of the imputation is w, so that
+    imputed = (1 − w) decode(μ(x)) + w (Σ_z k(x, z) c_z + b). Everything is given, nothing is learned here.
+
+    Parameters
+    ----------
+    landmarks
+        Inputs z of some training cells, (m, k).
+    coefficients, offset
+        c, (m, d), and b, (d,).
+    rate, share
+        γ and w, scalars.
+    """
+
+    landmarks: Tensor
+    coefficients: Tensor
+    offset: Tensor
+    rate: Tensor
+    share: Tensor
+
+    def __init__(self, landmarks: Tensor, coefficients: Tensor, *, offset: Tensor, rate: Tensor, share: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("landmarks", landmarks)
+        self.register_buffer("coefficients", coefficients)
+        self.register_buffer("offset", offset)
+        self.register_buffer("rate", rate)
+        self.register_buffer("share", share)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Take (n, k) to (n, d), by kernel ridge alone."""
+        return torch.exp(-self.rate * torch.cdist(x, self.landmarks)) @ self.coefficients + self.offset
+
+    def forward(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Mix the prediction from inputs `x` into the decoder's, (n, d)."""
+        return torch.lerp(decoded, self.predict(x), self.share)

@@ -1,0 +1,151 @@
+"""The path around the latent: a kernel ridge regression, mixed into what the decoder says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics.pairwise import euclidean_distances
+from torch import nn
+
+from jamie.nn import JointVAE, KernelSkip
+
+SIZES = {"a": 4, "b": 3, "c": 2}
+
+
+def skip_of(n_inputs=4, n_outputs=3, *, m=12, rate=0.7, share=0.3, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return KernelSkip(
+        torch.randn(m, n_inputs, generator=generator, dtype=dtype),
+        torch.randn(m, n_outputs, generator=generator, dtype=dtype),
+        offset=torch.randn(n_outputs, generator=generator, dtype=dtype),
+        rate=torch.tensor(rate, dtype=dtype),
+        share=torch.tensor(share, dtype=dtype),
+    )
+
+
+def network():
+    torch.manual_seed(0)
+    return JointVAE(SIZES, n_latent=2, hidden=dict.fromkeys(SIZES, (5,)), style="layer", dropout=0.0).eval()
+
+
+def network_with_skip():
+    vae = network()
+    vae.add_skip("a", "b", skip_of())
+    return vae
+
+
+@pytest.fixture
+def x():
+    return torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("m", [12, 40])  # torch takes distances to few cells otherwise than to many
+def test_the_prediction_is_scikit_learns(m):
+    rng = np.random.default_rng(0)
+    z, x, y = rng.normal(size=(m, 4)), rng.normal(size=(6, 4)), rng.normal(size=(m, 3))
+    ridge = KernelRidge(alpha=0.2, kernel="precomputed").fit(np.exp(-0.7 * euclidean_distances(z)), y - y.mean(0))
+    parts = (torch.from_numpy(part) for part in (z, ridge.dual_coef_))
+    offset, rate, share = (torch.as_tensor(part, dtype=torch.float64) for part in (y.mean(0), 0.7, 1.0))
+    found = KernelSkip(*parts, offset=offset, rate=rate, share=share).predict(torch.from_numpy(x))
+    assert_allclose(found, ridge.predict(np.exp(-0.7 * euclidean_distances(x, z))) + y.mean(0), rtol=1e-8)
+
+
+def test_the_prediction_is_the_sum_over_landmarks(x):
+    skip = skip_of()
+    apart = np.sqrt(np.square(x.numpy()[:, None] - skip.landmarks.numpy()).sum(axis=2))
+    expected = np.exp(-0.7 * apart) @ skip.coefficients.numpy() + skip.offset.numpy()
+    assert_allclose(skip.predict(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_far_from_every_landmark_the_offset_is_left():
+    skip = skip_of()
+    assert_allclose(skip.predict(torch.full((1, 4), 1e4))[0], skip.offset)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_is_that_of_the_kernel(x, share):
+    skip, decoded = skip_of(share=share), torch.randn(6, 3)
+    found = skip(x, decoded)
+    assert_allclose(found, (1 - share) * decoded + share * skip.predict(x), rtol=1e-5, atol=1e-6)
+    if share in (0, 1):
+        assert torch.equal(found, skip.predict(x) if share else decoded)
+
+
+def test_nothing_is_learned():
+    skip = skip_of()
+    assert not list(skip.parameters())
+    assert set(skip.state_dict()) == {"landmarks", "coefficients", "offset", "rate", "share"}
+
+
+@pytest.mark.parametrize("m", [12, 40])
+def test_gradients_are_finite_also_at_a_landmark(m):
+    skip = skip_of(m=m)
+    x = torch.cat([skip.landmarks[:2], torch.randn(3, 4)]).requires_grad_()
+    decoded = torch.zeros(5, 3, requires_grad=True)
+    skip(x, decoded).sum().backward()
+    assert x.grad.isfinite().all()
+    assert (x.grad != 0).any(dim=1).all()
+    assert_allclose(decoded.grad, 0.7, rtol=1e-6)
+
+
+def test_the_network_imputes_with_the_skip_where_there_is_one(x):
+    vae, skip = network(), skip_of()
+    decoded = vae.decode("b", vae.encode("a", x)[0])
+    assert torch.equal(vae.impute("a", "b", x), decoded)
+    vae.add_skip("a", "b", skip)
+    assert vae.skip("a", "b") is skip
+    assert_allclose(vae.impute("a", "b", x).detach(), (0.7 * decoded + 0.3 * skip.predict(x)).detach(), rtol=1e-5)
+    assert torch.equal(vae.impute("a", "c", x), vae.decode("c", vae.encode("a", x)[0]))
+    assert torch.equal(vae.impute("a", "a", x), vae.decode("a", vae.encode("a", x)[0]))
+    assert vae.skip("b", "a") is None
+
+
+def test_the_pass_of_training_goes_through_the_latent_alone(x):
+    inputs, known = {"a": x, "b": torch.randn(6, 3)}, {("a", "b"): torch.eye(6)}
+    vae = network()
+    before = vae(inputs, known, crossed=True)
+    vae.add_skip("a", "b", skip_of())
+    after = vae(inputs, known, crossed=True)
+    assert torch.equal(before.crossed["a", "b"][0], after.crossed["a", "b"][0])
+    assert torch.equal(before.decoded["b"], after.decoded["b"])
+
+
+def test_another_skip_takes_the_place_of_the_first():
+    vae = network()
+    for m in (12, 7):
+        vae.add_skip("a", "b", skip_of(m=m))
+    assert len(vae.skips) == 1
+    assert len(vae.skip("a", "b").landmarks) == 7
+
+
+def test_skips_come_back_from_the_state(x):
+    vae = network()
+    vae.add_skip("a", "b", skip_of(m=12))
+    vae.add_skip("b", "a", skip_of(3, 4, m=9, share=0.8))
+    vae.add_skip("a", "c", skip_of(4, 2, m=5))
+    state = {name: value.clone() for name, value in vae.state_dict().items()}
+    again = network()
+    for parameter in again.parameters():
+        nn.init.zeros_(parameter)
+    again.add_skips_of(state)
+    assert set(again.skips) == set(vae.skips) == {"0-1", "1-0", "0-2"}
+    again.load_state_dict(state)
+    for source, target, given in (("a", "b", x), ("a", "c", x), ("b", "a", x[:, :3])):
+        assert torch.equal(again.impute(source, target, given), vae.impute(source, target, given))
+    assert {name: value.dtype for name, value in again.state_dict().items()} == {n: v.dtype for n, v in state.items()}
+
+
+def test_a_state_without_skips_makes_no_room():
+    vae = network()
+    vae.add_skips_of(network().state_dict())
+    assert not vae.skips
+
+
+def test_skips_follow_the_network_to_another_type(x):
+    vae = network_with_skip()
+    found = vae.double().impute("a", "b", x.double())
+    assert found.dtype == torch.float64
+    assert_allclose(found.detach(), network_with_skip().impute("a", "b", x).detach(), rtol=1e-4, atol=1e-5)
