@@ -26,7 +26,7 @@ docs: $(VENV)/.doc
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 benchmark: $(VENV)/.package
-	$(BIN)/python benchmarks/held_out.py --out benchmarks/results/held_out.json
+	$(BIN)/python benchmarks/accuracy.py --quick --out benchmarks/results/quick.json
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/generated

@@ -1,0 +1,217 @@
+"""How good are imputation and alignment, beside every simple method, on all paired sets: the claims of README and docs.
+
+Protocol, the same for all methods: a fifth of the cells is held out, drawn by the seed; scaling, components, feature
+choice and tuning see the training cells only; settings are the same for every data set. Measures are those of
+`jm.tl.evaluate` on the held-out cells; the section "in-sample" scores the cells that were trained on, and says so.
+
+    JAMIE_DATA_DIR=... python benchmarks/accuracy.py --out benchmarks/results/accuracy.json     # hours
+    JAMIE_DATA_DIR=... python benchmarks/accuracy.py --quick --out ...                          # minutes
+    python benchmarks/accuracy_report.py benchmarks/results/*.json --out docs/benchmark         # tables and figures
+
+Records that the file has already are not computed again. Each job has its own process, whose peak memory it reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from mudata import MuData
+
+import jamie as jm
+from jamie._keys import Keys
+from jamie.data import known_pairs, model_inputs, training_cells
+from jamie.metrics import foscttm, label_transfer_accuracy
+from jamie.metrics._aligners import ALIGNERS, align
+from jamie.metrics._baselines import METHODS
+from jamie.train import recipe_of
+
+DATA = [
+    "patchseq_motor_cortex",
+    "citeseq_pbmc10k",
+    "citeseq_pbmc_mosaic",
+    "snareseq_mouse_cortex",
+    "snareseq_cellline",
+    "scgem",
+    "sim_dyngen_rna_protein",
+    "sim_rna_atac_5types",
+]
+SECTIONS = ["held-out", "paper", "in-sample", "partial"]
+PARTIAL = {"citeseq_pbmc10k": (0.5, 0.25, 0.1, 0.01), "patchseq_motor_cortex": (0.5, 0.25, 0.1, 0.01)}
+PAPER_TIMES = 10  # the paper's recipe gets this many times the seconds of the default before it is stopped
+LABEL = "cell_type"
+KEYS = Keys("jamie")
+
+
+def held_out(name: str, seed: int, baselines: tuple[str, ...]) -> list[dict]:
+    mdata = jm.datasets.load(name)
+    jm.pp.split(mdata, rng=seed)
+    model, used = timed(mdata, "default", seed)
+    table = jm.tl.evaluate(mdata, model, labels=LABEL, baselines=baselines, rng=seed)
+    ours = table["method"] == "jamie"
+    records = recorded(table[ours], section="held-out", **used)
+    records += recorded(table[~ours], section="held-out", peak_gb=peak_gb())
+    return records + aligned(mdata, model, seed, "held-out")
+
+
+def paper(name: str, seed: int, seconds: float) -> list[dict]:
+    """The paper's recipe, stopped after `PAPER_TIMES` times the seconds of the default if it has not ended before."""
+    mdata = jm.datasets.load(name)
+    jm.pp.split(mdata, rng=seed)
+    published, epochs = recipe_of("paper"), 10
+    model, used = timed(mdata.copy(), recipe_of(published, max_steps=epochs), seed)
+    longest = int(PAPER_TIMES * seconds / model.summary_["seconds"] * epochs)
+    capped = longest < published.max_steps
+    if capped:
+        least = min(published.min_steps, longest // 2)
+        published = recipe_of(published, max_steps=longest, min_steps=least)
+    model, used = timed(mdata, published, seed)
+    table = jm.tl.evaluate(mdata, model, labels=LABEL, baselines=(), rng=seed)
+    return recorded(table, "jamie, paper", section="paper", capped=capped, **used)
+
+
+def in_sample(name: str, seed: int) -> list[dict]:
+    mdata = jm.datasets.load(name)
+    records = []
+    for recipe in ("default", "integrate"):
+        model, used = timed(mdata, recipe, seed)
+        labels = [label for label in (LABEL, "cluster") if label in mdata["rna"].obs]
+        for label in labels:
+            if label not in mdata.obs:
+                mdata.obs[label] = mdata["rna"].obs[label]
+            table = jm.tl.evaluate(mdata, model, labels=label, baselines=(), rng=seed)
+            records += recorded(table, f"jamie, {recipe}", section="in-sample", labels=label, **used)
+    return records + aligned(mdata, model, seed, "in-sample")
+
+
+def partial(name: str, seed: int, share: float, baselines: tuple[str, ...]) -> list[dict]:
+    """A share of the training pairs is known; the other training cells are left in one modality each."""
+    mdata = jm.datasets.load(name)
+    jm.pp.split(mdata, rng=seed)
+    a, b = list(mdata.mod)[:2]
+    rng = np.random.default_rng(seed)
+    split = mdata.obs["jamie_split"]
+    train = rng.permutation(mdata.obs_names[split == "train"])
+    lonely = train[max(10, round(share * len(train))) :]
+    dropped = {a: lonely[::2], b: lonely[1::2]}
+    sparse = MuData({m: mdata[m][~mdata[m].obs_names.isin(dropped[m])].copy() for m in (a, b)})
+    for column in ("jamie_split", LABEL):
+        sparse.obs[column] = mdata.obs[column].reindex(sparse.obs_names)
+    about = {"section": "partial", "share": share, "n_pairs": len(train) - len(lonely)}
+    model, used = timed(sparse, "default", seed)
+    table = jm.tl.evaluate(sparse, model, labels=LABEL, baselines=baselines, rng=seed)
+    ours = table["method"] == "jamie"
+    return recorded(table[ours], **about, **used) + recorded(table[~ours], **about)
+
+
+def aligned(mdata: MuData, model: jm.JAMIE, seed: int, section: str) -> list[dict]:
+    """Linear methods and manifold alignment on the same inputs and training pairs, and UnionCom without pairs."""
+    a, b = list(model.preparations_)[:2]
+    x, y = (model_inputs(mdata, m, model.preparations_[m]) for m in (a, b))
+    f = known_pairs(mdata, a, b, KEYS).tocoo()
+    train = training_cells(mdata, a, KEYS)[f.row] & training_cells(mdata, b, KEYS)[f.col]
+    scored = train if section == "in-sample" else ~train
+    at, on = f.row[scored], f.col[scored]
+    of = mdata.obs[LABEL].astype(object)
+    labels = {m: of.reindex(mdata[m].obs_names[rows]).to_numpy() for m, rows in ((a, at), (b, on))}
+    records = []
+    for method in ALIGNERS:
+        began, cpu = time.perf_counter(), time.process_time()
+        u, v = align(method, x, y, (f.row[train], f.col[train]), rng=seed)
+        used = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+        for source, target, p, q in ((a, b, u[at], v[on]), (b, a, v[on], u[at])):
+            lta = label_transfer_accuracy(p, q, labels[source], labels_y=labels[target], n_neighbors=5)
+            records.append(
+                {"section": section, "method": method, "source": source, "target": target, "cells": section}
+                | {"foscttm": foscttm(p, q), "lta": lta}
+                | used
+            )
+    return records
+
+
+def timed(mdata: MuData, recipe: object, seed: int) -> tuple[jm.JAMIE, dict[str, float]]:
+    began, cpu = time.perf_counter(), time.process_time()
+    model = jm.tl.train(mdata, recipe=recipe, rng=seed)
+    used = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    return model, {**used, "peak_gb": peak_gb()}
+
+
+def recorded(table: pd.DataFrame, method: str | None = None, **about: object) -> list[dict]:
+    records = table.to_dict(orient="records")
+    return [{**record, **({"method": method} if method else {}), **about} for record in records]
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def job(task: tuple, threads: int) -> list[dict]:
+    """Run one task in a fresh process; a method that fails is recorded with its error."""
+    torch.set_num_threads(threads)
+    jm.settings.n_threads, jm.settings.verbosity = threads, "warning"
+    kind, name, seed, *rest = task
+    try:
+        found = {"held-out": held_out, "paper": paper, "in-sample": in_sample, "partial": partial}[kind](
+            name, seed, *rest
+        )
+    except Exception as error:  # noqa: BLE001 - listed in the table
+        traceback.print_exc()
+        found = [{"section": kind, "method": "jamie", "error": f"{type(error).__name__}: {error}"}]
+    return [{"data": name, "seed": seed, **record} for record in found]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=DATA, choices=DATA, metavar="NAME")
+    parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quick", action="store_true", help="one seed, without the MLP, the paper's recipe and shares")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    baselines = tuple(method for method in METHODS if not (given.quick and method == "mlp"))
+    sections = ["held-out"] if given.quick else given.sections
+    seeds = given.seeds[:1] if given.quick else given.seeds
+    records = json.loads(given.out.read_text()) if given.out.exists() else []
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for name in given.data:
+        for seed in seeds:
+            for task in tasks(name, seed, sections, baselines, records):
+                began = time.perf_counter()
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    records += pool.submit(job, task, given.threads).result()
+                given.out.write_text(json.dumps(records, indent=1))
+                print(f"{task[:4]}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def tasks(name: str, seed: int, sections: list[str], baselines: tuple[str, ...], records: list[dict]):
+    """What is to be done for one data set and seed, without what `records` hold already."""
+
+    def done(section: str, **about: object) -> list[dict]:
+        wanted = {"data": name, "seed": seed, "section": section, **about}
+        return [r for r in records if all(r.get(key) == value for key, value in wanted.items())]
+
+    if "held-out" in sections and not done("held-out"):
+        yield "held-out", name, seed, baselines
+    if "paper" in sections and not done("paper"):
+        ours = done("held-out", method="jamie")
+        if ours:
+            yield "paper", name, seed, ours[0]["seconds"]
+    if "in-sample" in sections and not done("in-sample"):
+        yield "in-sample", name, seed
+    for share in PARTIAL.get(name, ()) if "partial" in sections else ():
+        if not done("partial", share=share):
+            yield "partial", name, seed, share, baselines
+
+
+if __name__ == "__main__":
+    main()

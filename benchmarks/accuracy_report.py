@@ -1,0 +1,186 @@
+"""Tables and figures of what `accuracy.py` and `peers.py` recorded.
+
+python benchmarks/accuracy_report.py benchmarks/results/*.json --out docs/benchmark
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+SIMPLE = ["knn", "ridge", "kernel_ridge", "pls", "reduced_rank"]
+NAMES = {
+    "jamie": "jamie",
+    "knn": "kNN",
+    "ridge": "ridge",
+    "kernel_ridge": "kernel ridge",
+    "pls": "PLS",
+    "reduced_rank": "reduced rank",
+    "mlp": "MLP",
+    "jamie, paper": "paper's recipe",
+    "cca": "CCA",
+    "lma": "LMA",
+    "nlma": "NLMA",
+    "totalvi": "totalVI",
+    "multivi": "MultiVI",
+    "mofa": "MOFA+",
+}
+COLOURS = dict(zip(NAMES, ["#0072B2", *mpl.colormaps["tab20c"](np.linspace(0.2, 1, len(NAMES) - 1))], strict=True))
+SHORT = {
+    "patchseq_motor_cortex": "Patch-seq, motor cortex",
+    "citeseq_pbmc10k": "CITE-seq, PBMC 10k",
+    "citeseq_pbmc_mosaic": "CITE-seq, mosaic",
+    "snareseq_mouse_cortex": "SNARE-seq, cortex",
+    "snareseq_cellline": "SNARE-seq, cell lines",
+    "scgem": "sc-GEM",
+    "sim_dyngen_rna_protein": "dyngen simulation",
+    "sim_rna_atac_5types": "five-type simulation",
+}
+ROW = ["data", "source", "target"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    found = pd.DataFrame([record for path in given.results for record in json.loads(path.read_text())])
+    found["section"] = found.get("section", pd.Series(index=found.index, dtype=object)).fillna("peers")
+    given.out.mkdir(parents=True, exist_ok=True)
+    found.to_csv(given.out / "accuracy.csv", index=False)
+    held_out = found[found["section"].isin(["held-out", "paper", "peers"])]
+    pages = [imputation(held_out), alignment(held_out), cost(held_out)]
+    pages += [in_sample(found[found["section"] == "in-sample"]), partial(found[found["section"] == "partial"])]
+    pages += [errors(found)]
+    (given.out / "accuracy.md").write_text("\n\n".join(page for page in pages if page) + "\n")
+    figure(held_out).savefig(given.out / "accuracy.png", dpi=150)
+
+
+def imputation(found: pd.DataFrame) -> str:
+    """Mean correlation by direction; the best simple method, and what the default recipe gains on it."""
+    values = pivot(found, "correlation")
+    spread = found.groupby([*ROW, "method"], sort=False)["correlation"].std().unstack()
+    best = values[[m for m in SIMPLE if m in values]].max(axis=1)
+    gain = values["jamie"] - best
+    table = values.map(number)
+    deviation = spread["jamie"].reindex(values.index)
+    table["jamie"] = [
+        f"**{number(value)}**" + (f" ± {sd:.3f}" if np.isfinite(sd) else "")
+        for value, sd in zip(values["jamie"], deviation, strict=True)
+    ]
+    table["gain"] = [f"{g:+.4f} ({100 * g / b:+.1f} %)" for g, b in zip(gain, best, strict=True)]
+    seeds = found[found["method"] == "jamie"].groupby(ROW, sort=False)["seed"].nunique()
+    table["seeds"] = seeds.reindex(values.index)
+    return "## Imputation: mean correlation of features on held-out cells\n\n" + markdown(table)
+
+
+def alignment(found: pd.DataFrame) -> str:
+    """FOSCTTM, which has no direction, and label transfer both ways."""
+    foscttm = found.pivot_table(index="data", columns="method", values="foscttm", sort=False)
+    lta = pivot(found, "lta")
+    text = "## Alignment on held-out cells\n\nFOSCTTM, lower is better.\n\n" + markdown(ordered(foscttm).map(number))
+    return (
+        text
+        + "\n\nLabel transfer accuracy, learned on the target, scored on the source.\n\n"
+        + markdown(lta.map(number))
+    )
+
+
+def cost(found: pd.DataFrame) -> str:
+    seconds = found.pivot_table(index=ROW, columns="method", values="seconds", sort=False)
+    memory = found.pivot_table(index=ROW, columns="method", values="peak_gb", sort=False)
+    text = "## Seconds\n\n" + markdown(ordered(seconds).map(lambda v: "" if np.isnan(v) else f"{v:.1f}"))
+    shown = ordered(memory)[[m for m in ("jamie", "jamie, paper", "totalvi", "multivi", "mofa") if m in memory]]
+    return text + "\n\n## Peak memory, GB\n\n" + markdown(shown.map(number))
+
+
+def in_sample(found: pd.DataFrame) -> str:
+    if found.empty:
+        return ""
+    found = found.assign(labels=found["labels"].fillna("cell_type"))
+    table = found.pivot_table(index=["data", "labels", "source", "method"], values=["foscttm", "lta"], sort=False)
+    return "## In-sample: all cells and pairs, in training, as the paper reports integration\n\n" + markdown(
+        table.map(number)
+    )
+
+
+def partial(found: pd.DataFrame) -> str:
+    """Correlation by share of known pairs."""
+    if found.empty:
+        return ""
+    table = found.pivot_table(index=[*ROW, "share"], columns="method", values="correlation", sort=False)
+    return "## Few pairs: correlation on held-out cells by share of known pairs\n\n" + markdown(
+        ordered(table).map(number)
+    )
+
+
+def errors(found: pd.DataFrame) -> str:
+    if "error" not in found or found["error"].isna().all():
+        return ""
+    table = found.dropna(subset="error").drop_duplicates(["data", "method", "error"])
+    return "## What did not run\n\n" + "\n".join(
+        f"- {NAMES.get(row.method, row.method)}, {SHORT.get(row.data, row.data)}: {row.error}"
+        for row in table.itertuples()
+    )
+
+
+def figure(found: pd.DataFrame) -> mpl.figure.Figure:
+    """Correlation of every method as a share of the best simple one, and FOSCTTM."""
+    values = pivot(found, "correlation")
+    share = 100 * values.div(values[[m for m in SIMPLE if m in values]].max(axis=1), axis=0)
+    foscttm = ordered(found.pivot_table(index="data", columns="method", values="foscttm", sort=False))
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4), width_ratios=[1.7, 1], layout="constrained")
+    labels = [f"{SHORT.get(d, d)}\n{s} → {t}" for d, s, t in share.index]
+    dots(left, share.clip(lower=60), labels)
+    left.axvline(100, color="0.4", lw=0.8)
+    left.set_xlabel("correlation on held-out cells, % of the best simple method")
+    dots(right, foscttm, [SHORT.get(d, d) for d in foscttm.index])
+    right.set_xlabel("FOSCTTM on held-out cells (lower is better)")
+    handles = dict(pair for ax in (left, right) for pair in zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    drawn.legend(handles.values(), handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
+    return drawn
+
+
+def dots(ax: Axes, values: pd.DataFrame, labels: list[str]) -> None:
+    y = np.arange(len(values))[::-1]
+    for method in values.columns[::-1]:
+        ours = method == "jamie"
+        ax.scatter(
+            values[method], y, s=55 if ours else 26, color=COLOURS[method], zorder=3 if ours else 2,
+            marker="D" if ours else "o", label=NAMES[method], edgecolor="white", linewidth=0.5,
+        )  # fmt: skip
+    ax.set_yticks(y, labels, fontsize=7)
+    ax.grid(axis="y", color="0.92")
+    ax.tick_params(axis="x", labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def pivot(found: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return ordered(found.pivot_table(index=ROW, columns="method", values=measure, sort=False))
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[method for method in NAMES if method in table]]
+
+
+def number(value: float) -> str:
+    return "" if not np.isfinite(value) else f"{value:.4f}" if abs(value) < 0.2 else f"{value:.3f}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    table = table.rename(columns=NAMES).reset_index()
+    if "data" in table:
+        table["data"] = table["data"].map(lambda name: SHORT.get(name, name))
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
