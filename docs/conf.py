@@ -30,7 +30,7 @@ extensions = [
     "slots_in_returns",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints", "generated/tables"]
+exclude_patterns = ["benchmark/*.md", "_build", "**.ipynb_checkpoints", "generated/tables"]
 default_role = "literal"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "tasklist"]
