@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
+from scipy import sparse
 
 import jamie as jm
+from jamie.model import _device
 from jamie.model._device import on_threads, resolve_device, seeded
 
 
@@ -36,6 +39,27 @@ def test_the_seed_comes_from_the_generator_and_the_state_is_given_back():
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 17])
+def test_rows_come_back_as_if_computed_at_once(monkeypatch, n):
+    monkeypatch.setattr(_device, "ROWS", 7)
+    given, weights = np.arange(3 * n, dtype=np.float32).reshape(n, 3), torch.tensor([[1.0], [2], [3]])
+    blocks = []
+
+    def then(found, rows):
+        blocks.append(len(found))
+        return found + given[rows, :1]
+
+    found = _device.by_rows(given, lambda x: x @ weights, torch.device("cpu"), then=then)
+    assert_array_equal(found, given @ weights.numpy() + given[:, :1])
+    assert max(blocks) <= 7
+    assert sum(blocks) == n
+
+
+def test_a_sparse_tensor_is_the_same_matrix():
+    f = sparse.random(5, 4, density=0.4, format="csr", rng=np.random.default_rng(0))
+    assert_array_equal(_device.to_torch(f).to_dense().numpy(), f.toarray().astype(np.float32))
 
 
 def test_threads_are_as_set_and_given_back_after_an_error(monkeypatch):

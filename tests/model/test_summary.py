@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.testing import assert_allclose
 
 import jamie as jm
+from jamie.model._summary import announce
 from jamie.train._schedule import round_ends
 
 
@@ -34,3 +35,19 @@ def test_validation_pairs_are_held_out_of_the_training_cells(trained):
     score = model.history_.set_index("step")["score"]
     ends = [end for end in round_ends(model.recipe_.max_steps, model.recipe_.rounds) if end in score.index]
     assert score.loc[ends].idxmin() == model.summary_["best_step"]
+
+
+def test_kernel_ridge_stands_beside_each_correlation(trained, capsys):
+    _, model = trained
+    announce(model.summary_)
+    logged = capsys.readouterr().err
+    for pair in ("rna protein", "protein rna"):
+        alone = model.summary_[f"kernel ridge {pair}"]
+        assert -1 <= alone <= 1
+        assert f"{model.summary_[f'correlation {pair}']:.3f} (kernel ridge alone {alone:.3f})" in logged
+
+
+def test_without_the_kernel_nothing_stands_beside(toy, capsys):
+    model = jm.tl.train(toy, recipe="paper", max_steps=2)
+    assert not [key for key in model.summary_ if key.startswith("kernel ridge")]
+    assert "kernel ridge" not in capsys.readouterr().err

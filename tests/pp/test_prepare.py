@@ -69,14 +69,18 @@ def test_protein_by_hand(toy):
     assert_allclose(toy["protein"].uns["jamie_input"]["sd"], clr.std(0), rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["counts", "protein", "accessibility", "continuous"])
-def test_sparse_and_dense_are_prepared_alike(toy, kind):
+@pytest.mark.parametrize(
+    ("kind", "max_value"),
+    [("counts", 3), ("protein", 3), ("accessibility", 3), ("continuous", 3), ("continuous", None)],
+)
+def test_sparse_and_dense_are_prepared_alike(toy, kind, max_value):
     other = toy.copy()
     other["rna"].X = other["rna"].X.toarray()
     for mdata in (toy, other):
-        jm.pp.prepare(mdata, modalities=["rna", "protein"], kinds={"rna": kind}, n_comps=5)
+        jm.pp.prepare(mdata, modalities=["rna", "protein"], kinds={"rna": kind}, n_comps=5, max_value=max_value)
     a, b = (mdata["rna"].obsm["X_jamie_input"] for mdata in (toy, other))
-    assert_allclose(a.mean(0), 0, atol=1e-4)
+    if kind != "continuous" or max_value is None:
+        assert_allclose(a.mean(0), 0, atol=1e-4)
     assert_allclose(a, b, atol=2e-3)
 
 
@@ -193,6 +197,8 @@ def test_components_are_never_more_than_there_are(toy):
         ({"layer": "counts"}, KeyError, "`layer`.*found 'counts'"),
         ({"n_comps": 600}, ValueError, "1 to 512 components, found n_comps=600"),
         ({"n_comps": {"protein": 0}}, ValueError, "found n_comps=0"),
+        ({"max_value": -3}, ValueError, "max_value in standard deviations, or None .*, found -3"),
+        ({"max_value": float("nan")}, ValueError, "found nan"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(toy, arguments, error, message):

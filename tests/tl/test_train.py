@@ -189,6 +189,25 @@ def test_the_paper_recipe_runs(toy):
     assert not model.history_["cross"].any()
 
 
+def test_the_paper_recipe_takes_values_as_they_are_and_the_default_clips_outliers():
+    mdata = jm.datasets.toy()
+    mdata["protein"].X[0, 0] = 1e4
+    mdata["protein"].X += 0.5  # no counts any more
+    limits = {name: jm.tl.train(mdata, recipe=name, max_steps=1).preparations_ for name in ("paper", "default")}
+    assert [limits[name]["protein"].max_value for name in limits] == [0, 3]
+    assert limits["default"]["rna"].max_value == 0
+
+
+def test_integration_joins_the_cells_it_was_trained_on_better_than_the_default():
+    foscttm = {}
+    for recipe in ("default", "integrate"):
+        model = jm.tl.train(jm.datasets.toy(share_paired=1.0), recipe=recipe, max_steps=300)
+        foscttm[recipe] = model.summary_["foscttm rna protein"]
+    assert model.summary_["cells"] == "training"
+    assert not model.network_.skips
+    assert foscttm["integrate"] < 0.01
+
+
 def test_the_paper_recipe_survives_a_batch_with_one_cell_of_a_modality(toy):
     rna, protein = toy["rna"], toy["protein"]
     few = MuData({"rna": rna.copy(), "protein": protein[protein.obs_names.isin(rna.obs_names)][:4].copy()})

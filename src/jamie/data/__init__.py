@@ -16,12 +16,13 @@ from ._container import (
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, model_inputs
-from ._prepare import DEFAULT_COMPS, Preparation
+from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import Units
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
 
 __all__ = [
     "DEFAULT_COMPS",
+    "DEFAULT_MAX_VALUE",
     "MAX_MISSING",
     "SCALES",
     "Batch",

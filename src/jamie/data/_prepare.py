@@ -16,8 +16,10 @@ from jamie._types import Array, Kind, Matrix
 from ._kinds import SCALES, Normaliser, measured
 
 DEFAULT_COMPS = 50
+DEFAULT_MAX_VALUE = 3.0
 MAX_COMPS = 512
 EXACT_FEATURES = 5_000
+DENSE = 0.5  # share of values that are not zero above which a sparse matrix is larger than a dense one
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Preparation:
         TF-IDF, (2, d); otherwise empty.
     n_fitted
         Training cells that all this was learned from.
+    max_value
+        Standardised values are clipped to ± this; 0: not clipped.
     layer
         Layer of the AnnData that holds the values; empty for `.X`.
     """
@@ -53,16 +57,33 @@ class Preparation:
     variance: Array
     openness: Array
     n_fitted: int
+    max_value: float = 0.0
     layer: str = ""
 
     @classmethod
-    def fit(cls, x: Matrix, features: Array, *, kind: Kind, n_comps: int, seed: int, layer: str = "") -> Preparation:
-        """Learn from training cells `x` (n × d); a sparse matrix is never densified."""
+    def fit(
+        cls,
+        x: Matrix,
+        features: Array,
+        *,
+        kind: Kind,
+        n_comps: int,
+        seed: int,
+        max_value: float = 0.0,
+        layer: str = "",
+    ) -> Preparation:
+        """Learn from training cells `x` (n × d); a sparse matrix is never densified, unless it is mostly full.
+
+        Outliers are clipped in continuous values that are mostly not zero. In sparse values, what is far from the
+        mean is the signal.
+        """
+        filled = (x.nnz if sparse.issparse(x) else np.count_nonzero(x)) / (x.shape[0] * x.shape[1])
+        max_value = max_value if kind == "continuous" and filled >= DENSE else 0.0
         normaliser = Normaliser.fit(kind, x)
         normalised = normaliser(x)
         scaler = StandardScaler(with_mean=not sparse.issparse(normalised)).fit(normalised)
         mean, sd = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-        pca = _fit_pca(_standardised(normalised, mean, sd), n_comps=n_comps, seed=seed)
+        pca = _fit_pca(_standardised(normalised, mean, sd, max_value), n_comps=n_comps, seed=seed)
         varying = (
             pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
         )  # others would carry noise to constant features
@@ -75,6 +96,7 @@ class Preparation:
             variance=pca.explained_variance_[varying].astype(np.float32),
             openness=_openness(x, normalised, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
             n_fitted=x.shape[0],
+            max_value=max_value,
             layer=layer,
         )
 
@@ -91,9 +113,9 @@ class Preparation:
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
         normalised = self.normaliser(x, columns)
-        standardised = _standardised(normalised, self.mean[columns], self.sd[columns])
+        standardised = _standardised(normalised, self.mean[columns], self.sd[columns], self.max_value)
         scores = standardised @ self.loadings[columns]
-        if sparse.issparse(normalised):
+        if sparse.issparse(standardised):
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
         return np.asarray(scores, dtype=np.float32)
 
@@ -101,7 +123,7 @@ class Preparation:
         """Dense standardised features with missing values as NaN: the target of the loss where values are missing."""
         normalised = self.normaliser(x)
         dense = normalised.toarray() if sparse.issparse(normalised) else normalised
-        return ((dense - self.mean) / self.sd).astype(np.float32)
+        return _clipped((dense - self.mean) / self.sd, self.max_value).astype(np.float32)
 
     def inverse(self, scores: Array, columns: Array | slice = slice(None)) -> Array:
         """Features in imputed units from components: (n, k) → (n, d), or the given `columns` of them.
@@ -127,6 +149,7 @@ class Preparation:
             "scale": self.scale,
             "depth": self.normaliser.depth,
             "n_fitted": self.n_fitted,
+            "max_value": self.max_value,
             "layer": self.layer,
             **self.arrays(),
         }
@@ -149,20 +172,27 @@ class Preparation:
             features=np.asarray(features, dtype=object).astype(str),
             loadings=np.asarray(loadings),
             n_fitted=int(stored["n_fitted"]),
+            max_value=float(stored["max_value"]),
             layer=str(stored["layer"]),
             **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness")},
         )
 
 
-def _standardised(x: Matrix, mean: Array, sd: Array) -> Matrix:
-    """Dense: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit."""
-    if not sparse.issparse(x):
-        return np.nan_to_num((x - mean.astype(x.dtype)) / sd.astype(x.dtype), nan=0.0)
+def _standardised(x: Matrix, mean: Array, sd: Array, max_value: float) -> Matrix:
+    """Dense, or clipped: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit."""
+    if max_value or not sparse.issparse(x):
+        dense = x.toarray() if sparse.issparse(x) else x
+        scaled = (dense - mean.astype(dense.dtype)) / sd.astype(dense.dtype)
+        return np.nan_to_num(_clipped(scaled, max_value), nan=0.0)
     scaled = sparse.csr_matrix(x, dtype=np.float64, copy=True)
     scaled.data /= sd[scaled.indices]
     missing = np.isnan(scaled.data)
     scaled.data[missing] = (mean / sd)[scaled.indices[missing]]
     return scaled
+
+
+def _clipped(standardised: Array, max_value: float) -> Array:
+    return standardised.clip(-max_value, max_value) if max_value else standardised
 
 
 def _fit_pca(x: Matrix, *, n_comps: int, seed: int) -> PCA:

@@ -21,7 +21,7 @@ from jamie.correspondence import cap_rows
 from ._container import has_missing, known_pairs, matrix, modality_names, training_cells
 from ._inferred import inferred_pairs
 from ._kinds import detect_kind
-from ._prepare import DEFAULT_COMPS, MAX_COMPS, Preparation
+from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def read(
     *,
     modalities: Sequence[str] | None = None,
     n_comps: int | None = None,
+    max_value: float = DEFAULT_MAX_VALUE,
     key_added: str = "jamie",
     seed: int = 0,
     infer_below: float = 0.0,
@@ -77,7 +78,9 @@ def read(
     for name in names:
         train = training_cells(mdata, name, keys)
         stored = read_preparation(mdata, name, keys, train=train)
-        preparation = stored or prepare(mdata, name, n_comps=n_comps, key_added=key_added, seed=seed)
+        preparation = stored or prepare(
+            mdata, name, n_comps=n_comps, max_value=max_value, key_added=key_added, seed=seed
+        )
         x = matrix(mdata, name, layer=preparation.layer or None)
         inputs = mdata[name].obsm[keys.input] if stored else preparation.transform(x)
         some = np.flatnonzero(train)[:50]
@@ -110,6 +113,7 @@ def prepare(
     *,
     kind: Kind | None = None,
     n_comps: int | None = None,
+    max_value: float = DEFAULT_MAX_VALUE,
     layer: str | None = None,
     key_added: str = "jamie",
     seed: int = 0,
@@ -119,6 +123,9 @@ def prepare(
     found = kind or detect_kind(name, x)
     if n_comps is not None and not 1 <= n_comps <= MAX_COMPS:
         msg = f"expected 1 to {MAX_COMPS} components, found n_comps={n_comps}"
+        raise ValueError(msg)
+    if not 0 <= max_value < np.inf:
+        msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise ValueError(msg)
     if kind is None:
         logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, found, name)
@@ -136,6 +143,7 @@ def prepare(
         kind=found,
         n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
         seed=seed,
+        max_value=max_value,
         layer=layer or "",
     )
 
@@ -157,7 +165,19 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
         msg = f"expected schema {SCHEMA} in `{where}`, found {schema}: another version of jamie wrote it; {remedy}"
         raise ValueError(msg)
     n_train = int(train.sum())
-    needed = {"kind", "depth", "n_fitted", "layer", "idf", "mean", "sd", "variance", "openness", "fitted_on"}
+    needed = {
+        "kind",
+        "depth",
+        "n_fitted",
+        "max_value",
+        "layer",
+        "idf",
+        "mean",
+        "sd",
+        "variance",
+        "openness",
+        "fitted_on",
+    }
     if needed - set(stored):
         msg = f"expected a whole preparation in `{where}`, found none of {sorted(needed - set(stored))}; {remedy}"
         raise ValueError(msg)

@@ -95,6 +95,7 @@ class JAMIE(BaseEstimator):
             mdata,
             modalities=modalities,
             n_comps=self.recipe_.n_comps,
+            max_value=self.recipe_.max_value,
             key_added=key_added,
             seed=int(rng.integers(2**31)),
             infer_below=self.recipe_.infer_below,

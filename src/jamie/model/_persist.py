@@ -41,6 +41,7 @@ def save(model: JAMIE, path: Path) -> None:
             "kind": preparation.kind,
             "depth": preparation.normaliser.depth,
             "n_fitted": preparation.n_fitted,
+            "max_value": preparation.max_value,
             "layer": preparation.layer,
             "features": preparation.features.tolist(),
             "scale": model.scales_[name],
@@ -97,7 +98,7 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
         arrays = {key.removeprefix(prefix): t.numpy() for key, t in tensors.items() if key.startswith(prefix)}
         loadings = arrays.pop("loadings")
         model.preparations_[name] = Preparation.from_dict(
-            {**stored, **arrays}, features=stored["features"], loadings=loadings
+            {"max_value": 0.0, **stored, **arrays}, features=stored["features"], loadings=loadings
         )
         model.scales_[name] = stored["scale"]
     model.network_ = model._build()
@@ -110,9 +111,10 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
 
 
 def _migrated(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Recipe of schema 1, which had one round or none, and no kernel regression."""
+    """Recipe of schema 1, which had one round or none, no clipping and no kernel regression."""
     return {
         **{key: value for key, value in recipe.items() if key != "schedule"},
+        "max_value": 0.0,
         "rounds": int(recipe["schedule"] == "one_cycle"),
         "skip": False,
     }

@@ -11,7 +11,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Kind, Seed
-from jamie.data import fingerprint, matrix, modality_names, training_cells, writable
+from jamie.data import DEFAULT_MAX_VALUE, fingerprint, matrix, modality_names, training_cells, writable
 from jamie.data import prepare as fit_preparation
 
 
@@ -22,6 +22,7 @@ def prepare(
     modalities: Sequence[str] | None = None,
     kinds: Mapping[str, Kind] | None = None,
     n_comps: int | Mapping[str, int] | None = None,
+    max_value: float | None = DEFAULT_MAX_VALUE,
     layer: str | Mapping[str, str] | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
@@ -48,6 +49,9 @@ def prepare(
         Kind by modality; guessed from name and values, and logged, where not given.
     n_comps
         Principal components, at most 512, for all or by modality; 50 if `None`.
+    max_value
+        Standard deviations from the mean at which continuous values are clipped, where most of them are not zero, as
+        in :func:`scanpy.pp.scale`; `None`: not clipped. What is imputed is scored against values as measured.
     layer
         Layer to read instead of `.X`, for all or by modality.
 
@@ -60,14 +64,16 @@ def prepare(
     `mdata[m].varm['jamie_loadings']` : :class:`~numpy.ndarray` (`n_vars × n_comps`, float32)
         Orthonormal loadings of the standardised features.
     `mdata[m].uns['jamie_input']` : :class:`dict`
-        Kind, scale of imputed values, and what was learned: depth, idf, mean, sd, variance.
+        Kind, scale of imputed values, and what was learned: depth, idf, mean, sd, variance,
+        `max_value` (0: not clipped).
 
     Raises
     ------
     KeyError
         If a modality, kind or layer is not there.
     ValueError
-        If values are infinite, a feature or cell is all NaN, or a modality of counts has negative values.
+        If values are infinite, a feature or cell is all NaN, a modality of counts has negative values, or `max_value`
+        is negative.
 
     Examples
     --------
@@ -92,6 +98,7 @@ def prepare(
             name,
             kind=(kinds or {}).get(name),
             n_comps=n_comps.get(name) if isinstance(n_comps, Mapping) else n_comps,
+            max_value=max_value or 0.0,
             layer=layer.get(name) if isinstance(layer, Mapping) else layer,
             key_added=key_added,
             seed=seed,

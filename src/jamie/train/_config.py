@@ -18,6 +18,8 @@ class Recipe:
         Name of the recipe this one started from.
     n_comps
         Principal components a modality, where `pp.prepare` was not called before.
+    max_value
+        Standard deviations at which continuous values are clipped, where `pp.prepare` was not called before; 0: none.
     input_scale
         What the components of a modality are divided by: sd of the first (``"first"``) or of all (``"all"``).
     n_latent
@@ -69,6 +71,7 @@ class Recipe:
 
     name: str
     n_comps: int
+    max_value: float
     input_scale: Literal["first", "all"]
     n_latent: int
     hidden: tuple[int, ...] | None
@@ -119,6 +122,7 @@ class Recipe:
 PAPER = Recipe(
     name="paper",
     n_comps=512,
+    max_value=0.0,
     input_scale="all",
     n_latent=32,
     hidden=None,
@@ -153,6 +157,7 @@ DEFAULT = replace(
     PAPER,
     name="default",
     n_comps=50,
+    max_value=3.0,
     input_scale="first",
     hidden=(256, 256),
     style="layer",
