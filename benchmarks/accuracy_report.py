@@ -28,6 +28,8 @@ NAMES = {
     "cca": "CCA",
     "lma": "LMA",
     "nlma": "NLMA",
+    "jamie, no pairs": "no pairs",
+    "unioncom": "UnionCom",
     "totalvi": "totalVI",
     "multivi": "MultiVI",
     "mofa": "MOFA+",
@@ -56,7 +58,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     found.to_csv(given.out / "accuracy.csv", index=False)
     held_out = found[found["section"].isin(["held-out", "paper", "peers"])]
-    pages = [imputation(held_out), alignment(held_out), cost(held_out)]
+    pages = [imputation(held_out), kept(held_out), alignment(held_out), cost(held_out)]
     pages += [in_sample(found[found["section"] == "in-sample"]), partial(found[found["section"] == "partial"])]
     pages += [errors(found)]
     (given.out / "accuracy.md").write_text("\n\n".join(page for page in pages if page) + "\n")
@@ -79,6 +81,17 @@ def imputation(found: pd.DataFrame) -> str:
     seeds = found[found["method"] == "jamie"].groupby(ROW, sort=False)["seed"].nunique()
     table["seeds"] = seeds.reindex(values.index)
     return "## Imputation: mean correlation of features on held-out cells\n\n" + markdown(table)
+
+
+def kept(found: pd.DataFrame) -> str:
+    """Measured or not, and how much of the spread is left, of the main methods."""
+    text = "## AUROC and variance preserved\n\n"
+    text += "Whether a feature is there or not, by the imputed value (mean AUROC over features).\n\n"
+    methods = ["jamie", "kernel_ridge", "reduced_rank", "knn", "jamie, paper"]
+    auroc, ratio = (pivot(found, m) for m in ("auroc", "sd_ratio"))
+    text += markdown(auroc[[m for m in methods if m in auroc]].map(number))
+    text += "\n\nsd of imputed over sd of measured values, median over features: 1 keeps the spread, a mean has 0.\n\n"
+    return text + markdown(ratio[[m for m in methods if m in ratio]].map(number))
 
 
 def alignment(found: pd.DataFrame) -> str:

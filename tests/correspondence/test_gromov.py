@@ -155,6 +155,17 @@ def test_partners_are_placed_together(solution, tree):
     assert np.mean(apart < apart.diagonal()[:, None]) < 0.02
 
 
+def test_a_landmark_without_a_partner_is_placed_in_the_middle(solution, tree):
+    x, y, _ = tree
+    plan = solution.plans[0].copy()
+    plan[3], plan[:, 5] = 0, 0
+    found = place(x, y, plan)
+    assert np.isfinite(found.x).all()
+    n = len(x.share)
+    assert_allclose(found.y[:, 3] / np.sqrt(x.share[3]), y.profile @ y.share, rtol=1e-6)
+    assert_allclose(found.x[:, n + 5] / np.sqrt(y.share[5]), x.profile @ x.share, rtol=1e-6)
+
+
 def test_the_seed_decides(tree):
     one, two = (solve(*tree[:2], 4, np.random.default_rng(5)) for _ in range(2))
     assert_array_equal(one.plans, two.plans)

@@ -85,7 +85,11 @@ def solve(x: Landmarks, y: Landmarks, n_starts: int, rng: np.random.Generator) -
 
 
 def place(x: Landmarks, y: Landmarks, plan: Array) -> Placement:
-    """Give the nodes of both modalities distances to the landmarks of both, carried through the plan."""
+    """Give the nodes of both modalities distances to the landmarks of both, carried through the plan.
+
+    A landmark whose row of the plan underflowed, an outlier, is placed in the middle.
+    """
+    plan = plan + 1e-12 * x.share[:, None] * y.share
     to_x, to_y = plan / plan.sum(1, keepdims=True), plan / plan.sum(0, keepdims=True)
     weights = np.sqrt(np.concatenate([x.share, y.share]))
     return Placement(
