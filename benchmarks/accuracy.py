@@ -18,7 +18,7 @@ import json
 import resource
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true", help="one seed, without the MLP, the paper's recipe and shares")
+    parser.add_argument("--jobs", type=int, default=1, help="at a time; seconds and memory are those of each")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -220,14 +221,19 @@ def main() -> None:
     seeds = given.seeds[:1] if given.quick else given.seeds
     records = json.loads(given.out.read_text()) if given.out.exists() else []
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    for name in given.data:
-        for seed in seeds:
-            for task in tasks(name, seed, sections, baselines, records):
-                began = time.perf_counter()
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    records += pool.submit(job, task, given.threads).result()
+    began = time.perf_counter()
+    fresh = {"mp_context": get_context("spawn"), "max_tasks_per_child": 1}
+    for now in (
+        [s for s in sections if s != "paper"],
+        [s for s in sections if s == "paper"],
+    ):  # it asks for our seconds
+        pending = [task for name in given.data for seed in seeds for task in tasks(name, seed, now, baselines, records)]
+        with ProcessPoolExecutor(given.jobs, **fresh) as pool:
+            running = {pool.submit(job, task, given.threads): task for task in pending}
+            for ended in as_completed(running):
+                records += ended.result()
                 given.out.write_text(json.dumps(records, indent=1))
-                print(f"{task[:4]}: {time.perf_counter() - began:.0f} s", flush=True)
+                print(f"{time.perf_counter() - began:5.0f} s: {running[ended][:3]}", flush=True)
 
 
 def tasks(name: str, seed: int, sections: list[str], baselines: tuple[str, ...], records: list[dict]):
