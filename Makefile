@@ -26,7 +26,7 @@ docs: $(VENV)/.doc
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 benchmark: $(VENV)/.package
-	$(BIN)/python benchmarks/accuracy.py --quick --out benchmarks/results/quick.json
+	$(BIN)/python benchmarks/accuracy.py --quick --jobs 2 --out benchmarks/results/quick.json
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/generated

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import jamie as jm
@@ -89,6 +90,18 @@ def test_recipes_and_data_sets_are_listed_from_the_package(tmp_path):
     assert f"| `n_comps` | {comps} |" in "\n".join(recipes)
     assert all(len(row.split(" | ")) == 5 for row in recipes)
     assert sum("patchseq_motor_cortex" in row for row in generated_tables.datasets()) == 1
+
+
+def test_the_table_of_the_readme_is_that_of_the_records():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import accuracy_report
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    records = pd.read_csv(DOCS / "benchmark" / "accuracy.csv")
+    table = accuracy_report.summary(records[records["section"] == "held-out"])
+    assert len(table.splitlines()) == 2 + 16
+    assert table in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow
