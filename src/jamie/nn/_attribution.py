@@ -1,0 +1,103 @@
+"""DeepLIFT multipliers: how much of f(x) − f(r) each input of x carries, exactly, for every layer that we have.
+
+Each layer's difference is written as a linear map of the difference of its inputs, Δy = A(x, r) Δx, with A as follows.
+Composed, Δf = M Δx without remainder: the M Δx of single inputs are DeepLIFT contributions (Shrikumar et al. 2017,
+rescale rule), whose mean over references r is DeepLIFT-SHAP.
+
+| layer | A |
+| --- | --- |
+| linear, batch norm | its matrix |
+| element-wise σ | Δσ / Δx, the derivative where Δx is 0 |
+| layer norm, γ c s with c centred and s = 1 / sd | the mean of the two factors: Δ(c s) = s̄ Δc + c̄ Δs |
+| kernel exp(−γ ‖x − z‖) | Δk / Δ‖x − z‖² times (x + r − 2 z) |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from ._skip import KernelSkip
+
+Pullback = Callable[[Tensor], Tensor]  # multipliers of outputs (n, t, q) → multipliers of inputs (n, t, p)
+
+_NO_CHANGE = 1e-6
+
+
+def pullback(layers: Iterable[nn.Module], x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+    """Walk through layers with inputs and their references, (n, p) each.
+
+    Returns the outputs of both, (n, q), and the function that carries multipliers of the outputs back to the inputs.
+
+    Raises
+    ------
+    NotImplementedError
+        If a layer has no rule above.
+    """
+    back: list[Pullback] = []
+    for layer in layers:
+        y, y_reference = layer(x), layer(reference)
+        if isinstance(layer, nn.Linear):
+            back.append(lambda m, weight=layer.weight: m @ weight)  # type: ignore[misc]
+        elif isinstance(layer, nn.LayerNorm):
+            back.append(_layer_norm(layer, x, reference))
+        elif isinstance(layer, nn.BatchNorm1d | nn.GELU | nn.LeakyReLU):
+            slope = _slope(layer, x, reference, y - y_reference)
+            back.append(lambda m, slope=slope: m * slope[:, None])  # type: ignore[misc]
+        elif not isinstance(layer, nn.Dropout):
+            msg = f"expected a linear, normalising, activating or dropout layer, found {type(layer).__name__}"
+            raise NotImplementedError(msg)
+        x, reference = y, y_reference
+
+    def through(multipliers: Tensor) -> Tensor:
+        for step in reversed(back):
+            multipliers = step(multipliers)
+        return multipliers
+
+    return x, reference, through
+
+
+def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> Pullback:
+    """Carry multipliers of what the kernel regression predicts, (n, t, d), back to its inputs, (n, t, k)."""
+    z = skip.landmarks
+    distance, distance_r = torch.cdist(x, z), torch.cdist(reference, z)  # (n, m)
+    kernel, kernel_r = (torch.exp(-skip.rate * d) for d in (distance, distance_r))
+    step = x - reference
+    change = (step * (x + reference)).sum(-1, keepdim=True) - 2 * step @ z.T  # of the squared distance
+    middle = (0.5 * (distance + distance_r)).clamp_min(_NO_CHANGE)
+    flat = change.abs() < _NO_CHANGE * middle.square()
+    derivative = -0.5 * skip.rate * torch.exp(-skip.rate * middle) / middle
+    slope = torch.where(flat, derivative, (kernel - kernel_r) / torch.where(flat, 1, change))
+
+    def back(multipliers: Tensor) -> Tensor:
+        on_landmarks = (multipliers @ skip.coefficients.T) * slope[:, None]  # (n, t, m)
+        return (x + reference)[:, None] * on_landmarks.sum(-1, keepdim=True) - 2 * on_landmarks @ z
+
+    return back
+
+
+def _slope(layer: nn.Module, x: Tensor, reference: Tensor, change: Tensor) -> Tensor:
+    """Δσ / Δx element by element, and where Δx vanishes the derivative, from a small step around the middle."""
+    step = x - reference
+    flat = step.abs() < _NO_CHANGE
+    middle, h = 0.5 * (x + reference), 1e-3
+    derivative = (layer(middle + h) - layer(middle - h)) / (2 * h)
+    return torch.where(flat, derivative, change / torch.where(flat, 1, step))
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Tensor, reference: Tensor) -> Pullback:
+    centred, centred_r = x - x.mean(-1, keepdim=True), reference - reference.mean(-1, keepdim=True)
+    v, v_r = (c.square().mean(-1, keepdim=True) + layer.eps for c in (centred, centred_r))
+    s, s_r = v.rsqrt(), v_r.rsqrt()
+    slope = -s * s_r * s * s_r / (s + s_r)  # (s − s_r) / (v − v_r), written without a difference
+    factor, total = 0.5 * (s + s_r), centred + centred_r
+
+    def back(multipliers: Tensor) -> Tensor:
+        scaled = multipliers * layer.weight
+        through_sd = 0.5 * (scaled * total[:, None]).sum(-1, keepdim=True) * slope[:, None] / x.shape[-1]
+        on_centred = factor[:, None] * scaled + through_sd * total[:, None]
+        return on_centred - on_centred.mean(-1, keepdim=True)
+
+    return back
