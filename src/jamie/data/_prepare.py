@@ -112,12 +112,15 @@ class Preparation:
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
-        normalised = self.normaliser(x, columns)
-        standardised = _standardised(normalised, self.mean[columns], self.sd[columns], self.max_value)
-        scores = standardised @ self.loadings[columns]
-        if sparse.issparse(standardised):
+        scaled = self.scaled(x, columns)
+        scores = scaled @ self.loadings[columns]
+        if sparse.issparse(scaled):
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
         return np.asarray(scores, dtype=np.float32)
+
+    def scaled(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:
+        """Standardised features; a sparse matrix is divided by the sd and not centred, so that it stays sparse."""
+        return _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns], self.max_value)
 
     def standardised(self, x: Matrix) -> Array:
         """Dense standardised features with missing values as NaN: the target of the loss where values are missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._aggregate import aggregate, cross
+from ._attribution import kernel_pullback, pullback
 from ._coders import Decoder, Encoder
 from ._joint import JointVAE, Outputs
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
@@ -19,6 +20,8 @@ __all__ = [
     "combination",
     "contrastive",
     "cross",
+    "kernel_pullback",
     "kl_divergence",
+    "pullback",
     "reconstruction",
 ]

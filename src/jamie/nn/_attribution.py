@@ -59,23 +59,30 @@ def pullback(layers: Iterable[nn.Module], x: Tensor, reference: Tensor) -> tuple
     return x, reference, through
 
 
-def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> Pullback:
-    """Carry multipliers of what the kernel regression predicts, (n, t, d), back to its inputs, (n, t, k)."""
-    z = skip.landmarks
-    distance, distance_r = torch.cdist(x, z), torch.cdist(reference, z)  # (n, m)
-    kernel, kernel_r = (torch.exp(-skip.rate * d) for d in (distance, distance_r))
-    step = x - reference
-    change = (step * (x + reference)).sum(-1, keepdim=True) - 2 * step @ z.T  # of the squared distance
+def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+    """Predict by the kernel regression from inputs and references, (n, k), and carry multipliers back through it.
+
+    Here the multipliers of the outputs are the same for all cells, (t, d). All is in double precision: the
+    sum over the landmarks is a small difference of large numbers.
+    """
+    z, coefficients, rate = skip.landmarks.double(), skip.coefficients.double(), skip.rate.double()
+    total, kind = (x + reference).double(), x.dtype
+    distance, distance_r = (torch.cdist(side.double(), z) for side in (x, reference))  # (n, m)
+    kernel, kernel_r = (torch.exp(-rate * d) for d in (distance, distance_r))
+    change = distance.square() - distance_r.square()
     middle = (0.5 * (distance + distance_r)).clamp_min(_NO_CHANGE)
     flat = change.abs() < _NO_CHANGE * middle.square()
-    derivative = -0.5 * skip.rate * torch.exp(-skip.rate * middle) / middle
+    derivative = -0.5 * rate * torch.exp(-rate * middle) / middle
     slope = torch.where(flat, derivative, (kernel - kernel_r) / torch.where(flat, 1, change))
+    y, y_reference = ((k @ coefficients).to(kind) + skip.offset for k in (kernel, kernel_r))
 
     def back(multipliers: Tensor) -> Tensor:
-        on_landmarks = (multipliers @ skip.coefficients.T) * slope[:, None]  # (n, t, m)
-        return (x + reference)[:, None] * on_landmarks.sum(-1, keepdim=True) - 2 * on_landmarks @ z
+        on_landmarks = multipliers.double() @ coefficients.T  # (t, m)
+        pulled = (on_landmarks.T[:, :, None] * z[:, None]).reshape(len(z), -1)  # (m, t k)
+        toward = (slope @ pulled).reshape(len(x), *multipliers.shape[:1], -1)
+        return (total[:, None] * (slope @ on_landmarks.T)[:, :, None] - 2 * toward).to(kind)
 
-    return back
+    return y, y_reference, back
 
 
 def _slope(layer: nn.Module, x: Tensor, reference: Tensor, change: Tensor) -> Tensor:

@@ -1,0 +1,160 @@
+"""Contributions of a modality's own features to what the network makes of them, cell by cell.
+
+From features to components all is linear, and so is what follows the decoder. Multipliers are therefore taken between
+components (:mod:`jamie.nn._attribution`), a few dozen whatever the number of features, and carried outwards:
+with z the standardised features, L their loadings and M_b the multipliers against background cell b,
+
+φ_j = mean over b of (z_j − z_bj) Σ_p L_jp M_bp, and Σ_j φ_j = f(z) − mean over b of f(z_b), without remainder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from jamie._types import Array, Matrix
+from jamie.nn import kernel_pullback, pullback
+from jamie.train import progress
+
+if TYPE_CHECKING:
+    from ._jamie import JAMIE
+
+BUDGET = 2**28  # bytes of multipliers at a time
+WIDEST = 512
+
+
+class Head(NamedTuple):
+    """What is explained: f = outputs @ matrix.T + offset, cut to [0, 1] if it is a probability.
+
+    The outputs are the decoded components of `target`, or, without one, the latents.
+    """
+
+    target: str | None
+    matrix: Array  # (t, q)
+    offset: Array  # (t,)
+    is_probability: bool = False
+
+
+class Cells(NamedTuple):
+    """The same cells as the network and as a reader see them: components (n, k) and scaled features (n, d)."""
+
+    inputs: Array
+    scaled: Matrix
+
+
+class Contribution(NamedTuple):
+    """What each feature gives to each target in one cell."""
+
+    cell: int
+    values: Array  # (d, t)
+    found: Array  # (t,): f of the cell
+    base: Array  # (t,): mean f of the background
+
+
+def feature_head(model: JAMIE, target: str, columns: Array | slice = slice(None)) -> Head:
+    """Features of `target` in imputed units."""
+    preparation = model.preparations_[target]
+    matrix = preparation.loadings[columns] * preparation.sd[columns, None] * model.scales_[target]
+    if preparation.kind != "accessibility":
+        return Head(target, matrix, preparation.mean[columns])
+    rate, slope = preparation.openness[:, columns]
+    return Head(target, (rate * (1 - rate) * slope)[:, None] * matrix, rate, is_probability=True)
+
+
+def contributions(
+    model: JAMIE, source: str, head: Head, cells: Cells, background: Cells, *, description: str = "explaining"
+) -> Iterator[Contribution]:
+    """Explain one cell after the other against the mean of the background cells."""
+    walk = _Walk(model, source, head, background)
+    per_cell = 4 * len(background.inputs) * len(walk.seeds) * WIDEST
+    step = max(1, BUDGET // per_cell)
+    outwards = _Outwards(model.preparations_[source].loadings, background.scaled)
+    with progress(len(cells.inputs), description=description) as bar:
+        for start in range(0, len(cells.inputs), step):
+            multipliers, found, base = walk(cells.inputs[start : start + step])
+            for i, of_cell in enumerate(multipliers):
+                values = outwards(of_cell, cells.scaled[start + i : start + i + 1])
+                yield Contribution(
+                    start + i, values if head.is_probability else values @ head.matrix.T, found[i], base[i]
+                )
+                bar.update()
+
+
+class _Walk:
+    """Multipliers of one source and head against a fixed background."""
+
+    def __init__(self, model: JAMIE, source: str, head: Head, background: Cells) -> None:
+        network = model.network_
+        encoder = network.encoders[network.names.index(source)]
+        self.head, self.scale, self.device = head, float(model.scales_[source]), network.log_weights.device
+        self.encoder: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
+        self.decoder: list[nn.Module] = []
+        self.skip = None
+        if head.target is not None:
+            decoder = network.decoders[network.names.index(head.target)]
+            self.decoder = [*decoder.trunk, decoder.output]  # type: ignore
+            self.skip = network.skip(source, head.target)
+        self.matrix = self._tensor(head.matrix)
+        self.offset = self._tensor(head.offset)
+        self.seeds = self.matrix if head.is_probability else torch.eye(self.matrix.shape[1], device=self.device)
+        self.background = self._tensor(background.inputs / self.scale)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Array) -> tuple[Array, Array, Array]:
+        """Take n cells to multipliers (n, b, t, k), f of each (n, t) and mean f of the background (n, t)."""
+        n, b = len(inputs), len(self.background)
+        x = self._tensor(inputs / self.scale).repeat_interleave(b, 0)
+        reference = self.background.repeat(n, 1)
+        out, out_reference, back = pullback([*self.encoder, *self.decoder], x, reference)
+        if self.skip is not None:
+            predicted, predicted_reference, around = kernel_pullback(self.skip, x, reference)
+            share, through = self.skip.share, back
+            out, out_reference = out.lerp(predicted, share), out_reference.lerp(predicted_reference, share)
+
+            def back(seeds: Tensor) -> Tensor:
+                return (1 - share) * through(seeds) + share * around(seeds)
+
+        f, f_reference = (side @ self.matrix.T + self.offset for side in (out, out_reference))
+        multipliers = back(self.seeds)
+        if self.head.is_probability:
+            cut, cut_reference = f.clamp(0, 1), f_reference.clamp(0, 1)
+            change = f - f_reference
+            kept = torch.where(change == 0, 1, (cut - cut_reference) / torch.where(change == 0, 1, change))
+            f, f_reference, multipliers = cut, cut_reference, kept[:, :, None] * multipliers
+        multipliers = multipliers.reshape(n, b, len(self.seeds), -1) / self.scale
+        return (
+            multipliers.cpu().numpy(),
+            f.reshape(n, b, -1)[:, 0].cpu().numpy(),
+            f_reference.reshape(n, b, -1).mean(1).cpu().numpy(),
+        )
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)
+
+
+class _Outwards:
+    """Contributions of features from multipliers of components, without work for what sparse cells do not have."""
+
+    def __init__(self, loadings: Array, background: Matrix) -> None:
+        self.loadings = loadings
+        rows = np.unique(background.indices) if sparse.issparse(background) else slice(None)
+        self.rows, self.of_rows = rows, loadings[rows]
+        self.background = background[:, rows].T.astype(np.float32)  # (d, b)
+
+    def __call__(self, multipliers: Array, cell: Matrix) -> Array:
+        """Take multipliers (b, t, k) of one cell, (1, d), to contributions (d, t)."""
+        b, t, k = multipliers.shape
+        values = np.zeros((len(self.loadings), t), dtype=np.float32)
+        by_background = (self.background @ multipliers.reshape(b, t * k)).reshape(-1, t, k)
+        values[self.rows] -= np.einsum("dtk,dk->dt", by_background, self.of_rows, optimize=True) / b
+        mean = multipliers.mean(0).T
+        if sparse.issparse(cell):
+            values[cell.indices] += cell.data[:, None].astype(np.float32) * (self.loadings[cell.indices] @ mean)
+        else:
+            values += cell.T * (self.loadings @ mean)
+        return values
