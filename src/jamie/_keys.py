@@ -95,3 +95,7 @@ class Keys:
     def js_distance_from(self, source: str) -> str:
         """`mdata[target].varm`: JS distances of each feature imputed from the source, by method and label."""
         return f"{self.prefix}_js_distance_{source}"
+
+    def shap(self, explained: str) -> str:
+        """`mdata[source].varm`, `.uns`, and with ``_<feature>`` `.layers`: SHAP values for what is explained."""
+        return f"{self.prefix}_shap_{explained}"

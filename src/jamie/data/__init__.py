@@ -15,7 +15,7 @@ from ._container import (
 )
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
-from ._match import MAX_MISSING, model_inputs
+from ._match import MAX_MISSING, matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import Units
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
@@ -35,6 +35,7 @@ __all__ = [
     "detect_kind",
     "fingerprint",
     "known_pairs",
+    "matched",
     "matrix",
     "measured",
     "modality_names",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from mudata import MuData
 
 from jamie._settings import logger
-from jamie._types import Array
+from jamie._types import Array, Matrix
 
 from ._container import matrix, require_unique_names
 from ._prepare import Preparation
@@ -16,8 +18,22 @@ from ._views import require_complete
 MAX_MISSING = 0.2
 
 
+class Matched(NamedTuple):
+    """Values of the features that model and modality share."""
+
+    x: Matrix  # (n, matched)
+    columns: Array | slice  # of the model's features
+    position: Array  # of the modality's features
+
+
 def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
-    """Prepared input of every cell of a modality, (n, k), with features matched by name.
+    """Prepared input of every cell of a modality, (n, k), with features matched by name as in `matched`."""
+    found = matched(mdata, name, preparation)
+    return preparation.transform(found.x, found.columns)
+
+
+def matched(mdata: MuData, name: str, preparation: Preparation) -> Matched:
+    """Values of a modality as the model knows its features, by name.
 
     Features the model does not know are ignored; those it misses count as the training mean, up to a share of
     `MAX_MISSING`.
@@ -32,7 +48,7 @@ def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
     require_complete(mdata, name, x, preparation.kind)
     found = pd.Index(preparation.features)
     if found.equals(mdata[name].var_names):
-        return preparation.transform(x)
+        return Matched(x, slice(None), np.arange(len(found)))
     position = mdata[name].var_names.get_indexer(found)
     (columns,) = np.nonzero(position >= 0)
     n_missing = len(found) - len(columns)
@@ -54,4 +70,4 @@ def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
             name,
             found[position < 0][0],
         )
-    return preparation.transform(x[:, position[columns]], columns)
+    return Matched(x[:, position[columns]], columns, position[columns])

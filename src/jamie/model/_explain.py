@@ -41,10 +41,18 @@ class Head(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """The same cells as the network and as a reader see them: components (n, k) and scaled features (n, d)."""
+    """The same cells as the network and as a reader see them: components (n, k) and scaled features (n, d).
+
+    The features are the model's, or the `columns` of them that were measured.
+    """
 
     inputs: Array
     scaled: Matrix
+    columns: Array | slice = slice(None)
+
+    def take(self, rows: Array | slice) -> Cells:
+        """Some of the cells."""
+        return Cells(self.inputs[rows], self.scaled[rows], self.columns)
 
 
 class Contribution(NamedTuple):
@@ -73,7 +81,7 @@ def contributions(
     walk = _Walk(model, source, head, background)
     per_cell = 4 * len(background.inputs) * len(walk.seeds) * WIDEST
     step = max(1, BUDGET // per_cell)
-    outwards = _Outwards(model.preparations_[source].loadings, background.scaled)
+    outwards = _Outwards(model.preparations_[source].loadings[cells.columns], background.scaled)
     with progress(len(cells.inputs), description=description) as bar:
         for start in range(0, len(cells.inputs), step):
             multipliers, found, base = walk(cells.inputs[start : start + step])

@@ -1,4 +1,4 @@
-"""Tools: train, embed, impute, match, evaluate."""
+"""Tools: train, embed, impute, match, evaluate, explain."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ._check_correspondence import check_correspondence
 from ._complete import complete
 from ._embed import embed
 from ._evaluate import evaluate
+from ._explain import explain
 from ._impute import impute
 from ._match import match
 from ._reconstruct import reconstruct
@@ -17,6 +18,7 @@ __all__ = [
     "complete",
     "embed",
     "evaluate",
+    "explain",
     "impute",
     "match",
     "reconstruct",

@@ -1,0 +1,155 @@
+"""Which features drive what is imputed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata.utils import make_index_unique
+from mudata import MuData
+
+from jamie._checks import generator, require_choice
+from jamie._docs import document
+from jamie._keys import SCHEMA, Keys
+from jamie._slots import safe_name, write
+from jamie._types import Seed
+from jamie.data import matched, training_cells, writable
+from jamie.model import JAMIE, Cells, contributions
+
+from ._explained import explained_cells, explained_outputs
+
+MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
+
+
+@document("mdata", "model", "rng", "key_added", "copy")
+def explain(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    source: str,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
+    labels: str | None = None,
+    groupby: str | None = None,
+    group: str | None = None,
+    reference: str | None = None,
+    n_background: int = 50,
+    rng: Seed = 0,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | None:
+    """SHAP values of the source's features: for imputed features, for latent dimensions, or for the score of a label.
+
+    A cell's imputed value is compared with that of background cells, and the difference is shared out among the
+    features of the source without remainder: φ sums to f(cell) − mean f(background). These are DeepLIFT-SHAP values
+    of the whole path, normalised features → components → encoder → decoder (and kernel) → units of the target. They
+    are taken between components, so that genes by the ten thousand cost little more than a few. Missing values
+    count as the training mean, on both sides.
+
+    Parameters
+    ----------
+    {shared}
+    source
+        Modality whose features explain.
+    target
+        Modality whose imputed features are explained; without it and without `labels`, the latent dimensions are.
+    features
+        What to explain and keep by cell: features of the target, latent dimensions such as ``"latent3"``, or labels.
+        All of them if `None`, of which the means are kept.
+    labels
+        Column of `mdata.obs`: the score of each label is explained, the logit that a logistic regression on the
+        latents of the training cells gives it.
+    groupby, group
+        Column of `mdata.obs`, and the group in it whose cells are explained; all cells of the source if `None`.
+    reference
+        Group in `groupby` that background cells are drawn from; the training cells if `None`.
+    n_background
+        Background cells, at most.
+
+    Returns
+    -------
+    `None`, or a changed copy if `copy=True`. Sets, with `<what>` the target, ``latent`` or the labels,
+
+    `mdata[source].varm['jamie_shap_<what>']` : :class:`~pandas.DataFrame` (`n_vars × n_explained`, float32)
+        Mean absolute SHAP value of each feature, in units of what is explained.
+    `mdata[source].layers['jamie_shap_<what>_<feature>']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
+        SHAP values by cell, NaN for cells that were not explained. Only of `features` that were named.
+    `mdata[source].uns['jamie_shap_<what>']` : :class:`dict`
+        What was explained, `base` (mean over the background) and scale of it, names of the background cells, and
+        `additivity`: the largest remainder, in standard deviations of what is explained.
+
+    Raises
+    ------
+    KeyError
+        If a modality, feature, column or group is not there.
+    ValueError
+        If `target` and `labels` are both given, `groupby` or background is missing, or over 2 GB would be kept by cell.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
+    >>> mdata["rna"].varm["jamie_shap_protein"].shape
+    (40, 1)
+    """
+    mdata = writable(mdata, copy=copy)
+    keys, rng = Keys(key_added), generator(rng)
+    require_choice(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
+    if target is not None and labels is not None:
+        msg = f"expected a target or labels, found target={target!r} and labels={labels!r}; call jm.tl.explain for each"
+        raise ValueError(msg)
+    if n_background < 1:
+        msg = f"expected at least one background cell, found n_background={n_background}"
+        raise ValueError(msg)
+    adata, preparation = mdata[source], model.preparations_[source]
+    measured = matched(mdata, source, preparation)
+    every = Cells(
+        preparation.transform(measured.x, measured.columns),
+        preparation.scaled(measured.x, measured.columns),
+        measured.columns,
+    )
+    train = training_cells(mdata, source, keys)
+    what, outputs, head = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
+    explained, background = explained_cells(mdata, source, train, groupby, group, reference)
+    background = np.sort(rng.permutation(background)[:n_background])
+    n_kept = 0 if features is None else len(outputs)
+    if n_kept * adata.n_obs * adata.n_vars > MOST_VALUES:
+        msg = (
+            f"expected at most {MOST_VALUES:,} values to keep by cell, found {n_kept} × {adata.n_obs:,} cells × "
+            f"{adata.n_vars:,} features of {source!r}; name fewer, or leave out `features` to keep means only"
+        )
+        raise ValueError(msg)
+    total = np.zeros((adata.n_vars, len(outputs)))
+    kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
+    found, remainder = [], []
+    for one in contributions(model, source, head, every.take(explained), every.take(background)):
+        total[measured.position] += np.abs(one.values)
+        found.append(one.found)
+        remainder.append(one.values.sum(0) + one.base - one.found)
+        for layer, values in zip(kept, one.values.T, strict=False):
+            layer[explained[one.cell]] = 0
+            layer[explained[one.cell], measured.position] = values
+    spread = np.std(found, axis=0) if len(found) > 1 else np.abs(found[0])
+    about = {
+        "schema": SCHEMA,
+        "source": source,
+        "explains": what,
+        "outputs": outputs,
+        "scale": model.preparations_[target].scale if target else ("logit" if labels else "latent"),
+        "base": one.base,
+        "background": list(adata.obs_names[background]),
+        "reference": reference or "training cells",
+        "n_cells": len(explained),
+        "additivity": float((np.abs(remainder).max(0) / np.maximum(spread, 1e-12)).max()),
+    }
+    names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
+    slot = keys.shap(safe_name(what))
+    means = pd.DataFrame((total / len(explained)).astype(np.float32), index=adata.var_names, columns=names)
+    write(mdata, source, "varm", slot, means)
+    for name, values in zip(names, kept, strict=False):
+        write(mdata, source, "layers", f"{slot}_{name}", values)
+    write(mdata, source, "uns", slot, about)
+    return mdata if copy else None

@@ -1,0 +1,70 @@
+"""What is explained, in which cells, against which others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mudata import MuData
+from sklearn.linear_model import LogisticRegression
+
+from jamie._checks import require_choice
+from jamie._types import Array
+from jamie.model import JAMIE, Head, feature_head
+
+
+def explained_outputs(
+    mdata: MuData,
+    model: JAMIE,
+    inputs: Array,
+    train: Array,
+    source: str,
+    target: str | None,
+    features: Sequence[str] | None,
+    labels: str | None,
+) -> tuple[str, list[str], Head]:
+    """What is explained: its name in slots, the names of its parts, and their function of the network's outputs."""
+    if target is not None:
+        require_choice(target, list(model.preparations_), name="target")
+        columns = model.columns(target, features)
+        return target, list(model.preparations_[target].features[columns]), feature_head(model, target, columns)
+    latents = model.encode(inputs, source)
+    n_latent = latents.shape[1]
+    if labels is None:
+        known = [f"latent{i}" for i in range(n_latent)]
+        chosen = [known.index(require_choice(f, known, name="features")) for f in features or known]
+        return "latent", [known[i] for i in chosen], Head(None, np.eye(n_latent)[chosen], np.zeros(len(chosen)))
+    require_choice(labels, list(mdata.obs), name="labels")
+    of = mdata.obs[labels].astype(object).reindex(mdata[source].obs_names)
+    use = train & of.notna().to_numpy()
+    if of[use].nunique() < 2:
+        msg = f"expected two labels or more among the training cells of {source!r}, found {of[use].nunique()}"
+        raise ValueError(msg)
+    fitted = LogisticRegression(max_iter=1000).fit(latents[use], of[use].astype(str))
+    matrix, offset = fitted.coef_, fitted.intercept_
+    if len(matrix) == 1:
+        matrix, offset = np.vstack([-matrix, matrix]), np.concatenate([-offset, offset])
+    known = list(fitted.classes_)
+    chosen = [known.index(require_choice(f, known, name="features")) for f in features or known]
+    return labels, [known[i] for i in chosen], Head(None, matrix[chosen], offset[chosen])
+
+
+def explained_cells(
+    mdata: MuData, source: str, train: Array, groupby: str | None, group: str | None, reference: str | None
+) -> tuple[Array, Array]:
+    """Rows to explain, and rows that may be background."""
+    if groupby is None:
+        if group is not None or reference is not None:
+            msg = "expected `groupby`, a column of mdata.obs, beside `group` and `reference`, found none"
+            raise ValueError(msg)
+        return np.arange(len(train)), np.flatnonzero(train)
+    require_choice(groupby, list(mdata.obs), name="groupby")
+    of = mdata.obs[groupby].astype(object).reindex(mdata[source].obs_names)
+    groups = [str(name) for name in of.dropna().unique()]
+    is_in = {
+        name: (of.astype(str) == require_choice(name, groups, name="group or reference")).to_numpy()
+        for name in (group, reference)
+        if name is not None
+    }
+    explained = is_in[group] if group is not None else np.ones(len(train), dtype=bool)
+    return np.flatnonzero(explained), np.flatnonzero(is_in[reference] if reference is not None else train)

@@ -1,0 +1,166 @@
+"""SHAP values as users get them: slots, groups, labels, planted drivers, refusals."""
+
+from __future__ import annotations
+
+import mudata as md
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import jamie as jm
+from jamie.tl import _explain
+
+
+@pytest.fixture(scope="module")
+def learned():
+    mdata = jm.datasets.toy(share_paired=1.0)
+    jm.pp.split(mdata)
+    return mdata, jm.tl.train(mdata, max_steps=150)
+
+
+@pytest.fixture
+def toy(learned):
+    return learned[0].copy()
+
+
+@pytest.fixture
+def model(learned):
+    return learned[1]
+
+
+def test_values_of_named_features_are_kept_by_cell_and_sum_to_what_was_imputed(toy, model):
+    jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3", "protein1"])
+    rna = toy["rna"]
+    assert list(rna.varm["jamie_shap_protein"].columns) == ["protein3", "protein1"]
+    about = rna.uns["jamie_shap_protein"]
+    imputed = model.impute(toy, source="rna", target="protein", features=["protein3", "protein1"])
+    background = rna.obs_names.get_indexer(about["background"])
+    assert len(background) == min(50, (toy.obs["jamie_split"] == "train").sum())
+    assert set(toy.obs.loc[about["background"], "jamie_split"]) == {"train"}
+    assert_allclose(about["base"], imputed[background].mean(0), atol=1e-3)
+    for j, name in enumerate(["protein3", "protein1"]):
+        values = rna.layers[f"jamie_shap_protein_{name}"]
+        assert values.dtype == np.float32
+        assert_allclose(values.sum(1) + about["base"][j], imputed[:, j], atol=1e-3)
+        assert_allclose(rna.varm["jamie_shap_protein"][name], np.abs(values).mean(0), rtol=1e-4, atol=1e-7)
+    assert about["additivity"] < 1e-4
+    assert about["scale"] == model.preparations_["protein"].scale
+
+
+def test_of_all_features_the_means_are_kept(toy, model):
+    jm.tl.explain(toy, model, source="rna", target="protein")
+    assert toy["rna"].varm["jamie_shap_protein"].shape == (40, 12)
+    assert not list(toy["rna"].layers)
+    assert list(toy["rna"].uns["jamie_shap_protein"]["outputs"]) == list(toy["protein"].var_names)
+
+
+def test_the_drivers_that_were_planted_are_found():
+    """One gene and nothing else decides the protein."""
+    rng = np.random.default_rng(0)
+    genes = rng.normal(size=(400, 15)).astype(np.float32)
+    proteins = (genes[:, [4, 9]] * [2, -3] + 0.1 * rng.normal(size=(400, 2))).astype(np.float32)
+    cells = [f"c{i}" for i in range(400)]
+    mdata = md.MuData(
+        {
+            name: md.AnnData(
+                x, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=[f"{name}{j}" for j in range(x.shape[1])])
+            )
+            for name, x in (("gene", genes), ("protein", proteins))
+        }
+    )
+    model = jm.tl.train(mdata)
+    jm.tl.explain(mdata, model, source="gene", target="protein", features=["protein0", "protein1"])
+    found = mdata["gene"].varm["jamie_shap_protein"]
+    assert found.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
+    assert (found.max() > 3 * found.apply(lambda column: column.nlargest(2).iloc[1])).all()
+    by_cell = mdata["gene"].layers["jamie_shap_protein_protein1"][:, 9]
+    assert np.corrcoef(by_cell, genes[:, 9])[0, 1] < -0.9
+
+
+def test_latents_and_labels(toy, model):
+    toy.obs["kind"] = np.where(np.arange(toy.n_obs) % 2, "odd", "even")
+    latent = pd.DataFrame(model.embed(toy)["rna"], index=toy["rna"].obs_names)
+    toy.obs["kind"] = np.where(latent[2].reindex(toy.obs_names) > latent[2].median(), "high", "low")
+    jm.tl.explain(toy, model, source="rna", features=["latent2"])
+    values, about = toy["rna"].layers["jamie_shap_latent_latent2"], toy["rna"].uns["jamie_shap_latent"]
+    assert_allclose(values.sum(1) + about["base"][0], latent[2], atol=1e-4)
+    jm.tl.explain(toy, model, source="rna", labels="kind", features=["high", "low"])
+    high, low = (toy["rna"].layers[f"jamie_shap_kind_{name}"] for name in ("high", "low"))
+    assert_allclose(high, -low, atol=1e-5)
+    assert np.corrcoef(high.sum(1), latent[2])[0, 1] > 0.8
+
+
+def test_one_group_against_another(toy, model):
+    groups = np.where(np.arange(toy.n_obs) < 20, "a", "b").astype(object)
+    groups[-3:] = None
+    toy.obs["group"] = groups
+    jm.tl.explain(
+        toy, model, source="rna", target="protein", features=["protein1"],
+        groupby="group", group="a", reference="b", n_background=7,
+    )  # fmt: skip
+    of = toy.obs["group"].reindex(toy["rna"].obs_names).to_numpy()
+    values, about = toy["rna"].layers["jamie_shap_protein_protein1"], toy["rna"].uns["jamie_shap_protein"]
+    assert_array_equal(np.isfinite(values).all(1), of == "a")
+    assert_array_equal(np.isnan(values).all(1), of != "a")
+    assert len(about["background"]) == 7
+    assert set(toy.obs.loc[about["background"], "group"]) == {"b"}
+    assert about["n_cells"] == (of == "a").sum()
+    assert about["reference"] == "b"
+
+
+def test_features_that_the_model_does_not_know_or_miss_have_no_part(toy, model):
+    rna = toy["rna"][:, [*range(39, 2, -1)]].copy()
+    rna.var_names = [name if name != "gene20" else "unknown" for name in rna.var_names]
+    other = md.MuData({"rna": rna})
+    jm.tl.explain(other, model, source="rna", target="protein", features=["protein3"])
+    values, about = rna.layers["jamie_shap_protein_protein3"], rna.uns["jamie_shap_protein"]
+    assert not values[:, rna.var_names.get_loc("unknown")].any()
+    imputed = model.impute(other, source="rna", target="protein", features=["protein3"])
+    assert_allclose(values.sum(1) + about["base"][0], imputed[:, 0], atol=1e-3)
+
+
+def test_the_seed_draws_the_background_and_a_file_keeps_all(toy, model, tmp_path):
+    runs = [
+        jm.tl.explain(
+            toy, model, source="rna", target="protein", features=["protein3"], n_background=5, rng=rng, copy=True
+        )
+        for rng in (1, 1, 2)
+    ]
+    first, again, other = (list(run["rna"].uns["jamie_shap_protein"]["background"]) for run in runs)
+    assert first == again != other
+    assert "jamie_shap_protein" not in toy["rna"].varm
+    runs[0].write(tmp_path / "cells.h5mu")
+    read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"]
+    assert_array_equal(read.layers["jamie_shap_protein_protein3"], runs[1]["rna"].layers["jamie_shap_protein_protein3"])
+    assert read.uns["jamie_shap_protein"]["reference"] == "training cells"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"source": "ran"}, KeyError, "did you mean 'rna'"),
+        ({"target": "protien"}, KeyError, "did you mean 'protein'"),
+        ({"target": "protein", "features": ["protein99"]}, KeyError, "found 'protein99'"),
+        ({"features": ["latent99"]}, KeyError, "found 'latent99'"),
+        ({"labels": "kind"}, KeyError, "`labels`.*found 'kind'"),
+        ({"target": "protein", "labels": "jamie_split"}, ValueError, "a target or labels"),
+        ({"labels": "jamie_split"}, ValueError, "two labels or more among the training cells of 'rna', found 1"),
+        ({"group": "a"}, ValueError, "expected `groupby`"),
+        ({"groupby": "jamie_split", "group": "tset"}, KeyError, "did you mean 'test'"),
+        ({"n_background": 0}, ValueError, "at least one background cell, found n_background=0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(toy, model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        jm.tl.explain(toy, model, **{"source": "rna", **arguments})
+    assert not any(name.startswith("jamie_shap") for name in [*toy["rna"].varm, *toy["rna"].uns, *toy["rna"].layers])
+
+
+def test_too_many_values_to_keep_are_refused(toy, model, monkeypatch):
+    monkeypatch.setattr(_explain, "MOST_VALUES", 1_000)
+    with pytest.raises(
+        ValueError, match="at most 1,000 values to keep by cell, found 1 × 60 cells × 40 features of 'rna'"
+    ):
+        jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"])
+    jm.tl.explain(toy, model, source="rna", target="protein")
