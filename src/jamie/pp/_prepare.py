@@ -51,7 +51,7 @@ def prepare(
         Principal components, at most 512, for all or by modality; 50 if `None`.
     max_value
         Standard deviations from the mean at which continuous values are clipped, where most of them are not zero, as
-        in :func:`scanpy.pp.scale`; `None`: not clipped. What is imputed is scored against values as measured.
+        in ``scanpy.pp.scale``; `None`: not clipped. What is imputed is scored against values as measured.
     layer
         Layer to read instead of `.X`, for all or by modality.
 
