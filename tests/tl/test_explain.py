@@ -157,6 +157,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(toy, model, arg
     assert not any(name.startswith("jamie_shap") for name in [*toy["rna"].varm, *toy["rna"].uns, *toy["rna"].layers])
 
 
+def test_what_is_constant_is_explained_by_nothing():
+    mdata = jm.datasets.toy(share_paired=1.0)
+    mdata["rna"].X = mdata["rna"].X.toarray()
+    mdata["rna"].X[:, 7] = 3.3
+    jm.pp.prepare(mdata, kinds={"rna": "continuous"})
+    model = jm.tl.train(mdata, max_steps=20)
+    jm.tl.explain(mdata, model, source="protein", target="rna")
+    assert mdata["protein"].varm["jamie_shap_rna"]["gene8"].max() < 1e-5
+    assert mdata["protein"].uns["jamie_shap_rna"]["additivity"] < 1e-3
+
+
 def test_too_many_values_to_keep_are_refused(toy, model, monkeypatch):
     monkeypatch.setattr(_explain, "MOST_VALUES", 1_000)
     with pytest.raises(

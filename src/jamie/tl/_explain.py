@@ -20,6 +20,7 @@ from jamie.model import JAMIE, Cells, contributions
 from ._explained import explained_cells, explained_outputs
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
+CONSTANT = 1e-5  # sd in units of the mean below which nothing but rounding varies
 
 
 @document("mdata", "model", "rng", "key_added", "copy")
@@ -77,7 +78,8 @@ def explain(
         SHAP values by cell, NaN for cells that were not explained. Only of `features` that were named.
     `mdata[source].uns['jamie_shap_<what>']` : :class:`dict`
         What was explained, `base` (mean over the background) and scale of it, names of the background cells, and
-        `additivity`: the largest remainder, in standard deviations of what is explained.
+        `additivity`: the largest remainder, in standard deviations of what is explained, or in its mean if it is
+        constant.
 
     Raises
     ------
@@ -132,7 +134,8 @@ def explain(
         for layer, values in zip(kept, one.values.T, strict=False):
             layer[explained[one.cell]] = 0
             layer[explained[one.cell], measured.position] = values
-    spread = np.std(found, axis=0) if len(found) > 1 else np.abs(found[0])
+    spread, level = np.std(found, axis=0), np.abs(found).mean(axis=0)
+    unit = np.where(spread > CONSTANT * level, spread, level)
     about = {
         "schema": SCHEMA,
         "source": source,
@@ -143,7 +146,7 @@ def explain(
         "background": list(adata.obs_names[background]),
         "reference": reference or "training cells",
         "n_cells": len(explained),
-        "additivity": float((np.abs(remainder).max(0) / np.maximum(spread, 1e-12)).max()),
+        "additivity": float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max()),
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
     slot = keys.shap(safe_name(what))
