@@ -112,7 +112,10 @@ class Preparation:
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
-        scaled = self.scaled(x, columns)
+        return self.components(self.scaled(x, columns), columns)
+
+    def components(self, scaled: Matrix, columns: Array | slice = slice(None)) -> Array:
+        """Components of cells from what `scaled` gives."""
         scores = scaled @ self.loadings[columns]
         if sparse.issparse(scaled):
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
@@ -134,11 +137,17 @@ class Preparation:
         The probability of being open is linear in TF-IDF, which is its least-squares fit; on the logistic curve through
         the same slope rare peaks would be imputed as open two to four times too often.
         """
-        values = scores @ self.loadings[columns].T
-        if self.kind == "accessibility":
-            rate, slope = self.openness[:, columns]
-            return np.clip(rate + rate * (1 - rate) * slope * values * self.sd[columns], 0, 1)
-        return values * self.sd[columns] + self.mean[columns]
+        matrix, offset = self.readout(columns)
+        values = scores @ matrix.T + offset
+        return values.clip(0, 1) if self.kind == "accessibility" else values
+
+    def readout(self, columns: Array | slice = slice(None)) -> tuple[Array, Array]:
+        """Matrix (d, k) and offset (d,) that take components to features, before a probability is cut to [0, 1]."""
+        matrix = self.loadings[columns] * self.sd[columns, None]
+        if self.kind != "accessibility":
+            return matrix, self.mean[columns]
+        rate, slope = self.openness[:, columns]
+        return (rate * (1 - rate) * slope)[:, None] * matrix, rate
 
     def measured(self, x: Matrix) -> Matrix:
         """Measured values on the imputed scale."""

@@ -67,11 +67,8 @@ class Contribution(NamedTuple):
 def feature_head(model: JAMIE, target: str, columns: Array | slice = slice(None)) -> Head:
     """Features of `target` in imputed units."""
     preparation = model.preparations_[target]
-    matrix = preparation.loadings[columns] * preparation.sd[columns, None] * model.scales_[target]
-    if preparation.kind != "accessibility":
-        return Head(target, matrix, preparation.mean[columns])
-    rate, slope = preparation.openness[:, columns]
-    return Head(target, (rate * (1 - rate) * slope)[:, None] * matrix, rate, is_probability=True)
+    matrix, offset = preparation.readout(columns)
+    return Head(target, matrix * model.scales_[target], offset, is_probability=preparation.kind == "accessibility")
 
 
 def contributions(

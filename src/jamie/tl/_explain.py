@@ -108,11 +108,8 @@ def explain(
         raise ValueError(msg)
     adata, preparation = mdata[source], model.preparations_[source]
     measured = matched(mdata, source, preparation)
-    every = Cells(
-        preparation.transform(measured.x, measured.columns),
-        preparation.scaled(measured.x, measured.columns),
-        measured.columns,
-    )
+    scaled = preparation.scaled(measured.x, measured.columns)
+    every = Cells(preparation.components(scaled, measured.columns), scaled, measured.columns)
     train = training_cells(mdata, source, keys)
     what, outputs, head = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
     explained, background = explained_cells(mdata, source, train, groupby, group, reference)

@@ -88,17 +88,22 @@ def _paired_error(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[s
 def cell_errors(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
     """Error of each cell of b with a partner, predicted from a, times the pair's confidence."""
     (_, b), (decoded, confidence) = pair, outputs.crossed[pair]
-    measured, variance = batch.inputs[b], targets[b].variance
-    if (project := targets[b].project) is not None:
-        decoded, measured, variance = decoded @ project, batch.values[b], 1.0
+    decoded, measured, variance = _compared(decoded, batch, b, targets[b])
     has = confidence > 0
-    rows = zip(decoded[has], measured[has], strict=True)
-    errors = [reconstruction(row, values, variance) for row, values in rows]
-    return confidence[has] * torch.stack(errors) if errors else confidence[has]
+    if not has.any():
+        return confidence[has]
+    return confidence[has] * torch.vmap(reconstruction, in_dims=(0, 0, None))(decoded[has], measured[has], variance)
 
 
 def _error(decoded: Tensor, batch: Batch, name: str, target: Target, weights: Tensor | None = None) -> Tensor:
-    """Eq. 7 on components, which equals it on features up to a constant; on features where values are missing."""
+    return reconstruction(*_compared(decoded, batch, name, target), weights)
+
+
+def _compared(decoded: Tensor, batch: Batch, name: str, target: Target) -> tuple[Tensor, Tensor, float]:
+    """What eq. 7 compares, and in units of what: components, which up to a constant is the same as features.
+
+    Where values are missing it is the features.
+    """
     if target.project is None:
-        return reconstruction(decoded, batch.inputs[name], target.variance, weights)
-    return reconstruction(decoded @ target.project, batch.values[name], 1.0, weights)
+        return decoded, batch.inputs[name], target.variance
+    return decoded @ target.project, batch.values[name], 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jamie._settings import logger
 from jamie.data import Batch, Draw
-from jamie.nn import JointVAE
+from jamie.nn import JointVAE, Outputs
 
 from ._config import Recipe
 from ._history import History
@@ -100,20 +100,22 @@ def fit(
 
 def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target], recipe: Recipe) -> float:
     """Mean error of each modality predicted from each other, as a fraction of variance, on cells not trained on."""
-    network.eval()
-    with torch.no_grad():
-        losses = objective(network(batch.inputs, batch.known, crossed=True), batch, targets, recipe, 1.0)
-    network.train()
-    return losses.cross.item()
+    return objective(_predicted(network, batch), batch, targets, recipe, 1.0).cross.item()
 
 
 def held_out_cells(network: JointVAE, batch: Batch, targets: Mapping[str, Target]) -> list[Tensor]:
     """The same error of each cell with a partner, for each modality predicted from each other."""
+    outputs = _predicted(network, batch)
+    return [cell_errors(outputs, batch, pair, targets) for pair in outputs.crossed]
+
+
+def _predicted(network: JointVAE, batch: Batch) -> Outputs:
+    """Outputs without chance, of a network that goes on training."""
     network.eval()
     with torch.no_grad():
         outputs = network(batch.inputs, batch.known, crossed=True)
     network.train()
-    return [cell_errors(outputs, batch, pair, targets) for pair in outputs.crossed]
+    return outputs
 
 
 class _Best:
