@@ -297,12 +297,18 @@ def test_held_out_error_is_the_cross_modal_one_without_chance():
     assert found == pytest.approx(sum(errors).item(), rel=1e-5)
 
 
-def test_errors_of_single_cells_have_the_held_out_error_as_their_mean():
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_errors_of_single_cells_have_the_held_out_error_as_their_mean(share):
+    """Confidences of the pairs included: `share` of one, in half of them."""
     watched = Watched(replace(RECIPE, dropout=0.5))
-    found = held_out_cells(watched.network, watched.validation, TARGETS)
+    (known,) = watched.validation.known.values()
+    sure = torch.where(torch.arange(known.shape[0]) % 2 == 0, share, 1.0)
+    pairs = {pair: f * sure[:, None] for pair, f in watched.validation.known.items()}
+    batch = watched.validation._replace(known=pairs)
+    found = held_out_cells(watched.network, batch, TARGETS)
     assert [len(cells) for cells in found] == [20, 20]
     assert watched.network.training
-    expected = held_out_error(watched.network, watched.validation, TARGETS, watched.recipe)
+    expected = held_out_error(watched.network, batch, TARGETS, watched.recipe)
     assert sum(cells.mean().item() for cells in found) == pytest.approx(expected, rel=1e-5)
 
 
