@@ -42,6 +42,14 @@ def require_fraction(value: float, *, name: str) -> float:
     return float(value)
 
 
+def require_positive(**numbers: int) -> None:
+    """Raise if one of the named numbers is not at least 1."""
+    for name, value in numbers.items():
+        if value < 1:
+            msg = f"expected `{name}` of at least 1, found {value!r}"
+            raise ValueError(msg)
+
+
 def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
     """Refuse silent broadcasting between two arrays."""
     if np.shape(a) != np.shape(b):

@@ -99,3 +99,17 @@ class Keys:
     def shap(self, explained: str) -> str:
         """`mdata[source].varm`, `.uns`, and with ``_<feature>`` `.layers`: SHAP values for what is explained."""
         return f"{self.prefix}_shap_{explained}"
+
+    def knockout(self, measure: str, target: str) -> str:
+        """`mdata[source].var`, `.varm`, `.uns`, there also with ``_groups``: a measure without each feature."""
+        return f"{self.prefix}_knockout_{measure}_{target}"
+
+    @property
+    def links(self) -> str:
+        """`mdata.uns`: table of regions and genes."""
+        return f"{self.prefix}_links"
+
+    @property
+    def knockout_by_distance(self) -> str:
+        """`mdata.uns`: how well genes are imputed without the regions near and far."""
+        return f"{self.prefix}_knockout_by_distance"

@@ -69,7 +69,7 @@ def test_the_drivers_that_were_planted_are_found():
             for name, x in (("gene", genes), ("protein", proteins))
         }
     )
-    model = jm.tl.train(mdata)
+    model = jm.tl.train(mdata, max_steps=400)
     jm.tl.explain(mdata, model, source="gene", target="protein", features=["protein0", "protein1"])
     found = mdata["gene"].varm["jamie_shap_protein"]
     assert found.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
@@ -148,7 +148,7 @@ def test_the_seed_draws_the_background_and_a_file_keeps_all(toy, model, tmp_path
         ({"labels": "jamie_split"}, ValueError, "two labels or more among the training cells of 'rna', found 1"),
         ({"group": "a"}, ValueError, "expected `groupby`"),
         ({"groupby": "jamie_split", "group": "tset"}, KeyError, "did you mean 'test'"),
-        ({"n_background": 0}, ValueError, "at least one background cell, found n_background=0"),
+        ({"n_background": 0}, ValueError, "`n_background` of at least 1, found 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(toy, model, arguments, error, message):

@@ -13,6 +13,7 @@ from ._container import (
     training_cells,
     writable,
 )
+from ._genome import coordinates, near, starts
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
@@ -32,6 +33,7 @@ __all__ = [
     "Preparation",
     "Problem",
     "Units",
+    "coordinates",
     "detect_kind",
     "fingerprint",
     "known_pairs",
@@ -40,12 +42,14 @@ __all__ = [
     "measured",
     "modality_names",
     "model_inputs",
+    "near",
     "over_all_cells",
     "permuted",
     "prepare",
     "read",
     "read_preparation",
     "require_mudata",
+    "starts",
     "stored_pairs",
     "stratified",
     "training_cells",

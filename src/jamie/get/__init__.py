@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._evaluation import evaluation
+from ._explanation import explanation, shap_values
 from ._history import history
 from ._imputed import imputed
 
-__all__ = ["evaluation", "history", "imputed"]
+__all__ = ["evaluation", "explanation", "history", "imputed", "shap_values"]

@@ -36,7 +36,7 @@ def comparison(
     keys = Keys(key_added)
     slot, remedy = keys.imputed_from_source(target), f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
-    about = stored_record(mdata[source].uns, slot, remedy=remedy)
+    about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
     for feature in features or ():
         require_choice(feature, names, name="features")

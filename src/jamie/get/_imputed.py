@@ -48,6 +48,7 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
     about = stored_record(
         mdata[source].uns,
         Keys(key_added).imputed_from_source(target),
+        where=f"mdata[{source!r}].uns",
         remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
     )
     names = np.asarray(about["features"], dtype=object)

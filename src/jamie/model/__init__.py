@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from ._explain import Cells, Head, contributions, feature_head
+from ._explain import Cells, Head, contributions, feature_head, outputs
 from ._jamie import JAMIE
+from ._knockout import knocked_out
+from ._shap import shap_contributions
 from ._summary import announce
 
-__all__ = ["JAMIE", "Cells", "Head", "announce", "contributions", "feature_head"]
+__all__ = [
+    "JAMIE",
+    "Cells",
+    "Head",
+    "announce",
+    "contributions",
+    "feature_head",
+    "knocked_out",
+    "outputs",
+    "shap_contributions",
+]

@@ -44,8 +44,8 @@ def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
 def on_threads(widest: int) -> Iterator[None]:
     """Use as many threads as `settings.n_threads` says, and restore the caller's number afterwards.
 
-    Unless it says, layers of at most `SMALL` units get one thread: a step then lasts milliseconds, in which threads
-    gain little where cores are free, and where they are shared cost ten times as much in waiting for each other.
+    Unless it says, products of at most `SMALL` units or rows get one thread: they then last milliseconds, in which
+    threads gain little where cores are free, and where those are shared cost ten times as much in waiting.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(settings.n_threads or (1 if widest <= SMALL else before))
@@ -69,14 +69,15 @@ def by_rows(
         rows = slice(start, start + ROWS)
         return then(compute(torch.from_numpy(given[rows]).to(device)).cpu().numpy(), rows)
 
-    first = block(0)
-    if len(given) <= ROWS:
-        return first
-    out = np.empty((len(given), *first.shape[1:]), dtype=first.dtype)
-    out[:ROWS] = first
-    for start in range(ROWS, len(given), ROWS):
-        out[start : start + ROWS] = block(start)
-    return out
+    with on_threads(len(given)):
+        first = block(0)
+        if len(given) <= ROWS:
+            return first
+        out = np.empty((len(given), *first.shape[1:]), dtype=first.dtype)
+        out[:ROWS] = first
+        for start in range(ROWS, len(given), ROWS):
+            out[start : start + ROWS] = block(start)
+        return out
 
 
 def to_torch(f: sparse.csr_matrix) -> torch.Tensor:

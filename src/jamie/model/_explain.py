@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from mudata import MuData
 from scipy import sparse
 from torch import Tensor, nn
 
 from jamie._types import Array, Matrix
+from jamie.data import matched
 from jamie.nn import kernel_pullback, pullback
 from jamie.train import progress
+
+from ._device import by_rows, on_threads
 
 if TYPE_CHECKING:
     from ._jamie import JAMIE
 
-BUDGET = 2**28  # bytes of multipliers at a time
+BUDGET = 2**26  # bytes of multipliers at a time
 WIDEST = 512
 
 
@@ -39,6 +43,11 @@ class Head(NamedTuple):
     offset: Array  # (t,)
     is_probability: bool = False
 
+    def __call__(self, outputs: Array) -> Array:
+        """Take outputs (n, q) to what is explained, (n, t)."""
+        values = outputs @ self.matrix.T + self.offset
+        return values.clip(0, 1) if self.is_probability else values
+
 
 class Cells(NamedTuple):
     """The same cells as the network and as a reader see them: components (n, k) and scaled features (n, d).
@@ -49,6 +58,14 @@ class Cells(NamedTuple):
     inputs: Array
     scaled: Matrix
     columns: Array | slice = slice(None)
+
+    @classmethod
+    def of(cls, mdata: MuData, model: JAMIE, name: str) -> tuple[Cells, Array]:
+        """All cells of a modality, and the positions of their features in it."""
+        preparation = model.preparations_[name]
+        found = matched(mdata, name, preparation)
+        scaled = preparation.scaled(found.x, found.columns)
+        return cls(preparation.components(scaled, found.columns), scaled, found.columns), found.position
 
     def take(self, rows: Array | slice) -> Cells:
         """Some of the cells."""
@@ -71,6 +88,16 @@ def feature_head(model: JAMIE, target: str, columns: Array | slice = slice(None)
     return Head(target, matrix * model.scales_[target], offset, is_probability=preparation.kind == "accessibility")
 
 
+def outputs(model: JAMIE, source: str, target: str | None, inputs: Array) -> Array:
+    """Decoded components of `target`, or without one the latents, of prepared inputs of `source`: (n, k) → (n, q)."""
+    network = model.network_
+
+    def through(x: Tensor) -> Tensor:
+        return network.encode(source, x)[0] if target is None else network.impute(source, target, x)
+
+    return by_rows(inputs / np.float32(model.scales_[source]), through, network.log_weights.device)
+
+
 def contributions(
     model: JAMIE, source: str, head: Head, cells: Cells, background: Cells, *, description: str = "explaining"
 ) -> Iterator[Contribution]:
@@ -81,12 +108,11 @@ def contributions(
     outwards = _Outwards(model.preparations_[source].loadings[cells.columns], background.scaled)
     with progress(len(cells.inputs), description=description) as bar:
         for start in range(0, len(cells.inputs), step):
-            multipliers, found, base = walk(cells.inputs[start : start + step])
+            with on_threads(step * len(background.inputs)):
+                multipliers, found, base = walk(cells.inputs[start : start + step])
             for i, of_cell in enumerate(multipliers):
                 values = outwards(of_cell, cells.scaled[start + i : start + i + 1])
-                yield Contribution(
-                    start + i, values if head.is_probability else values @ head.matrix.T, found[i], base[i]
-                )
+                yield Contribution(start + i, values if walk.through else values @ head.matrix.T, found[i], base[i])
                 bar.update()
 
 
@@ -106,7 +132,10 @@ class _Walk:
             self.skip = network.skip(source, head.target)
         self.matrix = self._tensor(head.matrix)
         self.offset = self._tensor(head.offset)
-        self.seeds = self.matrix if head.is_probability else torch.eye(self.matrix.shape[1], device=self.device)
+        t, q = self.matrix.shape
+        self.few = t < q  # fewer targets than components: it is cheaper to start at them
+        self.seeds = self.matrix if self.few else torch.eye(q, device=self.device)
+        self.through = self.few or head.is_probability  # whether multipliers of targets are given, or of components
         self.background = self._tensor(background.inputs / self.scale)
 
     @torch.no_grad()
@@ -130,8 +159,9 @@ class _Walk:
             cut, cut_reference = f.clamp(0, 1), f_reference.clamp(0, 1)
             change = f - f_reference
             kept = torch.where(change == 0, 1, (cut - cut_reference) / torch.where(change == 0, 1, change))
-            f, f_reference, multipliers = cut, cut_reference, kept[:, :, None] * multipliers
-        multipliers = multipliers.reshape(n, b, len(self.seeds), -1) / self.scale
+            f, f_reference = cut, cut_reference
+            multipliers = kept[:, :, None] * (multipliers if self.few else self.matrix @ multipliers)
+        multipliers = multipliers.unflatten(0, (n, b)) / self.scale
         return (
             multipliers.cpu().numpy(),
             f.reshape(n, b, -1)[:, 0].cpu().numpy(),

@@ -24,6 +24,7 @@ from ._skip import KernelSkip
 Pullback = Callable[[Tensor], Tensor]  # multipliers of outputs (n, t, q) → multipliers of inputs (n, t, p)
 
 _NO_CHANGE = 1e-6
+_AT_ONCE = 2**24  # landmarks × targets × inputs: 128 MB
 
 
 def pullback(layers: Iterable[nn.Module], x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
@@ -78,8 +79,9 @@ def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> tuple[Ten
 
     def back(multipliers: Tensor) -> Tensor:
         on_landmarks = multipliers.double() @ coefficients.T  # (t, m)
-        pulled = (on_landmarks.T[:, :, None] * z[:, None]).reshape(len(z), -1)  # (m, t k)
-        toward = (slope @ pulled).reshape(len(x), *multipliers.shape[:1], -1)
+        parts = on_landmarks.T.split(max(1, _AT_ONCE // z.numel()), dim=1)  # of the targets, so that memory is bounded
+        pulled = [slope @ (part[:, :, None] * z[:, None]).reshape(len(z), -1) for part in parts]  # (n, t k) each
+        toward = torch.cat(pulled, dim=1).reshape(len(x), *multipliers.shape[:1], -1)
         return (total[:, None] * (slope @ on_landmarks.T)[:, :, None] - 2 * toward).to(kind)
 
     return y, y_reference, back
@@ -103,8 +105,8 @@ def _layer_norm(layer: nn.LayerNorm, x: Tensor, reference: Tensor) -> Pullback:
 
     def back(multipliers: Tensor) -> Tensor:
         scaled = multipliers * layer.weight
-        through_sd = 0.5 * (scaled * total[:, None]).sum(-1, keepdim=True) * slope[:, None] / x.shape[-1]
-        on_centred = factor[:, None] * scaled + through_sd * total[:, None]
-        return on_centred - on_centred.mean(-1, keepdim=True)
+        through_sd = 0.5 * (scaled @ total[:, :, None]) * slope[:, None] / x.shape[-1]
+        on_centred = scaled.mul_(factor[:, None]).addcmul_(through_sd, total[:, None])
+        return on_centred.sub_(on_centred.mean(-1, keepdim=True))
 
     return back

@@ -5,7 +5,21 @@ from __future__ import annotations
 from ._correspondence import correspondence
 from ._embedding import embedding
 from ._history import history
+from ._importance import importance
 from ._imputation import imputation
+from ._knockout import knockout
+from ._knockout_by_distance import knockout_by_distance
+from ._links import links
 from ._metrics import metrics
 
-__all__ = ["correspondence", "embedding", "history", "imputation", "metrics"]
+__all__ = [
+    "correspondence",
+    "embedding",
+    "history",
+    "importance",
+    "imputation",
+    "knockout",
+    "knockout_by_distance",
+    "links",
+    "metrics",
+]

@@ -1,4 +1,4 @@
-"""Tools: train, embed, impute, match, evaluate, explain."""
+"""Tools: train, embed, impute, match, evaluate, explain, knock out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from ._embed import embed
 from ._evaluate import evaluate
 from ._explain import explain
 from ._impute import impute
+from ._knockout import knockout
+from ._knockout_by_distance import knockout_by_distance
+from ._links import links
 from ._match import match
 from ._reconstruct import reconstruct
 from ._train import train
@@ -20,6 +23,9 @@ __all__ = [
     "evaluate",
     "explain",
     "impute",
+    "knockout",
+    "knockout_by_distance",
+    "links",
     "match",
     "reconstruct",
     "train",

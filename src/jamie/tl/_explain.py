@@ -9,17 +9,18 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_choice, require_positive
 from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Seed
-from jamie.data import matched, training_cells, writable
-from jamie.model import JAMIE, Cells, contributions
+from jamie.data import training_cells, writable
+from jamie.model import JAMIE, Cells, contributions, shap_contributions
 
 from ._explained import explained_cells, explained_outputs
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
+METHODS = ("deeplift", "shap", "kernel")
 CONSTANT = 1e-5  # sd in units of the mean below which nothing but rounding varies
 
 
@@ -35,7 +36,10 @@ def explain(
     groupby: str | None = None,
     group: str | None = None,
     reference: str | None = None,
+    n_cells: int | None = None,
     n_background: int = 50,
+    method: str = "deeplift",
+    by_cell: bool = True,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -56,8 +60,8 @@ def explain(
     target
         Modality whose imputed features are explained; without it and without `labels`, the latent dimensions are.
     features
-        What to explain and keep by cell: features of the target, latent dimensions such as ``"latent3"``, or labels.
-        All of them if `None`, of which the means are kept.
+        What to explain: features of the target, latent dimensions such as ``"latent3"``, or labels. All of them if
+        `None`, of which only the means are kept.
     labels
         Column of `mdata.obs`: the score of each label is explained, the logit that a logistic regression on the
         latents of the training cells gives it.
@@ -65,8 +69,16 @@ def explain(
         Column of `mdata.obs`, and the group in it whose cells are explained; all cells of the source if `None`.
     reference
         Group in `groupby` that background cells are drawn from; the training cells if `None`.
+    n_cells
+        Cells to explain, at most, drawn at random; all of them if `None`.
     n_background
         Background cells, at most.
+    method
+        ``"deeplift"``, between components as above; ``"shap"``, the same values by :class:`shap.DeepExplainer` between
+        features, several times slower and for networks of ``recipe="paper"`` only; ``"kernel"``, Shapley values by
+        :class:`shap.KernelExplainer`, which knows nothing of the network, for sources of at most 50 features.
+    by_cell
+        Whether to keep the values of each cell, of features that are named.
 
     Returns
     -------
@@ -75,7 +87,8 @@ def explain(
     `mdata[source].varm['jamie_shap_<what>']` : :class:`~pandas.DataFrame` (`n_vars × n_explained`, float32)
         Mean absolute SHAP value of each feature, in units of what is explained.
     `mdata[source].layers['jamie_shap_<what>_<feature>']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
-        SHAP values by cell, NaN for cells that were not explained. Only of `features` that were named.
+        SHAP values by cell, NaN for cells that were not explained. Only of `features` that were named, and not if
+        `by_cell=False`.
     `mdata[source].uns['jamie_shap_<what>']` : :class:`dict`
         What was explained, `base` (mean over the background) and scale of it, names of the background cells, and
         `additivity`: the largest remainder, in standard deviations of what is explained, or in its mean if it is
@@ -86,7 +99,8 @@ def explain(
     KeyError
         If a modality, feature, column or group is not there.
     ValueError
-        If `target` and `labels` are both given, `groupby` or background is missing, or over 2 GB would be kept by cell.
+        If `target` and `labels` are both given, `groupby` or background is missing, over 2 GB would be kept by cell, or
+        `method` is not for this network or number of features.
 
     Examples
     --------
@@ -103,34 +117,38 @@ def explain(
     if target is not None and labels is not None:
         msg = f"expected a target or labels, found target={target!r} and labels={labels!r}; call jm.tl.explain for each"
         raise ValueError(msg)
-    if n_background < 1:
-        msg = f"expected at least one background cell, found n_background={n_background}"
-        raise ValueError(msg)
-    adata, preparation = mdata[source], model.preparations_[source]
-    measured = matched(mdata, source, preparation)
-    scaled = preparation.scaled(measured.x, measured.columns)
-    every = Cells(preparation.components(scaled, measured.columns), scaled, measured.columns)
+    require_choice(method, METHODS, name="method")
+    require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
+    adata = mdata[source]
+    every, position = Cells.of(mdata, model, source)
     train = training_cells(mdata, source, keys)
     what, outputs, head = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
     explained, background = explained_cells(mdata, source, train, groupby, group, reference)
     background = np.sort(rng.permutation(background)[:n_background])
-    n_kept = 0 if features is None else len(outputs)
+    if n_cells is not None:
+        explained = np.sort(rng.permutation(explained)[:n_cells])
+    n_kept = len(outputs) if by_cell and features is not None else 0
     if n_kept * adata.n_obs * adata.n_vars > MOST_VALUES:
         msg = (
             f"expected at most {MOST_VALUES:,} values to keep by cell, found {n_kept} × {adata.n_obs:,} cells × "
-            f"{adata.n_vars:,} features of {source!r}; name fewer, or leave out `features` to keep means only"
+            f"{adata.n_vars:,} features of {source!r}; name fewer, or pass by_cell=False to keep means only"
         )
         raise ValueError(msg)
     total = np.zeros((adata.n_vars, len(outputs)))
     kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
     found, remainder = [], []
-    for one in contributions(model, source, head, every.take(explained), every.take(background)):
-        total[measured.position] += np.abs(one.values)
+    cells, others = every.take(explained), every.take(background)
+    if method == "deeplift":
+        each = contributions(model, source, head, cells, others)
+    else:
+        each = shap_contributions(model, source, head, cells, others, method=method, rng=rng)
+    for one in each:
+        total[position] += np.abs(one.values)
         found.append(one.found)
         remainder.append(one.values.sum(0) + one.base - one.found)
         for layer, values in zip(kept, one.values.T, strict=False):
             layer[explained[one.cell]] = 0
-            layer[explained[one.cell], measured.position] = values
+            layer[explained[one.cell], position] = values
     spread, level = np.std(found, axis=0), np.abs(found).mean(axis=0)
     unit = np.where(spread > CONSTANT * level, spread, level)
     about = {
@@ -141,6 +159,7 @@ def explain(
         "scale": model.preparations_[target].scale if target else ("logit" if labels else "latent"),
         "base": one.base,
         "background": list(adata.obs_names[background]),
+        "method": method,
         "reference": reference or "training cells",
         "n_cells": len(explained),
         "additivity": float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max()),

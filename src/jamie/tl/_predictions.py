@@ -40,6 +40,12 @@ def predictions(
         yield method, imputed, time.perf_counter() - began
 
 
+def positions(model: JAMIE, name: str, features: Sequence[str] | None) -> Array:
+    """Positions of named features among those of the model, each once; of all of them if `None`."""
+    columns = model.columns(name, None if features is None else list(dict.fromkeys(features)))
+    return np.arange(len(model.preparations_[name].features))[columns]
+
+
 def measured_values(mdata: MuData, model: JAMIE, name: str, rows: Array, columns: Array) -> Array:
     """Measured values of some cells and features on the imputed scale, dense; NaN for features that are not there."""
     preparation = model.preparations_[name]

@@ -1,0 +1,143 @@
+"""What is lost without a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from mudata import MuData
+
+from jamie._docs import document
+from jamie.get._knockout import Knockouts, knockouts
+
+from ._style import PALETTE, bare
+
+
+@document("mdata", "ax", "key_added")
+def knockout(
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    measure: str = "correlation",
+    feature: str | None = None,
+    groups: bool = False,
+    n_top: int = 20,
+    ax: Axes | None = None,
+    key_added: str = "jamie",
+) -> Axes:
+    """Draw a measure without each of the most important features or groups, from where it is with all of them.
+
+    The grey band is what to expect without any one feature: mean ± standard deviation over all of them, the drawn ones
+    included. Beside groups it is a grey point with a bar, of random sets of the same size.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as :func:`jamie.tl.knockout` had them.
+    measure
+        ``"correlation"``, ``"lta"``, ``"likelihood"`` or ``"foscttm"``.
+    feature
+        Feature of the target to draw the correlation of; the mean over features if `None`.
+    groups
+        Whether to draw what was found of groups instead of single features.
+    n_top
+        Features or groups to draw, at most: those of the highest loss.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    KeyError
+        If the measure or feature was not computed.
+    ValueError
+        If `feature` is not of a correlation or with groups, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> _ = jm.tl.knockout(mdata, model, source="rna")
+    >>> ax = jm.pl.knockout(mdata, source="rna", target="protein", n_top=5)
+    >>> len(ax.get_yticks())
+    5
+    """
+    found = knockouts(
+        mdata, source=source, target=target, measure=measure, feature=feature, groups=groups, key_added=key_added
+    )
+    table = found.table.iloc[: max(0, n_top)]
+    if table.empty or not np.isfinite(found.baseline):
+        msg = (
+            f"expected at least one knock-out to draw, found {len(table)} with n_top={n_top} and a baseline of "
+            f"{found.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
+        )
+        raise ValueError(msg)
+    if groups:
+        names = [fill(f"{name} ({n:,})", 22) for name, n in zip(table.index, table["n_features"], strict=True)]
+    else:
+        names = list(map(str, table.index))
+    if ax is None:
+        height = 1.55 + 0.145 * len(table) + 0.1 * sum(name.count("\n") + groups for name in names)
+        _, ax = plt.subplots(figsize=(3.5, height), layout="constrained")
+    at = np.arange(len(table))
+    ax.axvline(found.baseline, color="black", lw=1, label=f"with all features: {found.baseline:.3g}".replace("-", "−"))
+    if groups:
+        _draw_random_sets(ax, table, found)
+    else:
+        mean, sd = found.table["value"].mean(), found.table["value"].std(ddof=0)
+        label = f"any one of {len(found.table):,}: mean ± sd"
+        ax.axvspan(mean - sd, mean + sd, color="0.87", lw=0, zorder=0, label=label)
+    ax.hlines(at, found.baseline, table["value"], color=PALETTE[0], lw=1.3)
+    what = "these features" if groups else "this feature"
+    ax.plot(table["value"], at, "o", color=PALETTE[0], ms=3.8, label=f"without {what}")
+    ax.set_yticks(at, names)
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.set_xlabel(fill(_measure(found.about, feature), 34), fontsize=8)
+    ax.locator_params(axis="x", nbins=4)
+    ax.ticklabel_format(axis="x", useOffset=False)
+    ax.tick_params(labelsize=7)
+    ax.legend(
+        title=f"{source} → {target}, {found.about['n_cells']:,} {found.about['cells']} cells",
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        fontsize=7,
+        title_fontsize=8,
+        handlelength=1.4,
+        frameon=False,
+    )
+    return bare(ax)
+
+
+def _draw_random_sets(ax: Axes, table: pd.DataFrame, found: Knockouts) -> None:
+    """Random sets of the same size on the scale of the measure, below each group."""
+    if table["random"].notna().any():
+        ax.errorbar(
+            found.baseline + found.worse * table["random"],
+            np.arange(len(table)) + 0.26,
+            xerr=table["random_sd"],
+            fmt="s",
+            color="0.55",
+            ms=2.8,
+            lw=1.2,
+            label="as many at random: mean ± sd",
+        )
+
+
+def _measure(about: Mapping[str, Any], feature: str | None) -> str:
+    if about["measure"] == "correlation":
+        n = len(about["outputs"])
+        return f"correlation of {feature}" if feature else f"mean correlation, {n:,} features"
+    return {
+        "lta": f"accuracy of {about['labels']}, transferred",
+        "likelihood": f"mean log-probability of {about['labels']}",
+        "foscttm": "FOSCTTM, higher is worse",
+    }[about["measure"]]

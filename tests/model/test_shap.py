@@ -1,0 +1,105 @@
+"""The shap package's way to the same values, and what it cannot do."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import jamie as jm
+from jamie.model import Cells, Head, _shap, contributions, feature_head, outputs, shap_contributions
+
+
+@pytest.fixture(scope="module")
+def learned():
+    mdata = jm.datasets.toy(share_paired=1.0)
+    mdata["protein"].X = (mdata["protein"].X - np.median(mdata["protein"].X, 0) > 0).astype(np.float32)
+    jm.pp.prepare(mdata, kinds={"protein": "accessibility"})
+    return mdata, jm.tl.train(mdata, recipe="paper", max_steps=30)
+
+
+def values(found):
+    return np.stack([one.values for one in found])
+
+
+@pytest.mark.parametrize(("source", "target"), [("rna", "protein"), ("protein", "rna"), ("rna", None)])
+def test_deep_explainer_gives_the_same(learned, source, target):
+    mdata, model = learned
+    if target is None:
+        head = Head(None, np.eye(model.recipe_.n_latent)[:3], np.zeros(3))
+    else:
+        head = feature_head(model, target, np.array([2, 5]))
+    assert head.is_probability == (target == "protein")
+    cells, _ = Cells.of(mdata, model, source)
+    some, background = cells.take(slice(0, 5)), cells.take(slice(20, 30))
+    ours = list(contributions(model, source, head, some, background))
+    theirs = list(
+        shap_contributions(model, source, head, some, background, method="shap", rng=np.random.default_rng(0))
+    )
+    assert_allclose(values(theirs), values(ours), atol=1e-4 * np.abs(values(ours)).max())
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.cell == other.cell
+        assert_allclose(one.found, other.found, atol=1e-4)
+        assert_allclose(one.base, other.base, atol=1e-4)
+
+
+def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
+    """Against the definition: the mean over all coalitions of what a feature adds."""
+    mdata = jm.datasets.toy(share_paired=1.0)
+    mdata = jm.datasets.toy(share_paired=1.0)[:, [*mdata["rna"].var_names, *mdata["protein"].var_names[:5]]].copy()
+    model = jm.tl.train(mdata, max_steps=30)
+    head = feature_head(model, "rna", np.array([4]))
+    cells, _ = Cells.of(mdata, model, "protein")
+    some, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    found = values(
+        shap_contributions(model, "protein", head, some, background, method="kernel", rng=np.random.default_rng(0))
+    )
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    preparation = model.preparations_["protein"]
+    z, z_background = (np.asarray(part.scaled, dtype=np.float64) for part in (some, background))
+
+    def value(i, coalition):
+        mixed = z_background.copy()
+        mixed[:, list(coalition)] = z[i, list(coalition)]
+        return head(outputs(model, "protein", "rna", (mixed @ preparation.loadings).astype(np.float32))).mean()
+
+    d = z.shape[1]
+    for i in range(2):
+        for j in range(d):
+            others = [k for k in range(d) if k != j]
+            expected = sum(
+                factorial(size) * factorial(d - size - 1) / factorial(d) * (value(i, (*c, j)) - value(i, c))
+                for size in range(d)
+                for c in combinations(others, size)
+            )
+            assert_allclose(found[i, j, 0], expected, atol=2e-4)
+
+
+def test_networks_and_sources_they_cannot_explain_are_refused(monkeypatch):
+    mdata = jm.datasets.toy(share_paired=1.0)
+    model = jm.tl.train(mdata, max_steps=20)
+    with pytest.raises(ValueError, match=r"DeepExplainer has rules for, found KernelSkip and LayerNorm; .*deeplift"):
+        jm.tl.explain(mdata, model, source="rna", target="protein", method="shap")
+    monkeypatch.setattr(_shap, "MOST_FEATURES", 20)
+    with pytest.raises(ValueError, match="at most 20 features to draw coalitions from, found 40 in 'rna'"):
+        jm.tl.explain(mdata, model, source="rna", target="protein", method="kernel")
+    with pytest.raises(KeyError, match=r"`method`.*'shap'"):
+        jm.tl.explain(mdata, model, source="rna", target="protein", method="shapp")
+    assert "jamie_shap_protein" not in mdata["rna"].varm
+
+
+def test_the_method_is_recorded(learned):
+    mdata, model = learned
+    first, again = (
+        jm.tl.explain(
+            mdata, model, source="protein", target="rna", features=["gene3"], method="kernel", n_background=5, copy=True
+        )["protein"]
+        for _ in range(2)
+    )
+    assert first.uns["jamie_shap_rna"]["method"] == "kernel"
+    assert first.uns["jamie_shap_rna"]["additivity"] < 1e-4
+    assert_array_equal(first.layers["jamie_shap_rna_gene3"], again.layers["jamie_shap_rna_gene3"])
