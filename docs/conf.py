@@ -48,7 +48,7 @@ always_use_bars_union = True
 # pages are published it may be used.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(anndata|matplotlib|mudata|numpy|pandas|scipy|sklearn|torch)\..*"),
+    ("py:.*", r"(anndata|matplotlib|mudata|numpy|pandas|scipy|shap|sklearn|torch)\..*"),
     ("py:.*", r"(collections|pathlib|typing)\..*"),
     ("py:class", r"(bool|dict|float|int|list|object|str|tuple)"),
     ("py:.*", r"None|(Key|Type|Value|FileNotFound)Error"),

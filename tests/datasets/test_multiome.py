@@ -113,7 +113,10 @@ def test_the_seed_decides_and_a_file_keeps_all(tmp_path):
     ("arguments", "message"),
     [
         ({"n_genes": 10, "n_peaks": 29}, "3 drivers of 10 genes each and 29 regions; pass n_peaks=30 or more"),
-        ({"n_true": 0}, "at least one driver a gene"),
+        ({"n_true": 0}, "expected a gene, a driver a gene"),
+        ({"n_genes": 0}, "expected a gene, a driver a gene"),
+        ({"window": 100}, "`window` over 100 and up to 5,000,000 bases, found 100"),
+        ({"window": 10_000_000}, "found 10,000,000"),
         ({"n_cells": 5}, "`n_cells` of at least `n_types`=6"),
     ],
 )

@@ -228,3 +228,13 @@ def test_only_the_object_of_shap_needs_shap(explained, monkeypatch):
         jm.pl.importance(explained, **WHAT, feature="protein3", kind=kind)
     with pytest.raises(ImportError):
         jm.get.shap_values(explained, **WHAT, feature="protein3")
+
+
+def test_values_that_no_longer_sum_are_refused():
+    mdata = jm.datasets.toy()
+    model = jm.tl.train(mdata, max_steps=20)
+    jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
+    mdata.mod["rna"] = mdata["rna"][:, :30].copy()
+    with pytest.raises(ValueError, match=r"the 40 features of 'rna' whose values sum .*, found 30; call jm.tl.explain"):
+        jm.get.shap_values(mdata, source="rna", target="protein", feature="protein3")
+    assert len(jm.get.explanation(mdata, source="rna", target="protein")) == 30 * 1

@@ -175,3 +175,18 @@ def test_too_many_values_to_keep_are_refused(toy, model, monkeypatch):
     ):
         jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"])
     jm.tl.explain(toy, model, source="rna", target="protein")
+
+
+def test_values_of_an_earlier_call_do_not_stay_beside_another_base(toy, model):
+    jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"])
+    toy["rna"].layers["mine"] = toy["rna"].X.copy()
+    jm.tl.explain(toy, model, source="rna", target="protein", features=["protein1"], n_background=5)
+    assert sorted(toy["rna"].layers) == ["jamie_shap_protein_protein1", "mine"]
+
+
+def test_means_only_and_a_sample_of_the_cells(toy, model):
+    jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"], by_cell=False, n_cells=7)
+    assert not list(toy["rna"].layers)
+    assert toy["rna"].uns["jamie_shap_protein"]["n_cells"] == 7
+    jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"], n_cells=7)
+    assert np.isfinite(toy["rna"].layers["jamie_shap_protein_protein3"]).all(axis=1).sum() == 7

@@ -70,7 +70,7 @@ def multiome(
     Raises
     ------
     ValueError
-        If there are fewer regions than drivers, or fewer cells than types.
+        If there are fewer regions than drivers, or fewer cells than types, or the window is no place for regions.
 
     Notes
     -----
@@ -89,7 +89,7 @@ def multiome(
     >>> mdata["atac"].var["role"].value_counts().sort_index().to_dict()
     {'co-accessible': 10, 'decoy': 10, 'driver': 60}
     """
-    _check(n_cells, n_genes, n_peaks, n_true, n_types)
+    _check(n_cells, n_genes, n_peaks, n_true, n_types, window)
     rng = generator(rng)
     genes = _genes(n_genes, rng)
     peaks, drivers = _peaks(genes, n_peaks, n_true, window, rng)
@@ -203,13 +203,16 @@ def _programmes(peaks: pd.DataFrame, rng: np.random.Generator) -> tuple[Array, A
     return base[like], weights[:, like]
 
 
-def _check(n_cells: int, n_genes: int, n_peaks: int, n_true: int, n_types: int) -> None:
-    if n_true < 1 or n_peaks < n_true * n_genes:
+def _check(n_cells: int, n_genes: int, n_peaks: int, n_true: int, n_types: int, window: int) -> None:
+    if n_genes < 1 or n_true < 1 or n_peaks < n_true * n_genes:
         msg = (
-            f"expected at least one driver a gene, and as many regions, found {n_true} drivers of {n_genes} genes each "
-            f"and {n_peaks} regions; pass n_peaks={max(1, n_true) * n_genes} or more"
+            f"expected a gene, a driver a gene, and as many regions, found {n_true} drivers of {n_genes} genes each "
+            f"and {n_peaks} regions; pass n_peaks={max(1, n_true) * max(1, n_genes)} or more"
         )
         raise ValueError(msg)
     if not 1 <= n_types <= n_cells:
         msg = f"expected `n_cells` of at least `n_types`={n_types}, and that at least 1, found {n_cells}"
+        raise ValueError(msg)
+    if not NEAREST < window <= LENGTH // 10:
+        msg = f"expected `window` over {NEAREST} and up to {LENGTH // 10:,} bases, found {window:,}"
         raise ValueError(msg)

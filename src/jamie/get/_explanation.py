@@ -32,6 +32,7 @@ class Means(NamedTuple):
     kept: list[str]  # names of the explained in layers
     scale: str
     n_cells: int
+    n_features: int
 
 
 class ByCell(NamedTuple):
@@ -110,6 +111,8 @@ def shap_values(mdata: MuData, *, source: str, target: str, feature: str, key_ad
     ------
     KeyError
         If this was not explained, or not kept by cell.
+    ValueError
+        If features of the source were taken away since, or none of its cells was explained.
 
     Examples
     --------
@@ -149,6 +152,7 @@ def mean_values(mdata: MuData, *, source: str, target: str, key_added: str = "ja
         kept=[f"{slot}_{name}" for name in frame.columns],
         scale=str(about["scale"]),
         n_cells=int(about["n_cells"]),
+        n_features=int(about["n_features"]),
     )
 
 
@@ -158,6 +162,12 @@ def values_by_cell(mdata: MuData, *, source: str, target: str, feature: str, key
     adata, names = mdata[source], list(means.frame.columns)
     remedy = call(mdata, source, target, repr(feature))
     at = names.index(require_choice(feature, names, name="feature", hint=f"call {remedy}"))
+    if means.n_features != adata.n_vars:
+        msg = (
+            f"expected the {means.n_features:,} features of {source!r} whose values sum to what is explained, found "
+            f"{adata.n_vars:,}; call {remedy} again"
+        )
+        raise ValueError(msg)
     layer = stored(adata.layers, means.kept[at], where=f"mdata[{source!r}].layers", remedy=remedy)
     rows = np.flatnonzero(~np.isnan(layer).all(axis=1))
     if not len(rows):

@@ -162,11 +162,14 @@ def explain(
         "method": method,
         "reference": reference or "training cells",
         "n_cells": len(explained),
+        "n_features": adata.n_vars,
         "additivity": float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max()),
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
     slot = keys.shap(safe_name(what))
     means = pd.DataFrame((total / len(explained)).astype(np.float32), index=adata.var_names, columns=names)
+    for name in adata.varm.get(slot, ()):  # of an earlier call, whose base may be another
+        mdata[source].layers.pop(f"{slot}_{name}", None)
     write(mdata, source, "varm", slot, means)
     for name, values in zip(names, kept, strict=False):
         write(mdata, source, "layers", f"{slot}_{name}", values)
