@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from jamie._checks import generator, require_choice, require_fraction, require_same_shape, require_unique
+from jamie._checks import (
+    generator,
+    require_choice,
+    require_fraction,
+    require_positive,
+    require_same_shape,
+    require_unique,
+)
 
 
 def message_of(value, choices, **options):
@@ -50,6 +57,12 @@ def test_fraction_is_open_at_both_ends(value):
 
 def test_fraction_is_returned():
     assert require_fraction(0.25, name="f") == 0.25
+
+
+def test_numbers_below_one_are_refused_by_name():
+    require_positive(a=1, b=7)
+    with pytest.raises(ValueError, match="expected `b` of at least 1, found 0"):
+        require_positive(a=1, b=0)
 
 
 @pytest.mark.parametrize("make", [np.zeros, torch.zeros])

@@ -317,7 +317,7 @@ def test_sparse_and_dense_look_alike(explained):
         ),
         ({"kind": "waterfall", "cell": "cel1"}, KeyError, r"`cell`.*did you mean 'cell1'"),
         ({"cell": "cell1"}, ValueError, r"kind='waterfall' beside `cell`, found kind='bars'"),
-        ({"n_top": 0}, ValueError, r"`n_top` >= 1, found 0"),
+        ({"n_top": 0}, ValueError, "`n_top` of at least 1, found 0"),
         ({"target": "protien"}, KeyError, r"`target`.*did you mean 'protein'"),
         ({"source": "protein", "target": "rna"}, KeyError, r"call jm\.tl\.explain\(.*source='protein', target='rna'\)"),
     ],

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_choice, require_positive
 from jamie._docs import document
 from jamie._types import Array
 from jamie.get._explanation import ByCell, Means, call, mean_values, values_by_cell
@@ -80,9 +80,7 @@ def importance(
     '35 other features'
     """
     require_choice(kind, get_args(Kind), name="kind")
-    if n_top < 1:
-        msg = f"expected `n_top` >= 1, found {n_top}"
-        raise ValueError(msg)
+    require_positive(n_top=n_top)
     if cell is not None and kind != "waterfall":
         msg = f"expected kind='waterfall' beside `cell`, found kind={kind!r}"
         raise ValueError(msg)

@@ -43,7 +43,7 @@ def links(
 
     All pairs are done in one pass, whose cost grows with cells and hardly with pairs. SHAP values and knock-outs say
     what the model uses, which are programmes that many regions share; `partial` says whether this very region and this
-    gene go together beyond those, and finds planted drivers best (see the page on the method).
+    gene go together beyond those: rank by it to find drivers, as planted ones show (see the page on the method).
 
     Parameters
     ----------
