@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -200,8 +199,14 @@ def timed(task: str, folder: Path, rows: np.ndarray, threads: int) -> dict[str, 
     return {
         "task": task,
         "seconds": round(time.perf_counter() - began, 1),
-        "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),
+        "peak_rss_gb": peak_rss_gb(),
     }
+
+
+def peak_rss_gb() -> float:
+    """Largest resident memory of this process; Linux, where getrusage would give that of its parent if larger."""
+    status = Path("/proc/self/status").read_text()
+    return round(int(status.split("VmHWM:")[1].split()[0]) / 1024**2, 2)
 
 
 def biology(figures: Path | None) -> dict[str, Any]:

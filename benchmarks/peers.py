@@ -41,7 +41,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 
 import jamie as jm
-from jamie.data import Preparation, detect_kind, matrix
+from jamie.data import Preparation, detect_kind, matrix, survey
 from jamie.metrics import feature_auroc, feature_correlation, foscttm, label_transfer_accuracy
 
 N_FEATURES = 2_000
@@ -58,14 +58,14 @@ class Task:
         self.test = self.mdata.obs_names[self.mdata.obs["jamie_split"] == "test"]
         self.x, self.preparations, self.columns = {}, {}, {}
         for m in self.names[::-1]:
-            x, cells = matrix(self.mdata, m), self.mdata[m].obs_names
-            kind, every, some = detect_kind(m, x), np.arange(x.shape[1]), np.arange(x.shape[1])
-            some = some if len(some) <= N_FEATURES else np.sort(rng.choice(some, N_FEATURES, replace=False))
+            cells, train = matrix(self.mdata, m), ~self.mdata[m].obs_names.isin(self.test)
+            kind, every = detect_kind(m, survey(cells, train)), np.arange(cells.shape[1])
+            some = every if len(every) <= N_FEATURES else np.sort(rng.choice(every, N_FEATURES, replace=False))
             if kind == "accessibility":
-                every = np.union1d(some, np.flatnonzero(np.asarray((x > 0).mean(axis=0)).ravel() >= 0.01))
-            self.x[m], self.columns[m] = x[:, every], np.searchsorted(every, some)
-            known, names = self.x[m][~cells.isin(self.test)], self.mdata[m].var_names[every]
-            self.preparations[m] = Preparation.fit(known, names, kind=kind, n_comps=2, seed=seed)
+                every = np.union1d(some, np.flatnonzero(np.asarray((cells[:] > 0).mean(axis=0)).ravel() >= 0.01))
+            cells = cells.select(every)
+            self.x[m], self.columns[m] = cells[:], np.searchsorted(every, some)
+            self.preparations[m] = Preparation.fit(cells, train, survey(cells, train), kind=kind, n_comps=2, seed=seed)
 
     def require(self, **kinds: str) -> None:
         """Raise unless the modalities are of these kinds."""

@@ -14,9 +14,18 @@ def seed_argument(function: Callable[..., Any], seed: int) -> dict[str, int]:
     return {"rng" if "rng" in inspect.signature(function).parameters else "random_state": seed}
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies in bfloat16; torch names its tests for it with an underscore."""
+    import torch
+
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(test() for test in tests if test is not None)
+
+
 @contextmanager
 def quiet_mudata() -> Iterator[None]:
-    """Keep to ourselves what mudata 0.3 announces of 0.4 each time a MuData is built, read or written."""
+    """Keep to ourselves what mudata 0.3 announces of 0.4, and anndata 0.12 of zarr, as they build and write."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Writing zarr v2 data", category=UserWarning)
         warnings.filterwarnings("ignore", message="From 0.4 .update", category=FutureWarning)
         yield

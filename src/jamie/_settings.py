@@ -1,12 +1,18 @@
-"""Three knobs that hold for the whole session, and the package's logger."""
+"""Four knobs that hold for the whole session, and the package's logger."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass
 
 logger = logging.getLogger("jamie")
+
+
+def is_first() -> bool:
+    """Whether this process speaks and writes: the only one, or the first of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _StderrHandler(logging.StreamHandler):
@@ -21,7 +27,7 @@ def _configure_logger() -> None:
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("jamie: %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if is_first() else logging.ERROR)
     logger.propagate = False
 
 
@@ -37,8 +43,11 @@ class Settings:
     device
         Used where a function gets ``device="auto"``: ``"auto"`` takes CUDA where there is one, else the CPU.
     n_threads
-        Threads that torch may use while training; if `None`, one for the small networks of the default recipe and
-        torch's own choice for larger ones.
+        Threads that may be used. If `None`, up to four read and prepare; one trains the small networks of the default
+        recipe, and as many as torch chooses train larger ones.
+    memory_gb
+        Working memory in GB that reading, preparing and writing aim at, in blocks of cells: what is larger is read
+        again from where it lies.
 
     Examples
     --------
@@ -51,6 +60,7 @@ class Settings:
 
     device: str = "auto"
     n_threads: int | None = None
+    memory_gb: float = 4.0
 
     @property
     def verbosity(self) -> str:

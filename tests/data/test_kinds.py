@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from jamie.data import SCALES, detect_kind, measured
+from jamie.data import SCALES, CellMatrix, detect_kind, measured, survey
 from jamie.data._kinds import Normaliser
 
 CONTAINERS = [np.asarray, sparse.csr_matrix]
@@ -16,6 +16,11 @@ CONTAINERS = [np.asarray, sparse.csr_matrix]
 
 def counts(mean=1.0, shape=(30, 20), seed=0):
     return np.random.default_rng(seed).poisson(mean, shape).astype(np.float32)
+
+
+def fit(kind, x):
+    cells, train = CellMatrix(x), np.ones(x.shape[0], dtype=bool)
+    return Normaliser.fit(kind, cells, train, survey(cells, train))
 
 
 def dense(x):
@@ -53,7 +58,7 @@ WITH_NAN = np.where(FLOATS > 1, np.nan, DENSE_COUNTS)
     ],
 )
 def test_kind_follows_from_name_and_values(name, x, kind):
-    assert detect_kind(name, x) == kind
+    assert detect_kind(name, survey(CellMatrix(x), np.ones(x.shape[0], dtype=bool))) == kind
     assert kind in SCALES
 
 
@@ -61,7 +66,7 @@ def test_kind_follows_from_name_and_values(name, x, kind):
 def test_counts_are_normalised_as_scanpy_does(container):
     x = counts()
     x[3] = 0
-    normaliser = Normaliser.fit("counts", container(x))
+    normaliser = fit("counts", container(x))
     assert normaliser.depth == np.median(np.delete(x.sum(1), 3))
     adata = ad.AnnData(np.delete(x, 3, 0))
     sc.pp.normalize_total(adata, target_sum=normaliser.depth)
@@ -77,7 +82,7 @@ def test_accessibility_is_tfidf_of_open_and_closed():
     x[2] = 0
     expected = TfidfTransformer().fit_transform(sparse.csr_matrix(x > 0, dtype=float))
     for container in CONTAINERS:
-        normaliser = Normaliser.fit("accessibility", container(x))
+        normaliser = fit("accessibility", container(x))
         assert_allclose(normaliser(container(x)).toarray(), expected.toarray(), rtol=1e-5)
     assert_array_equal(normaliser(x * 7).toarray(), normaliser(x).toarray())
 
@@ -89,7 +94,7 @@ def test_protein_is_the_centred_log_ratio(container):
     expected = np.empty_like(x)
     for i, cell in enumerate(x):
         expected[i] = np.log(1 + cell / np.exp(np.log(1 + cell).mean()))
-    found = Normaliser.fit("protein", container(x))(container(x))
+    found = fit("protein", container(x))(container(x))
     assert sparse.issparse(found) == (container is sparse.csr_matrix)
     assert_allclose(dense(found), expected, rtol=1e-5)
 
@@ -97,7 +102,7 @@ def test_protein_is_the_centred_log_ratio(container):
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_continuous_values_stay_as_they_are(container):
     x = container(FLOATS)
-    assert Normaliser.fit("continuous", x)(x) is x
+    assert fit("continuous", x)(x) is x
 
 
 @pytest.mark.parametrize("kind", ["counts", "accessibility", "protein"])
@@ -105,16 +110,16 @@ def test_an_empty_cell_survives_as_zeros(kind):
     x = counts(0.3)
     x[0] = 0
     x = sparse.csr_matrix(x)
-    assert abs(Normaliser.fit(kind, x)(x)[0]).sum() == 0
+    assert abs(fit(kind, x)(x)[0]).sum() == 0
     nothing = sparse.csr_matrix((5, 20), dtype=np.float32)
-    assert np.isfinite(Normaliser.fit(kind, nothing).depth)
+    assert np.isfinite(fit(kind, nothing).depth)
 
 
 @pytest.mark.parametrize("kind", ["counts", "accessibility", "protein"])
 def test_sparse_stays_sparse(kind, never_dense):
     x = sparse.csr_matrix(counts(0.3))
     never_dense(30)
-    assert sparse.issparse(Normaliser.fit(kind, x)(x))
+    assert sparse.issparse(fit(kind, x)(x))
     assert sparse.issparse(measured(x, kind=kind, depth=10.0))
 
 
@@ -123,14 +128,14 @@ def test_sparse_stays_sparse(kind, never_dense):
 def test_the_input_is_left_alone(kind, container):
     x = container(counts())
     before = x.copy()
-    Normaliser.fit(kind, x)(x)
+    fit(kind, x)(x)
     assert abs(x - before).sum() == 0
 
 
 def test_input_units_of_a_cell_of_median_depth_are_its_counts():
     x = counts(8, shape=(31, 20))
     for kind, depth_of in (("counts", lambda x: x.sum(1)), ("protein", lambda x: np.exp(np.log1p(x).mean(1)))):
-        normaliser = Normaliser.fit(kind, x)
+        normaliser = fit(kind, x)
         (typical,) = np.nonzero(np.isclose(depth_of(x), normaliser.depth))
         assert_allclose(normaliser.to_input_units(normaliser(x)[typical]), x[typical], rtol=1e-4, atol=1e-4)
     negative = np.array([[-0.3, 1.0]])
@@ -144,5 +149,5 @@ def test_measured_values_are_on_the_imputed_scale():
     assert_array_equal(measured(x, kind="accessibility", depth=1.0), x > 0)
     assert_array_equal(measured(FLOATS, kind="continuous", depth=1.0), FLOATS)
     for kind in ("counts", "protein"):
-        normaliser = Normaliser.fit(kind, x)
+        normaliser = fit(kind, x)
         assert_array_equal(measured(x, kind=kind, depth=normaliser.depth), normaliser(x))

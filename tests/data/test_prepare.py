@@ -11,13 +11,15 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jamie.data import Preparation
+from jamie.data import CellMatrix, Preparation, survey
 
 KINDS = ["counts", "accessibility", "protein", "continuous"]
 
 
 def fit(x, kind="continuous", n_comps=5, **how):
-    return Preparation.fit(x, [f"f{j}" for j in range(x.shape[1])], kind=kind, n_comps=n_comps, seed=0, **how)
+    train = np.ones(x.shape[0], dtype=bool)
+    cells = CellMatrix(x)
+    return Preparation.fit(cells, train, survey(cells, train), kind=kind, n_comps=n_comps, seed=0, **how)
 
 
 def dense(x):

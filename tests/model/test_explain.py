@@ -27,7 +27,7 @@ def explained():
 
     def cells(source, rows):
         preparation = model.preparations_[source]
-        scaled = preparation.scaled(matrix(mdata, source))
+        scaled = preparation.scaled(matrix(mdata, source)[:])
         return Cells(model_inputs(mdata, source, preparation)[rows], scaled[rows])
 
     return mdata, model, cells
@@ -98,7 +98,7 @@ def test_features_in_feature_space_are_as_shap_explains_them():
     last.weight.data = torch.from_numpy(target.loadings * target.sd[:, None] * model.scales_["protein"]).double()
     last.bias.data = torch.from_numpy(target.mean).double()
     whole = torch.nn.Sequential(first, *encoder.trunk, encoder.mean, *decoder.trunk, decoder.output, last)
-    scaled = source.scaled(matrix(mdata, "rna")).toarray() - source.mean / source.sd
+    scaled = source.scaled(matrix(mdata, "rna")[:]).toarray() - source.mean / source.sd
     z = torch.from_numpy(scaled).double()
     expected = shap.DeepExplainer(whole, z[20:30]).shap_values(z[:5], check_additivity=False)
     model.network_.float()

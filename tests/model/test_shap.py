@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
-from jamie.model import Cells, Head, _shap, contributions, feature_head, outputs, shap_contributions
+from jamie.model import AllCells, Head, _shap, contributions, feature_head, outputs, shap_contributions
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_deep_explainer_gives_the_same(learned, source, target):
     else:
         head = feature_head(model, target, np.array([2, 5]))
     assert head.is_probability == (target == "protein")
-    cells, _ = Cells.of(mdata, model, source)
+    cells = AllCells.of(mdata, model, source).take(slice(None))
     some, background = cells.take(slice(0, 5)), cells.take(slice(20, 30))
     ours = list(contributions(model, source, head, some, background))
     theirs = list(
@@ -52,7 +52,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
     mdata = jm.datasets.toy(share_paired=1.0)[:, [*mdata["rna"].var_names, *mdata["protein"].var_names[:5]]].copy()
     model = jm.tl.train(mdata, max_steps=30)
     head = feature_head(model, "rna", np.array([4]))
-    cells, _ = Cells.of(mdata, model, "protein")
+    cells = AllCells.of(mdata, model, "protein").take(slice(None))
     some, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     found = values(

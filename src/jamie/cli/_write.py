@@ -7,11 +7,13 @@ from pathlib import Path
 from mudata import MuData
 
 from jamie._compat import quiet_mudata
-from jamie._settings import logger
+from jamie._settings import is_first, logger
 
 
 def write_mudata(mdata: MuData, path: Path) -> None:
     """Write beside `path` first, then move: the file is there whole or not at all."""
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part.h5mu")
     try:

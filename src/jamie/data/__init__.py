@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._batches import Draw, permuted, stratified, with_partners
+from ._cells import CellMatrix
 from ._container import (
     known_pairs,
     matrix,
@@ -19,6 +20,7 @@ from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import Units
+from ._survey import survey
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "MAX_MISSING",
     "SCALES",
     "Batch",
+    "CellMatrix",
     "Draw",
     "Loader",
     "ModalityView",
@@ -52,6 +55,7 @@ __all__ = [
     "starts",
     "stored_pairs",
     "stratified",
+    "survey",
     "training_cells",
     "with_partners",
     "writable",

@@ -10,8 +10,10 @@ from scipy import sparse
 
 from jamie._checks import require_choice, require_unique
 from jamie._keys import Keys
-from jamie._types import Array, Matrix
+from jamie._types import Array
 from jamie.correspondence import from_names
+
+from ._cells import CellMatrix
 
 
 def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> list[str]:
@@ -61,45 +63,17 @@ def writable(mdata: MuData, *, copy: bool) -> MuData:
     return mdata
 
 
-def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> Matrix:
-    """Matrix of one modality as CSR or dense float32, free of infinities and of cells or features all missing."""
+def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> CellMatrix:
+    """Matrix of one modality, in memory, backed or dask; none of it is read yet."""
     adata = mdata[name]
     if layer is not None:
         require_choice(layer, list(adata.layers), name="layer")
-    x: Matrix = adata.X if layer is None else adata.layers[layer]
+    x = adata.X if layer is None else adata.layers[layer]
     where = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
     if x is None:
         msg = f"expected values in `{where}`, found none; pass layer= to use one of {list(adata.layers)}"
         raise ValueError(msg)
-    x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, dtype=np.float32)
-    values = x.data if sparse.issparse(x) else x
-    if np.isinf(values).any():
-        column = x.indices[np.isinf(values)][0] if sparse.issparse(x) else np.argwhere(np.isinf(values))[0, 1]
-        msg = (
-            f"expected finite values or NaN in `{where}`, found {int(np.isinf(values).sum())} infinite, "
-            "first in feature "
-            f"{adata.var_names[column]!r}; set them to NaN if they are missing"
-        )
-        raise ValueError(msg)
-    missing = (
-        np.isnan(x) if not sparse.issparse(x) else sparse.csr_matrix((np.isnan(x.data), x.indices, x.indptr), x.shape)
-    )
-    if has_missing(x):
-        for axis, what, axis_names in ((0, "feature", adata.var_names), (1, "cell", adata.obs_names)):
-            empty = np.asarray(missing.sum(axis=axis)).ravel() == x.shape[axis]
-            if empty.any():
-                msg = (
-                    f"expected a measured value in every {what} of `{where}`, found {int(empty.sum())} with NaN "
-                    "only, first "
-                    f"{axis_names[empty][0]!r}; drop it: a {what} that was not measured need not be there"
-                )
-                raise ValueError(msg)
-    return x
-
-
-def has_missing(x: Matrix) -> bool:
-    """Whether any value is NaN."""
-    return bool(np.isnan(x.data if sparse.issparse(x) else x).any())
+    return CellMatrix(x, where=where, cells=adata.obs_names, features=adata.var_names)
 
 
 def training_cells(mdata: MuData, name: str, keys: Keys) -> Array:

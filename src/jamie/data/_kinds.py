@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
 from jamie._types import Array, Kind, Matrix
+
+from ._cells import CellMatrix
+from ._survey import Survey
 
 SCALES: dict[str, str] = {
     "counts": "log1p of counts per training-median depth",
@@ -34,17 +36,15 @@ _NAMES: dict[Kind, str] = {
 }
 
 
-def detect_kind(name: str, x: Matrix) -> Kind:
+def detect_kind(name: str, found: Survey) -> Kind:
     """Guess the kind from the modality's name and its values; anything but whole counts is continuous.
 
     Integers of a modality whose name says nothing are counts if most of them are zero. Regions that are mostly
     open cannot be single-cell accessibility (topic scores, say) and are continuous.
     """
-    values = x.data if sparse.issparse(x) else x.ravel()
-    whole = bool(len(values)) and bool(np.all(values >= 0)) and bool(np.all(np.mod(values, 1) == 0))
-    if not whole:
+    if not found.is_whole:
         return "continuous"
-    mostly_zero = np.count_nonzero(values) < 0.5 * x.shape[0] * x.shape[1]
+    mostly_zero = found.filled < 0.5
     named = next((kind for kind, pattern in _NAMES.items() if re.search(pattern, name.lower())), None)
     if named == "accessibility" or named is None:
         return (named or "counts") if mostly_zero else "continuous"
@@ -71,16 +71,16 @@ class Normaliser:
     idf: Array
 
     @classmethod
-    def fit(cls, kind: Kind, x: Matrix) -> Normaliser:
-        """Learn from training cells."""
+    def fit(cls, kind: Kind, cells: CellMatrix, train: Array, found: Survey) -> Normaliser:
+        """Learn from training cells; one more pass over proteins."""
         depth, idf = 1.0, np.empty(0)
         if kind == "counts":
-            totals = np.asarray(x.sum(axis=1)).ravel()
-            depth = float(np.median(totals[totals > 0])) if (totals > 0).any() else 1.0
+            depth = float(np.median(found.totals[found.totals > 0])) if (found.totals > 0).any() else 1.0
         elif kind == "protein":
-            depth = float(np.median(_geometric_mean(x)))
+            means = list(cells.map(lambda x, of_train: _geometric_mean(x[of_train]), train))
+            depth = float(np.median(np.concatenate(means)))
         elif kind == "accessibility":
-            idf = TfidfTransformer(norm="l2").fit(sparse.csr_matrix(_open(x))).idf_
+            idf = 1 + np.log(np.float32(1 + found.n_train) / (1 + found.opened).astype(np.float32))
         return cls(kind, depth, idf)
 
     def __call__(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:

@@ -45,10 +45,18 @@ class Batch(NamedTuple):
         return mixed
 
 
-class Loader:
-    """Holds the prepared inputs on the device and gathers batches from them.
+def resident(inputs: Array, device: torch.device) -> Tensor:
+    """Inputs where batches are gathered from: on the GPU if half of its free memory holds them, else on the host."""
+    tensor = torch.from_numpy(inputs)
+    if device.type != "cuda" or tensor.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return tensor
+    return tensor.to(device)
 
-    Inputs are divided by one number a modality, so that components keep their relative variance. A modality with fewer
+
+class Loader:
+    """Gathers batches from the prepared inputs, which stay where they are, in memory or on disk, or go to the GPU.
+
+    They are divided by one number a modality, so that components keep their relative variance. A modality with fewer
     than `least` cells in a batch is left out of it: batch norm needs two.
     """
 
@@ -56,9 +64,8 @@ class Loader:
         self._problem = problem
         self._least = least
         self._device = device
-        self._inputs = {
-            name: torch.from_numpy(view.inputs / scales[name]).to(device) for name, view in problem.modalities.items()
-        }
+        self._scales = scales
+        self._inputs = {name: resident(view.inputs, device) for name, view in problem.modalities.items()}
         self._values = {
             name: torch.from_numpy(view.values).to(device)
             for name, view in problem.modalities.items()
@@ -72,7 +79,7 @@ class Loader:
             name: torch.from_numpy(rows).to(self._device) for name, rows in cells.items() if len(rows) >= self._least
         }
         return Batch(
-            inputs={name: self._inputs[name][i] for name, i in index.items()},
+            inputs={name: self._gather(name, cells[name]) for name in index},
             values={name: self._values[name][i] for name, i in index.items() if name in self._values},
             known={
                 (a, b): torch.from_numpy(block(f, cells[a], cells[b])).to(self._device)
@@ -86,6 +93,11 @@ class Loader:
                 if a in index and b in index
             },
         )
+
+    def _gather(self, name: str, rows: Array) -> Tensor:
+        inputs = self._inputs[name]
+        gathered = inputs[torch.from_numpy(rows).to(inputs.device)]
+        return gathered.to(self._device, non_blocking=True) / self._scales[name]
 
     def _weights(self, weights: dict[str, Array], index: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(weights[name]).float().to(self._device) for name in index}

@@ -8,28 +8,40 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
+from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._types import Array, Matrix
+from jamie._types import Array
 
+from ._cells import CellMatrix
 from ._container import matrix, require_unique_names
 from ._prepare import Preparation
-from ._views import require_complete
+from ._views import looks_prepared
 
 MAX_MISSING = 0.2
+DEFAULT_KEYS = Keys()
 
 
 class Matched(NamedTuple):
     """Values of the features that model and modality share."""
 
-    x: Matrix  # (n, matched)
+    cells: CellMatrix  # (n, matched)
     columns: Array | slice  # of the model's features
     position: Array  # of the modality's features
 
 
-def model_inputs(mdata: MuData, name: str, preparation: Preparation) -> Array:
-    """Prepared input of every cell of a modality, (n, k), with features matched by name as in `matched`."""
+def model_inputs(mdata: MuData, name: str, preparation: Preparation, keys: Keys = DEFAULT_KEYS) -> Array:
+    """Prepared input of every cell of a modality, (n, k), with features matched by name as in `matched`.
+
+    Of a modality that is not in memory, the input that `pp.prepare` wrote is taken if it is that of the model.
+    """
     found = matched(mdata, name, preparation)
-    return preparation.transform(found.x, found.columns)
+    if not found.cells.in_memory:
+        adata = mdata[name]
+        written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)
+        is_same = loadings is not None and np.array_equal(loadings[found.position], preparation.loadings)
+        if is_same and written is not None and looks_prepared(found.cells, preparation, written):
+            return np.asarray(written, dtype=np.float32)
+    return preparation.inputs(found.cells, found.columns)
 
 
 def matched(mdata: MuData, name: str, preparation: Preparation) -> Matched:
@@ -44,11 +56,10 @@ def matched(mdata: MuData, name: str, preparation: Preparation) -> Matched:
         If more than `MAX_MISSING` of the model's features are not there.
     """
     require_unique_names(mdata, name)
-    x = matrix(mdata, name, layer=preparation.layer or None)
-    require_complete(mdata, name, x, preparation.kind)
+    cells = matrix(mdata, name, layer=preparation.layer or None)
     found = pd.Index(preparation.features)
     if found.equals(mdata[name].var_names):
-        return Matched(x, slice(None), np.arange(len(found)))
+        return Matched(cells, slice(None), np.arange(len(found)))
     position = mdata[name].var_names.get_indexer(found)
     (columns,) = np.nonzero(position >= 0)
     n_missing = len(found) - len(columns)
@@ -70,4 +81,4 @@ def matched(mdata: MuData, name: str, preparation: Preparation) -> Matched:
             name,
             found[position < 0][0],
         )
-    return Matched(x[:, position[columns]], columns, position[columns])
+    return Matched(cells.select(position[columns]), columns, position[columns])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 from jamie._keys import SCHEMA
+from jamie._settings import settings
 from jamie._types import Array, Kind, Matrix
 
+from ._cells import CellMatrix, missing
 from ._kinds import SCALES, Normaliser, measured
+from ._moments import combined, moments
+from ._pca import principal_components
+from ._survey import Survey
 
 DEFAULT_COMPS = 50
 DEFAULT_MAX_VALUE = 3.0
 MAX_COMPS = 512
-EXACT_FEATURES = 5_000
+IN_MEMORY = 0.25  # share of `settings.memory_gb` up to which components are kept there
 DENSE = 0.5  # share of values that are not zero above which a sparse matrix is larger than a dense one
 
 
@@ -63,8 +67,9 @@ class Preparation:
     @classmethod
     def fit(
         cls,
-        x: Matrix,
-        features: Array,
+        cells: CellMatrix,
+        train: Array,
+        found: Survey,
         *,
         kind: Kind,
         n_comps: int,
@@ -72,30 +77,33 @@ class Preparation:
         max_value: float = 0.0,
         layer: str = "",
     ) -> Preparation:
-        """Learn from training cells `x` (n × d); a sparse matrix is never densified, unless it is mostly full.
+        """Learn from the training cells, a mask; a sparse matrix is never densified, unless it is mostly full.
 
         Outliers are clipped in continuous values that are mostly not zero. In sparse values, what is far from the
         mean is the signal.
         """
-        filled = (x.nnz if sparse.issparse(x) else np.count_nonzero(x)) / (x.shape[0] * x.shape[1])
-        max_value = max_value if kind == "continuous" and filled >= DENSE else 0.0
-        normaliser = Normaliser.fit(kind, x)
-        normalised = normaliser(x)
-        scaler = StandardScaler(with_mean=not sparse.issparse(normalised)).fit(normalised)
-        mean, sd = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-        pca = _fit_pca(_standardised(normalised, mean, sd, max_value), n_comps=n_comps, seed=seed)
-        varying = (
-            pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
-        )  # others would carry noise to constant features
+        max_value = max_value if kind == "continuous" and found.filled >= DENSE else 0.0
+        normaliser = Normaliser.fit(kind, cells, train, found)
+        over = combined(cells.map(lambda x, of_train: moments(normaliser(x[of_train])), train, description="moments"))
+        mean, sd = np.asarray(over.mean), over.sd
+        if not np.any(over.variance):
+            msg = (
+                f"expected a feature of `{cells.where}` that varies among the training cells, found none; leave it out"
+            )
+            raise ValueError(msg)
+        vectors, variance = principal_components(
+            cells, train, lambda x: _standardised(normaliser(x), mean, sd, max_value), n_comps=n_comps, seed=seed
+        )
+        varying = variance > 1e-6 * variance[0]  # others would carry noise to constant features
         return cls(
             normaliser=normaliser,
-            features=np.asarray(features, dtype=object).astype(str),
+            features=np.asarray(cells.features, dtype=object).astype(str),
             mean=mean.astype(np.float32),
             sd=sd.astype(np.float32),
-            loadings=np.ascontiguousarray(pca.components_[varying].T, dtype=np.float32),
-            variance=pca.explained_variance_[varying].astype(np.float32),
-            openness=_openness(x, normalised, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
-            n_fitted=x.shape[0],
+            loadings=np.ascontiguousarray(vectors[varying].T, dtype=np.float32),
+            variance=variance[varying].astype(np.float32),
+            openness=_openness(found, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
+            n_fitted=found.n_train,
             max_value=max_value,
             layer=layer,
         )
@@ -113,6 +121,22 @@ class Preparation:
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
         return self.components(self.scaled(x, columns), columns)
+
+    def inputs(self, cells: CellMatrix, columns: Array | slice = slice(None)) -> Array:
+        """Components of all cells, (n, k), a block at a time; on disk if they are large beside `settings.memory_gb`."""
+        shape = cells.shape[0], self.loadings.shape[1]
+        large = 4 * shape[0] * shape[1] > settings.memory_gb * 2**30 * IN_MEMORY
+        out = _on_disk(shape) if large else np.empty(shape, np.float32)
+        start = 0
+
+        def of(x: Matrix) -> Array:
+            require_complete(missing(x, axis=0), cells.where, self.kind)
+            return self.transform(x, columns)
+
+        for scores in cells.map(of, description="preparing"):
+            out[start : start + len(scores)] = scores
+            start += len(scores)
+        return out
 
     def components(self, scaled: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells from what `scaled` gives."""
@@ -190,6 +214,22 @@ class Preparation:
         )
 
 
+def _on_disk(shape: tuple[int, int]) -> Array:
+    """Array in a file without a name, which lives as long as the array does."""
+    with TemporaryFile(prefix="jamie") as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def require_complete(n_missing: Array, where: str, kind: Kind) -> None:
+    """Raise if a kind that is normalised by cell misses values."""
+    if kind != "continuous" and n_missing.any():
+        msg = (
+            f"expected no NaN in `{where}`, of kind {kind!r}, for its cells are normalised by their total; set them to "
+            "0 if they are no counts, or pass kinds={...: 'continuous'} for it"
+        )
+        raise ValueError(msg)
+
+
 def _standardised(x: Matrix, mean: Array, sd: Array, max_value: float) -> Matrix:
     """Dense, or clipped: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit."""
     if max_value or not sparse.issparse(x):
@@ -207,20 +247,10 @@ def _clipped(standardised: Array, max_value: float) -> Array:
     return standardised.clip(-max_value, max_value) if max_value else standardised
 
 
-def _fit_pca(x: Matrix, *, n_comps: int, seed: int) -> PCA:
-    """Principal components with implicit centring; exact up to some thousand features, Lanczos beyond."""
-    n_comps = max(1, min(n_comps, x.shape[0] - 1, x.shape[1]))
-    if 5 * n_comps < min(x.shape) or (sparse.issparse(x) and x.shape[1] > EXACT_FEATURES and n_comps < min(x.shape)):
-        solver = "arpack"
-    else:
-        solver = "covariance_eigh" if x.shape[1] <= x.shape[0] or sparse.issparse(x) else "full"
-    return PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(x)
-
-
-def _openness(x: Matrix, tfidf: Matrix, mean: Array, sd: Array) -> Array:
+def _openness(found: Survey, mean: Array, sd: Array) -> Array:
     """Rate of being open, and the slope of its log-odds in TF-IDF: the regression of open on TF-IDF at the mean."""
-    n = x.shape[0]
-    rate = np.asarray((x > 0).sum(axis=0)).ravel() / n
+    n = found.n_train
+    rate = found.opened / n
     covariance = mean * (1 - rate)  # E[open · tfidf] = E[tfidf], for TF-IDF is 0 where closed
     rate = rate.clip(0.5 / n, 1 - 0.5 / n)
     return np.stack([rate, covariance / sd**2 / (rate * (1 - rate))]).astype(np.float32)

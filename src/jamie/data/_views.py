@@ -15,13 +15,15 @@ from scipy import sparse
 from jamie._checks import require_choice
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
-from jamie._types import KINDS, Array, Kind, Matrix, Pair
+from jamie._types import KINDS, Array, Kind, Pair
 from jamie.correspondence import cap_rows
 
-from ._container import has_missing, known_pairs, matrix, modality_names, training_cells
+from ._cells import CellMatrix, missing
+from ._container import known_pairs, matrix, modality_names, training_cells
 from ._inferred import inferred_pairs
 from ._kinds import detect_kind
-from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation
+from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, require_complete
+from ._survey import Survey, survey
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,8 @@ def read(
             mdata, name, n_comps=n_comps, max_value=max_value, key_added=key_added, seed=seed
         )
         x = matrix(mdata, name, layer=preparation.layer or None)
-        inputs = mdata[name].obsm[keys.input] if stored else preparation.transform(x)
-        some = np.flatnonzero(train)[:50]
-        if stored and not np.allclose(preparation.transform(x[some]), inputs[some], rtol=1e-2, atol=1e-2):
+        inputs = mdata[name].obsm[keys.input] if stored else preparation.inputs(x)
+        if stored and not looks_prepared(x, preparation, inputs):
             msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
             raise ValueError(msg)
         views[name] = ModalityView(
@@ -93,7 +94,9 @@ def read(
             inputs=np.asarray(inputs, dtype=np.float32),
             preparation=preparation,
             train=train,
-            values=preparation.standardised(x) if has_missing(x[train]) else None,
+            values=preparation.standardised(x[:])
+            if preparation.kind == "continuous" and _has_missing(x, train)
+            else None,
         )
     inferred = inferred_pairs(
         mdata,
@@ -119,28 +122,24 @@ def prepare(
     seed: int = 0,
 ) -> Preparation:
     """Fit the preparation of one modality on its training cells."""
-    x = matrix(mdata, name, layer=layer)
-    found = kind or detect_kind(name, x)
+    cells, train = matrix(mdata, name, layer=layer), training_cells(mdata, name, Keys(key_added))
     if n_comps is not None and not 1 <= n_comps <= MAX_COMPS:
         msg = f"expected 1 to {MAX_COMPS} components, found n_comps={n_comps}"
         raise ValueError(msg)
     if not 0 <= max_value < np.inf:
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise ValueError(msg)
+    found = survey(cells, train)
+    taken = kind or detect_kind(name, found)
     if kind is None:
-        logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, found, name)
-    require_choice(found, KINDS, name=f"kinds[{name!r}]")
-    if found != "continuous":
-        _require_non_negative(mdata, name, x, found)
-    require_complete(mdata, name, x, found)
-    train = training_cells(mdata, name, Keys(key_added))
-    if not _varies(x[train]):
-        msg = f"expected a feature of `mdata[{name!r}]` that varies among the training cells, found none; leave it out"
-        raise ValueError(msg)
+        logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, taken, name)
+    require_choice(taken, KINDS, name=f"kinds[{name!r}]")
+    _require_possible(cells, name, taken, found)
     return Preparation.fit(
-        x if train.all() else x[train],
-        np.asarray(mdata[name].var_names),
-        kind=found,
+        cells,
+        train,
+        found,
+        kind=taken,
         n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
         seed=seed,
         max_value=max_value,
@@ -200,34 +199,36 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
     return Preparation.from_dict(dict(stored), features=np.asarray(adata.var_names), loadings=adata.varm[keys.loadings])
 
 
-def require_complete(mdata: MuData, name: str, x: Matrix, kind: Kind) -> None:
-    """Raise if a kind that is normalised by cell misses values."""
-    if kind != "continuous" and has_missing(x):
-        msg = (
-            f"expected no NaN in `mdata[{name!r}]`, of kind {kind!r}, for its cells are normalised by their "
-            "total; set them "
-            f"to 0 if they are no counts, or pass kinds={{{name!r}: 'continuous'}}"
-        )
-        raise ValueError(msg)
+def looks_prepared(cells: CellMatrix, preparation: Preparation, inputs: Array) -> bool:
+    """Whether the first cells have these components."""
+    return np.allclose(preparation.transform(cells[:50]), inputs[:50], rtol=1e-2, atol=1e-2)
 
 
 def _has_inferred(mdata: MuData, pair: Pair, keys: Keys) -> bool:
     return keys.inferred(*pair) in mdata.obsp or keys.inferred(*pair[::-1]) in mdata.obsp
 
 
-def _varies(x: Matrix) -> bool:
-    if sparse.issparse(x):
-        return bool(len(x.data)) and bool((x.max(axis=0) != x.min(axis=0)).nnz)
-    return bool((np.fmax.reduce(x) > np.fmin.reduce(x)).any())
+def _has_missing(cells: CellMatrix, train: Array) -> bool:
+    """Whether a training cell misses a value."""
+    return any(cells.map(lambda x, of_train: bool(missing(x[of_train], axis=1).any()), train))
 
 
-def _require_non_negative(mdata: MuData, name: str, x: Matrix, kind: Kind) -> None:
-    values = x.data if sparse.issparse(x) else x
-    if (values < 0).any():
-        column = x.indices[values < 0][0] if sparse.issparse(x) else np.argwhere(values < 0)[0, 1]
+def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: Survey) -> None:
+    """Raise if there are values, or none, where the kind does not allow it."""
+    empty = found.missing == cells.shape[0]
+    if empty.any():
         msg = (
-            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found "
-            f"{int((values < 0).sum())}, first in "
-            f"feature {mdata[name].var_names[column]!r}; pass raw counts by layer=, or kinds={{{name!r}: 'continuous'}}"
+            f"expected a measured value in every feature of `{cells.where}`, found {int(empty.sum())} with NaN only, "
+            f"first {cells.features[empty][0]!r}; drop it: a feature that was not measured need not be there"
         )
         raise ValueError(msg)
+    if kind == "continuous":
+        return
+    if found.negative.any():
+        msg = (
+            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found {found.negative.sum()}, first "
+            f"in feature {cells.features[found.negative > 0][0]!r}; pass raw counts by layer=, or "
+            f"kinds={{{name!r}: 'continuous'}}"
+        )
+        raise ValueError(msg)
+    require_complete(found.missing, cells.where, kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._explain import Cells, Head, contributions, feature_head, outputs
+from ._explain import AllCells, Cells, Head, contributions, feature_head, outputs
 from ._jamie import JAMIE
 from ._knockout import knocked_out
 from ._shap import shap_contributions
@@ -10,6 +10,7 @@ from ._summary import announce
 
 __all__ = [
     "JAMIE",
+    "AllCells",
     "Cells",
     "Head",
     "announce",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from jamie._compat import cpu_has_bfloat16
 from jamie._settings import settings
 from jamie._types import Array
 
@@ -17,10 +19,10 @@ ROWS = 8_192
 
 
 def resolve_device(device: str) -> torch.device:
-    """Torch device by name; ``"auto"`` asks the settings, then takes CUDA where there is one."""
+    """Torch device by name; ``"auto"`` asks the settings, then takes CUDA where there is one, each process its own."""
     name = settings.device if device == "auto" else device
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(name)
     except RuntimeError:
@@ -30,6 +32,11 @@ def resolve_device(device: str) -> torch.device:
         msg = f"expected a CUDA device for device={device!r}, found none; pass device='cpu'"
         raise ValueError(msg)
     return found
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies matrices in bfloat16 faster than in single precision."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
 
 
 @contextmanager

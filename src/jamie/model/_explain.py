@@ -18,10 +18,10 @@ from mudata import MuData
 from scipy import sparse
 from torch import Tensor, nn
 
+from jamie._progress import progress
 from jamie._types import Array, Matrix
-from jamie.data import matched
+from jamie.data import CellMatrix, Preparation, matched
 from jamie.nn import kernel_pullback, pullback
-from jamie.train import progress
 
 from ._device import by_rows, on_threads
 
@@ -59,17 +59,31 @@ class Cells(NamedTuple):
     scaled: Matrix
     columns: Array | slice = slice(None)
 
-    @classmethod
-    def of(cls, mdata: MuData, model: JAMIE, name: str) -> tuple[Cells, Array]:
-        """All cells of a modality, and the positions of their features in it."""
-        preparation = model.preparations_[name]
-        found = matched(mdata, name, preparation)
-        scaled = preparation.scaled(found.x, found.columns)
-        return cls(preparation.components(scaled, found.columns), scaled, found.columns), found.position
-
     def take(self, rows: Array | slice) -> Cells:
         """Some of the cells."""
         return Cells(self.inputs[rows], self.scaled[rows], self.columns)
+
+
+class AllCells(NamedTuple):
+    """All cells of a modality: their components, and their features where they lie."""
+
+    inputs: Array
+    matrix: CellMatrix
+    preparation: Preparation
+    columns: Array | slice
+    position: Array  # of the features in the modality
+
+    @classmethod
+    def of(cls, mdata: MuData, model: JAMIE, name: str) -> AllCells:
+        """Read their components."""
+        preparation = model.preparations_[name]
+        cells, columns, position = matched(mdata, name, preparation)
+        return cls(preparation.inputs(cells, columns), cells, preparation, columns, position)
+
+    def take(self, rows: Array | slice) -> Cells:
+        """Some of the cells, in memory."""
+        scaled = self.preparation.scaled(self.matrix[rows], self.columns)
+        return Cells(self.inputs[rows], scaled, self.columns)
 
 
 class Contribution(NamedTuple):

@@ -13,14 +13,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
+from jamie._keys import Keys
 from jamie._types import Array, Pair, Seed
 from jamie.data import Draw, Loader, Units, model_inputs, read, require_mudata
-from jamie.nn import JointVAE, aggregate
+from jamie.nn import aggregate, copy_from_first, join, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._device import by_rows, on_threads, resolve_device, seeded, to_torch
-from ._plan import draws, hold_out, input_scale, loss_target, require_batch
+from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
+from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
 from ._skips import Skips
 from ._summary import summarise
 
@@ -102,16 +103,18 @@ class JAMIE(BaseEstimator):
         )
         units = Units.of(problem)
         training, validation = hold_out(units, self.recipe_, rng)
-        if self.max_steps and not len(validation):
-            self.recipe_ = recipe_of(
-                self.recipe_, rounds=min(self.recipe_.rounds, 1)
-            )  # as many steps as were asked for
+        if self.max_steps and not len(validation):  # as many steps as were asked for
+            self.recipe_ = recipe_of(self.recipe_, rounds=min(self.recipe_.rounds, 1))
         require_batch(len(training), self.batch_size)
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
         self.scales_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
-        with on_threads(self._widest()), seeded(rng, device):
-            self.network_ = self._build().to(device)
+        width = widest(self.preparations_, self.recipe_)
+        with on_threads(width), seeded(rng, device):
+            self.network_ = network_of(self.preparations_, self.recipe_).to(device)
+            self.network_.low_precision = width > SMALL and has_fast_bfloat16(device)
+            require_ranks(join(device), self.recipe_)
+            own_noise()
             fitted = fit(
                 self.network_,
                 draws(problem, units, training, self.recipe_, rng),
@@ -124,6 +127,7 @@ class JAMIE(BaseEstimator):
             skips = Skips(self.network_, problem, self.scales_) if self.recipe_.skip else None
             if skips:
                 skips.choose(units.cells(training), units.cells(validation), rng)
+        copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
         self.summary_ = {
@@ -136,24 +140,37 @@ class JAMIE(BaseEstimator):
             skips.refit(units.cells(np.concatenate([training, validation])), rng)
         return self
 
-    def embed(self, mdata: MuData) -> dict[str, Array]:
+    def embed(self, mdata: MuData, *, key_added: str = "jamie") -> dict[str, Array]:
         """Latents μ of every cell by modality, (n, g) each, of the modalities that both model and `mdata` have."""
         check_is_fitted(self)
         require_mudata(mdata)
         names = [name for name in self.preparations_ if name in mdata.mod]
         if not names:
             require_choice(next(iter(mdata.mod), ""), list(self.preparations_), name="modality")
-        return {name: self.encode(model_inputs(mdata, name, self.preparations_[name]), name) for name in names}
+        keys = Keys(key_added)
+        return {name: self.encode(model_inputs(mdata, name, self.preparations_[name], keys), name) for name in names}
 
-    def impute(self, mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None) -> Array:
+    def impute(
+        self,
+        mdata: MuData,
+        *,
+        source: str,
+        target: str,
+        features: Sequence[str] | None = None,
+        key_added: str = "jamie",
+    ) -> Array:
         """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d)."""
+        inputs = self.prepared(mdata, source=source, target=target, key_added=key_added)
+        return self.translate(inputs, source, target, self.columns(target, features))
+
+    def prepared(self, mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> Array:
+        """Prepared inputs of every cell of `source`, (n, k), from which `translate` imputes the `target`."""
         check_is_fitted(self)
         require_mudata(mdata)
         for name, value in (("source", source), ("target", target)):
             require_choice(value, list(self.preparations_), name=name)
         require_choice(source, list(mdata.mod), name="source")
-        columns = self.columns(target, features)
-        return self.translate(model_inputs(mdata, source, self.preparations_[source]), source, target, columns)
+        return model_inputs(mdata, source, self.preparations_[source], Keys(key_added))
 
     def reconstruct(self, mdata: MuData, *, modality: str) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
@@ -170,7 +187,8 @@ class JAMIE(BaseEstimator):
 
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""
-        return by_rows(self._scaled(inputs, name), lambda x: self.network_.encode(name, x)[0], self._device)
+        scale = self.scales_[name]
+        return by_rows(inputs, lambda x: self.network_.encode(name, x / scale)[0], self._device)
 
     def translate(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
         """Features of `target` from prepared inputs of `source`, in imputed units, (n, k) → (n, d).
@@ -178,9 +196,10 @@ class JAMIE(BaseEstimator):
         decode_target(μ_source), and the share of the kernel regression where there is one; what `impute` does with the
         cells of a MuData. `columns` are positions of features of `target`.
         """
+        scale = self.scales_[source]
         return by_rows(
-            self._scaled(inputs, source),
-            lambda x: self.network_.impute(source, target, x),
+            inputs,
+            lambda x: self.network_.impute(source, target, x / scale),
             self._device,
             then=lambda scores, _: self._features(scores, target, columns),
         )
@@ -202,16 +221,16 @@ class JAMIE(BaseEstimator):
 
     def correction(self, inputs: Array, source: str, target: str) -> Array:
         """What the kernel regression changes in the decoded components of `target`, (n, k); 0 where there is none."""
-        return by_rows(
-            self._scaled(inputs, source), lambda x: self.network_.correction(source, target, x), self._device
-        )
+        scale = self.scales_[source]
+        return by_rows(inputs, lambda x: self.network_.correction(source, target, x / scale), self._device)
 
     def regressed(self, inputs: Array, source: str, target: str) -> Array | None:
         """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d), if there is one."""
         skip = self.network_.skip(source, target)
         if skip is None:
             return None
-        scores = by_rows(self._scaled(inputs, source), skip.predict, self._device)
+        scale = self.scales_[source]
+        scores = by_rows(inputs, lambda x: skip.predict(x / scale), self._device)
         return self._features(scores, target, slice(None))
 
     @torch.inference_mode()
@@ -231,29 +250,12 @@ class JAMIE(BaseEstimator):
         """Read a model that `save` wrote."""
         return _persist.load(cls, Path(path), device=device)
 
-    def _build(self) -> JointVAE:
-        widths = {name: preparation.loadings.shape[1] for name, preparation in self.preparations_.items()}
-        return JointVAE(
-            widths,
-            n_latent=self.recipe_.n_latent,
-            hidden={name: self.recipe_.hidden_for(width) for name, width in widths.items()},
-            style=self.recipe_.style,
-            dropout=self.recipe_.dropout,
-        )
-
-    def _scaled(self, inputs: Array, name: str) -> Array:
-        return inputs / np.float32(self.scales_[name])
-
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
         return self.preparations_[name].inverse(scores * self.scales_[name], columns).astype(np.float32, copy=False)
 
     @property
     def _device(self) -> torch.device:
         return self.network_.log_weights.device
-
-    def _widest(self) -> int:
-        widths = [preparation.loadings.shape[1] for preparation in self.preparations_.values()]
-        return max(max(self.recipe_.hidden_for(width)) for width in widths)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import Preparation
-from jamie.train import progress
 
 from ._explain import Cells, outputs
 

@@ -13,10 +13,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from jamie._settings import is_first
 from jamie.data import Preparation
 from jamie.train import Recipe
 
 from ._device import resolve_device
+from ._plan import network_of
 
 if TYPE_CHECKING:
     from ._jamie import JAMIE
@@ -54,6 +56,8 @@ def save(model: JAMIE, path: Path) -> None:
         "history": model.history_.to_dict(orient="list"),
         "summary": model.summary_,
     }
+    if not is_first():
+        return
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata={"jamie": json.dumps(header)})
     temporary.replace(path)
@@ -101,7 +105,7 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
             {"max_value": 0.0, **stored, **arrays}, features=stored["features"], loadings=loadings
         )
         model.scales_[name] = stored["scale"]
-    model.network_ = model._build()
+    model.network_ = network_of(model.preparations_, recipe)
     state = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
     model.network_.add_skips_of(state)
     model.network_.load_state_dict(state)

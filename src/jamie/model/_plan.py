@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
 from jamie._types import Array
-from jamie.data import Draw, ModalityView, Problem, Units, permuted, stratified, with_partners
+from jamie.data import Draw, ModalityView, Preparation, Problem, Units, permuted, stratified, with_partners
+from jamie.nn import JointVAE
 from jamie.train import Recipe, Target
 
 
@@ -51,6 +52,16 @@ def require_batch(n_units: int, asked: int | None) -> None:
         raise ValueError(msg)
 
 
+def require_ranks(n: int, recipe: Recipe) -> None:
+    """Raise if several processes train a network that normalises over the cells of a batch."""
+    if n > 1 and recipe.style == "batch":
+        msg = (
+            f"expected one process for recipe {recipe.name!r}, whose batch norm needs all cells of a batch, found {n}; "
+            "train it without torchrun, or take recipe='default'"
+        )
+        raise ValueError(msg)
+
+
 def input_scale(view: ModalityView, recipe: Recipe) -> float:
     """Divide all components of a modality by this, so that they keep their relative variance."""
     variance = view.preparation.variance
@@ -61,3 +72,20 @@ def loss_target(view: ModalityView, scale: float, device: torch.device) -> Targe
     """Tell the loss how to compare reconstructions of a modality whose components were divided by `scale`."""
     project = None if view.values is None else torch.from_numpy(view.preparation.loadings.T * scale).to(device)
     return Target(variance=float(view.preparation.variance.mean()) / scale**2, project=project)
+
+
+def network_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> JointVAE:
+    """Network of the recipe's shape, for inputs of these widths."""
+    widths = {name: preparation.loadings.shape[1] for name, preparation in preparations.items()}
+    return JointVAE(
+        widths,
+        n_latent=recipe.n_latent,
+        hidden={name: recipe.hidden_for(width) for name, width in widths.items()},
+        style=recipe.style,
+        dropout=recipe.dropout,
+    )
+
+
+def widest(preparations: Mapping[str, Preparation], recipe: Recipe) -> int:
+    """Units of the widest layer."""
+    return max(max(recipe.hidden_for(preparation.loadings.shape[1])) for preparation in preparations.values())

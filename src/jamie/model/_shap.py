@@ -12,8 +12,8 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from jamie._progress import progress
 from jamie._types import Array
-from jamie.train import progress
 
 from ._explain import Cells, Contribution, Head, outputs
 

@@ -24,7 +24,7 @@ class Skips:
 
     def __init__(self, network: JointVAE, problem: Problem, scales: Mapping[str, float]) -> None:
         self._network, self._problem = network, problem
-        self._inputs = {name: view.inputs / np.float32(scales[name]) for name, view in problem.modalities.items()}
+        self._scales = scales
         self._settings: dict[Pair, Setting] = {}
 
     def choose(self, training: Cells, validation: Cells, rng: np.random.Generator) -> None:
@@ -68,7 +68,10 @@ class Skips:
         for a, b in permutations(self._problem.modalities, 2):
             if len(cells[a]) and len(cells[b]):
                 rows, columns = surest_pairs(self._problem.known_of(a, b), cells[a], cells[b])
-                yield (a, b), self._inputs[a][rows], self._inputs[b][columns]
+                yield (a, b), self._inputs(a, rows), self._inputs(b, columns)
+
+    def _inputs(self, name: str, rows: Array) -> Array:
+        return self._problem.modalities[name].inputs[rows] / np.float32(self._scales[name])
 
 
 def surest_pairs(f: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ from ._attribution import kernel_pullback, pullback
 from ._coders import Decoder, Encoder
 from ._joint import JointVAE, Outputs
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
+from ._ranks import average_gradients, copy_from_first, join, n_ranks, own_noise
 from ._skip import KernelSkip
 
 __all__ = [
@@ -17,11 +18,16 @@ __all__ = [
     "Outputs",
     "aggregate",
     "alignment",
+    "average_gradients",
     "combination",
     "contrastive",
+    "copy_from_first",
     "cross",
+    "join",
     "kernel_pullback",
     "kl_divergence",
+    "n_ranks",
+    "own_noise",
     "pullback",
     "reconstruction",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ._aggregate import Correspondence, aggregate, cross
 from ._blocks import Style
 from ._coders import Decoder, Encoder
+from ._ranks import over_ranks
 from ._skip import KernelSkip
 
 
@@ -61,6 +63,7 @@ class JointVAE(nn.Module):
         )
         self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
         self.skips = nn.ModuleDict()
+        self.low_precision = False  # whether `forward` has its matrix products in bfloat16
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -109,24 +112,37 @@ class JointVAE(nn.Module):
         self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False
     ) -> Outputs:
         """Encode, aggregate and decode one batch; sampled in training, μ afterwards."""
-        encoded = {name: self.encode(name, x) for name, x in inputs.items()}
-        mean = {name: pair[0] for name, pair in encoded.items()}
-        log_variance = {name: pair[1] for name, pair in encoded.items()}
-        latent = {name: self._sample(mean[name], log_variance[name]) for name in inputs}
+        encoded = {name: over_ranks(partial(self._encoded, name), x) for name, x in inputs.items()}
+        mean, log_variance, latent = (
+            {name: parts[i] for name, parts in ((name, e.chunk(3, dim=1)) for name, e in encoded.items())}
+            for i in range(3)
+        )
         aggregated = aggregate(latent, correspondence, self.weights)
         return Outputs(
             mean=mean,
             log_variance=log_variance,
             latent=latent,
             aggregated=aggregated,
-            decoded={name: self.decode(name, m) for name, m in aggregated.items()},
+            decoded={name: over_ranks(partial(self._decoded, name), m) for name, m in aggregated.items()},
             crossed={
-                (a, b): (self.decode(b, l), confidence)
+                (a, b): (over_ranks(partial(self._decoded, b), l), confidence)
                 for (a, b), (l, confidence) in cross(latent, correspondence).items()
             }
             if crossed
             else {},
         )
+
+    def _encoded(self, name: str, x: Tensor) -> Tensor:
+        """Mean, log-variance and a sample, side by side, in single precision: (n, d) → (n, 3 g)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
+            mean, log_variance = self.encode(name, x)
+        mean, log_variance = mean.float(), log_variance.float()
+        return torch.cat([mean, log_variance, self._sample(mean, log_variance)], dim=1)
+
+    def _decoded(self, name: str, latent: Tensor) -> Tensor:
+        with torch.autocast(latent.device.type, torch.bfloat16, enabled=self.low_precision):
+            decoded = self.decode(name, latent)
+        return decoded.float()
 
     def _key(self, source: str, target: str) -> str:
         return f"{self.names.index(source)}-{self.names.index(target)}"

@@ -179,10 +179,10 @@ def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] |
         if stored is not None:
             return np.asarray(mdata[name].obsm[keys.input], dtype=np.float32)
         preparation = prepare(mdata, name, key_added=keys.prefix, seed=seed)
-        return preparation.transform(matrix(mdata, name, layer=preparation.layer or None))
+        return preparation.inputs(matrix(mdata, name, layer=preparation.layer or None))
     if slot != "X":
         require_choice(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
-    x = _dense(matrix(mdata, name) if slot == "X" else mdata[name].obsm[slot])
+    x = _dense(matrix(mdata, name)[:] if slot == "X" else mdata[name].obsm[slot])
     if not np.isfinite(x).all():
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
         msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
@@ -201,10 +201,11 @@ def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, 
         features = list(mdata[name].var_names)
         for feature in table[column].astype(str):
             require_choice(feature, features, name=f"linked[{column!r}]")
-        x = matrix(mdata, name)
-        values = _dense(x[:, mdata[name].var_names.get_indexer(table[column].astype(str))])
+        position = mdata[name].var_names.get_indexer(table[column].astype(str))
+        blocks = matrix(mdata, name).map(lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel()))
+        values, total = map(np.concatenate, zip(*blocks, strict=True))
         if (values >= 0).all():  # counts: by depth, then log
-            depth = np.asarray(np.nan_to_num(x.sum(axis=1))).reshape(-1, 1).clip(min=1)
+            depth = np.nan_to_num(total).reshape(-1, 1).clip(min=1)
             values = np.log1p(values / depth * np.median(depth))
         sides.append(np.nan_to_num(values, nan=0.0))
     return sides[0], sides[1]

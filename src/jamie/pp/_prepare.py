@@ -103,7 +103,7 @@ def prepare(
             key_added=key_added,
             seed=seed,
         )
-        inputs[name] = fitted[name].transform(matrix(mdata, name, layer=fitted[name].layer or None))
+        inputs[name] = fitted[name].inputs(matrix(mdata, name, layer=fitted[name].layer or None))
     for name in names:
         write(mdata, name, "obsm", keys.input, inputs[name])
         write(mdata, name, "varm", keys.loadings, fitted[name].loadings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -13,14 +16,15 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import model_inputs
+from jamie.data import matrix, model_inputs
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
+from ._store import Rows, identity_of, require_out, stream
 
 
 @document("mdata", "model", "key_added")
-def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData:
+def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_added: str = "jamie") -> MuData | None:
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
 
     A cell is imputed from the joint latent of all that it, or a known partner, was measured in, and from one source as
@@ -31,10 +35,13 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
     Parameters
     ----------
     {shared}
+    out
+        File ``….h5mu`` or folder ``….zarr`` to write to, a block of cells at a time, instead of returning what may not
+        fit into memory. A call that was cut off goes on where it was when it is made again.
 
     Returns
     -------
-    A new MuData in which every cell has every modality of the model, with
+    A new MuData, or `None` if it is written to `out`, in which every cell has every modality of the model, with
 
     `.mod[m].obs['jamie_imputed']` : bool
         Whether the row was imputed.
@@ -44,7 +51,7 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
     Raises
     ------
     KeyError
-        If `mdata` has no modality of the model.
+        If `mdata` has no modality of the model, or `out` ends otherwise.
     ValueError
         If the features of a modality are not those of the model.
 
@@ -57,8 +64,8 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
     >>> whole["rna"].n_obs, whole["protein"].n_obs, int(whole["rna"].obs["jamie_imputed"].sum())
     (60, 60, 6)
     """
-    keys = Keys(key_added)
-    latents = model.embed(mdata)
+    keys, path = Keys(key_added), None if out is None else require_out(out, (".h5mu", ".zarr"))
+    latents = model.embed(mdata, key_added=key_added)
     for name in latents:
         if not pd.Index(model.preparations_[name].features).equals(mdata[name].var_names):
             msg = (
@@ -67,54 +74,73 @@ def complete(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> MuData
             )
             raise ValueError(msg)
     joint = joint_latents(mdata, model, latents, keys)
+    inputs = {name: model_inputs(mdata, name, model.preparations_[name], keys) for name in latents}
+    matrices = {name: _matrix(mdata, model, name, joint, inputs) for name in model.preparations_}
     with quiet_mudata():
-        whole = MuData({name: _completed(mdata, model, name, joint, keys) for name in model.preparations_})
+        whole = MuData({name: _frame(mdata, model, name, keys) for name in matrices})
     for column in mdata.obs:
         whole.obs[column] = mdata.obs[column].reindex(whole.obs_names)
     whole.obsm[keys.latent] = joint[mdata.obs_names.get_indexer(whole.obs_names)]
-    for name in model.preparations_:
+    for name in matrices:
         logger.info("%d of %d cells of %r are imputed", int(whole[name].obs[keys.imputed].sum()), whole.n_obs, name)
-    return whole
+    if path is None:
+        for name, matrix in matrices.items():
+            whole[name].X = matrix.whole()
+        return whole
+
+    identity = identity_of(model, joint, list(mdata.obs_names), *inputs.values())
+    write_frame = whole.write_zarr if path.suffix == ".zarr" else whole.write_h5mu
+    stream(path, write_frame, {f"mod/{name}/X": matrix for name, matrix in matrices.items()}, identity)
+    return None
 
 
-def _completed(mdata: MuData, model: JAMIE, name: str, joint: Array, keys: Keys) -> ad.AnnData:
-    preparation, cells = model.preparations_[name], mdata.obs_names
-    position = mdata[name].obs_names.get_indexer(cells) if name in mdata.mod else np.full(len(cells), -1)
-    missing = position < 0
-    correction = _correction(mdata, model, name, cells[missing])
-    imputed = preparation.normaliser.to_input_units(model.decode(joint[missing], name, correction=correction))
-    obs = pd.DataFrame({keys.imputed: position < 0}, index=cells)
+def _frame(mdata: MuData, model: JAMIE, name: str, keys: Keys) -> ad.AnnData:
+    """The modality without its matrix: all cells, and which of them are imputed."""
+    cells = mdata.obs_names
+    obs = pd.DataFrame({keys.imputed: ~cells.isin(mdata[name].obs_names if name in mdata.mod else [])}, index=cells)
     if name not in mdata.mod:
-        return ad.AnnData(imputed, obs=obs, var=pd.DataFrame(index=preparation.features))
-    adata = mdata[name]
-    for column in adata.obs:
-        obs[column] = _nullable(adata.obs[column]).reindex(cells)
-    if np.issubdtype((adata.layers[preparation.layer] if preparation.layer else adata.X).dtype, np.integer):
-        imputed = np.rint(imputed)
-    values = adata.layers[preparation.layer] if preparation.layer else adata.X
-    return ad.AnnData(_interleave(values, imputed, position), obs=obs, var=adata.var.copy())
+        return ad.AnnData(obs=obs, var=pd.DataFrame(index=model.preparations_[name].features))
+    for column in mdata[name].obs:
+        obs[column] = _nullable(mdata[name].obs[column]).reindex(cells)
+    return ad.AnnData(obs=obs, var=mdata[name].var.copy())
 
 
-def _correction(mdata: MuData, model: JAMIE, target: str, cells: pd.Index) -> Array:
-    """Mean of the corrections of what the cells were measured in, so that one source gives what `impute` gives."""
-    total = np.zeros((len(cells), model.preparations_[target].loadings.shape[1]), dtype=np.float32)
-    count = np.zeros((len(cells), 1), dtype=np.float32)
-    for source in model.preparations_:
-        position = mdata[source].obs_names.get_indexer(cells) if source in mdata.mod else np.full(len(cells), -1)
-        (has,) = np.nonzero(position >= 0)
-        if source != target and len(has):
-            inputs = model_inputs(mdata, source, model.preparations_[source])
-            total[has] += model.correction(inputs[position[has]], source, target)
-            count[has] += 1
-    return total / np.maximum(count, 1)
+def _matrix(mdata: MuData, model: JAMIE, name: str, joint: Array, inputs: Mapping[str, Array]) -> Rows:
+    """Rows of all cells, measured ones as they are stored."""
+    preparation, n = model.preparations_[name], mdata.n_obs
+    position = {m: _position(mdata, m) for m in model.preparations_}
+    cells = matrix(mdata, name, layer=preparation.layer or None) if name in mdata.mod else None
+    dtype = np.dtype(np.float32) if cells is None else cells.dtype
+
+    def imputed(rows: Array) -> Array:
+        correction = np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
+        count = np.zeros((len(rows), 1), dtype=np.float32)
+        for source, x in inputs.items():
+            (has,) = np.nonzero(position[source][rows] >= 0)
+            if source != name and len(has):
+                correction[has] += model.correction(x[position[source][rows[has]]], source, name)
+                count[has] += 1
+        values = model.decode(joint[rows], name, correction=correction / np.maximum(count, 1))
+        values = preparation.normaliser.to_input_units(values)
+        return np.rint(values) if np.issubdtype(dtype, np.integer) else values
+
+    def read(rows: slice) -> Matrix:
+        at = position[name][rows]
+        missing = np.arange(rows.start, rows.stop)[at < 0]
+        found = [] if cells is None else [cells.stored(at[at >= 0])]
+        found += [imputed(missing).astype(dtype)] if len(missing) else []
+        order = np.argsort(np.argsort(at < 0, kind="stable"), kind="stable")
+        if cells is not None and cells.is_sparse:
+            return sparse.csr_matrix(sparse.vstack(found))[order]
+        return np.vstack(found)[order]
+
+    return Rows((n, len(preparation.features)), dtype, cells is not None and cells.is_sparse, read)
 
 
-def _interleave(measured: Matrix, imputed: Array, position: Array) -> Matrix:
-    """Rows of `measured` at `position`, rows of `imputed` in turn where it is -1; sparse if `measured` is."""
-    stack = sparse.vstack if sparse.issparse(measured) else np.vstack
-    rows = np.where(position < 0, measured.shape[0] + np.cumsum(position < 0) - 1, position)
-    joined = stack([measured, imputed.astype(measured.dtype)])
-    return sparse.csr_matrix(joined)[rows] if sparse.issparse(measured) else joined[rows]
+def _position(mdata: MuData, name: str) -> Array:
+    """Row of each cell of `mdata` in a modality; -1 if it is not there."""
+    cells = mdata.obs_names
+    return mdata[name].obs_names.get_indexer(cells) if name in mdata.mod else np.full(len(cells), -1)
 
 
 def _nullable(column: pd.Series) -> pd.Series:

@@ -55,7 +55,7 @@ def embed(mdata: MuData, model: JAMIE, *, key_added: str = "jamie", copy: bool =
     """
     mdata = writable(mdata, copy=copy)
     keys = Keys(key_added)
-    latents = model.embed(mdata)
+    latents = model.embed(mdata, key_added=key_added)
     joint = joint_latents(mdata, model, latents, keys)
     for name, latent in latents.items():
         write(mdata, name, "obsm", keys.latent, latent)

@@ -15,7 +15,7 @@ from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Seed
 from jamie.data import training_cells, writable
-from jamie.model import JAMIE, Cells, contributions, shap_contributions
+from jamie.model import JAMIE, AllCells, contributions, shap_contributions
 
 from ._explained import explained_cells, explained_outputs
 
@@ -120,7 +120,8 @@ def explain(
     require_choice(method, METHODS, name="method")
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
     adata = mdata[source]
-    every, position = Cells.of(mdata, model, source)
+    every = AllCells.of(mdata, model, source)
+    position = every.position
     train = training_cells(mdata, source, keys)
     what, outputs, head = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
     explained, background = explained_cells(mdata, source, train, groupby, group, reference)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
+from scipy import sparse
 
+from jamie._checks import require_choice, require_unique
 from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
+from jamie._types import Array, Matrix
 from jamie.data import writable
 from jamie.model import JAMIE
+
+from ._store import Rows, identity_of, require_out, stream
 
 
 @document("mdata", "model", "key_added", "copy")
@@ -24,6 +32,9 @@ def impute(
     source: str,
     target: str,
     features: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    threshold: float | None = None,
     key_added: str = "jamie",
     copy: bool = False,
 ) -> MuData | None:
@@ -42,6 +53,14 @@ def impute(
         Modality to predict; `mdata` need not have it.
     features
         Features of the target to predict; all of them if `None`.
+    out
+        File ``….h5ad`` or folder ``….zarr`` to write to, a block of cells at a time, instead of to `mdata`: for more
+        values than fit into memory. A call that was cut off goes on where it was when it is made again; what is there
+        under that name is replaced at the end.
+    dtype
+        Of what is written to `out`.
+    threshold
+        Write a sparse matrix to `out`, without values that are no further from 0.
 
     Returns
     -------
@@ -55,10 +74,16 @@ def impute(
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
         the model's features, and all of them are imputed.
 
+    With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with `.obs` of the
+    source, `.var` of the target where `mdata` has it, and `.uns['jamie_<target>']` as above. To read it lazily, take
+    ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
+
     Raises
     ------
     KeyError
-        If a modality or feature is not there.
+        If a modality or feature is not there, or `out` ends otherwise.
+    ValueError
+        If `dtype` or `threshold` are given without `out`.
 
     Examples
     --------
@@ -69,23 +94,21 @@ def impute(
     >>> mdata["rna"].obsm["jamie_protein"].shape
     (54, 12)
     """
-    mdata = writable(mdata, copy=copy)
     keys = Keys(key_added)
-    values = model.impute(mdata, source=source, target=target, features=features)
+    if out is not None:
+        _impute_to(require_out(out, (".h5ad", ".zarr")), mdata, model, source, target, features, dtype, threshold, keys)
+        return None
+    if dtype != "float32" or threshold is not None:
+        msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
+        raise ValueError(msg)
+    mdata = writable(mdata, copy=copy)
+    values = model.impute(mdata, source=source, target=target, features=features, key_added=key_added)
     names = model.preparations_[target].features[model.columns(target, features)]
     cells = mdata[source].obs_names
     frame = pd.DataFrame(
         values, index=cells, columns=make_index_unique(pd.Index([safe_name(name) for name in names])), copy=False
     )
-    preparation = model.preparations_[target]
-    about = {
-        "schema": SCHEMA,
-        "features": list(names),
-        "kind": preparation.kind,
-        "scale": preparation.scale,
-        "depth": preparation.normaliser.depth,
-        "layer": preparation.layer,
-    }
+    about = _about(model, target, names)
     write(mdata, source, "obsm", keys.imputed_from_source(target), frame)
     write(mdata, source, "uns", keys.imputed_from_source(target), about)
     if target in mdata.mod and features is None and pd.Index(names).equals(mdata[target].var_names):
@@ -94,3 +117,46 @@ def impute(
         layer = values if same else np.where((position >= 0)[:, None], values[position], np.float32(np.nan))
         write(mdata, target, "layers", keys.imputed, layer)
     return mdata if copy else None
+
+
+def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
+    preparation = model.preparations_[target]
+    return {
+        "schema": SCHEMA,
+        "features": list(names),
+        "kind": preparation.kind,
+        "scale": preparation.scale,
+        "depth": preparation.normaliser.depth,
+        "layer": preparation.layer,
+    }
+
+
+def _impute_to(
+    out: Path,
+    mdata: MuData,
+    model: JAMIE,
+    source: str,
+    target: str,
+    features: Sequence[str] | None,
+    dtype: str,
+    threshold: float | None,
+    keys: Keys,
+) -> None:
+    """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
+    require_choice(dtype, ["float32", "float16"], name="dtype")
+    inputs = model.prepared(mdata, source=source, target=target, key_added=keys.prefix)
+    columns = model.columns(target, features)
+    names = pd.Index(model.preparations_[target].features[columns])
+    require_unique(names, where="features", remedy="name each once")
+
+    def read(rows: slice) -> Matrix:
+        values = model.translate(inputs[rows], source, target, columns)
+        return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) > threshold, values, 0))
+
+    has_var = target in mdata.mod and names.isin(mdata[target].var_names).all()
+    var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
+    frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
+    frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy())
+    matrix = Rows((len(inputs), len(names)), np.dtype(dtype), threshold is not None, read)
+    identity = identity_of(model, inputs, list(frame.obs_names), list(names), dtype, threshold)
+    stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, {"X": matrix}, identity)

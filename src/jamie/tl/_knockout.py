@@ -17,7 +17,7 @@ from jamie._slots import safe_name, write
 from jamie._types import Array, Seed
 from jamie.data import writable
 from jamie.get._knockout import WORSE
-from jamie.model import JAMIE, Cells, knocked_out
+from jamie.model import JAMIE, AllCells, knocked_out
 
 from ._knockout_judge import OF_LABELS, Judged, by_correlation, by_latents
 from ._knockout_sets import Groups, feature_sets
@@ -111,7 +111,8 @@ def knockout(
         msg = f"expected `labels` with {' or '.join(OF_LABELS)} and no other measure, found {labels!r} and {measure!r}"
         raise ValueError(msg)
     require_positive(n_cells=n_cells)
-    every, position = Cells.of(mdata, model, source)
+    every = AllCells.of(mdata, model, source)
+    position = every.position
     n_known = len(position)
     sets = {} if groups is None else feature_sets(mdata, source, groups, position)
     judged: Judged[Any]

@@ -15,7 +15,7 @@ from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array, Seed
 from jamie.data import coordinates, near, starts, writable
-from jamie.model import JAMIE, Cells, knocked_out
+from jamie.model import JAMIE, AllCells, knocked_out
 
 from ._knockout_judge import by_correlation
 from ._predictions import positions
@@ -92,7 +92,8 @@ def knockout_by_distance(
     require_positive(n_cells=n_cells)
     columns = positions(model, genes, features)
     names = model.preparations_[genes].features[columns]
-    every, position = Cells.of(mdata, model, regions)
+    every = AllCells.of(mdata, model, regions)
+    position = every.position
     of_regions, of_genes = coordinates(mdata, regions).iloc[position], starts(mdata, genes).reindex(names)
     region, gene, _ = near(of_regions, of_genes, distance)
     if not len(region):

@@ -14,7 +14,7 @@ from jamie._keys import Keys
 from jamie._types import Array
 from jamie.data import training_cells
 from jamie.get._pairs import cell_pairs
-from jamie.model import JAMIE, Cells, feature_head, outputs
+from jamie.model import JAMIE, AllCells, Cells, feature_head, outputs
 
 from ._knockout_measures import NEIGHBORS, Correlation, Foscttm, LabelLikelihood, LabelTransfer, Measure
 from ._predictions import measured_values, positions
@@ -42,7 +42,7 @@ def by_correlation(
     source: str,
     target: str,
     features: Sequence[str] | None,
-    every: Cells,
+    every: AllCells,
     n_cells: int,
     rng: np.random.Generator,
     keys: Keys,
@@ -64,7 +64,7 @@ def by_latents(
     target: str,
     measure: str,
     labels: str | None,
-    every: Cells,
+    every: AllCells,
     n_cells: int,
     rng: np.random.Generator,
     keys: Keys,

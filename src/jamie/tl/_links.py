@@ -15,7 +15,7 @@ from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array, Seed
 from jamie.data import coordinates, near, starts, training_cells, writable
-from jamie.model import JAMIE, Cells, feature_head
+from jamie.model import JAMIE, AllCells, feature_head
 
 from ._knockout_judge import by_correlation
 from ._links_scores import losses_of_pairs, partial_correlation, shap_of_pairs
@@ -106,7 +106,8 @@ def links(
         msg = f"expected genes in {genes!r}, found open chromatin; are `genes` and `regions` exchanged?"
         raise ValueError(msg)
     columns = positions(model, genes, features)
-    every, position = Cells.of(mdata, model, regions)
+    every = AllCells.of(mdata, model, regions)
+    position = every.position
     table = _pairs(mdata, genes, regions, model.preparations_[genes].features[columns], position, window)
     pairs = table[["region", "gene"]].to_numpy().T
     train = np.flatnonzero(training_cells(mdata, regions, keys))

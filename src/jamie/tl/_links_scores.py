@@ -9,7 +9,7 @@ from scipy import sparse
 from jamie._keys import Keys
 from jamie._types import Array
 from jamie.get._pairs import cell_pairs
-from jamie.model import JAMIE, Cells, Head, contributions, knocked_out
+from jamie.model import JAMIE, AllCells, Cells, Head, contributions, knocked_out
 
 from ._knockout_judge import Judged
 from ._knockout_measures import Correlation
@@ -53,7 +53,7 @@ def losses_of_pairs(model: JAMIE, source: str, judged: Judged[Correlation], pair
 
 
 def partial_correlation(
-    mdata: MuData, model: JAMIE, genes: str, regions: str, every: Cells, columns: Array, pairs: Array, keys: Keys
+    mdata: MuData, model: JAMIE, genes: str, regions: str, every: AllCells, columns: Array, pairs: Array, keys: Keys
 ) -> Array:
     """Correlation of each pair's region with the gene less its imputed values, in all pairs of cells."""
     train, test, which = cell_pairs(mdata, regions, genes, keys)

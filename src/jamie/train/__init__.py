@@ -6,7 +6,6 @@ from ._config import RECIPES, Recipe, recipe_of
 from ._history import History
 from ._kernel import KernelRidge, Setting, best_share, regress, tune
 from ._objective import Losses, Target, objective
-from ._progress import progress
 from ._schedule import kl_weight, one_cycle
 from ._trainer import Fitted, fit
 
@@ -24,7 +23,6 @@ __all__ = [
     "kl_weight",
     "objective",
     "one_cycle",
-    "progress",
     "recipe_of",
     "regress",
     "tune",

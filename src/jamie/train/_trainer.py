@@ -10,14 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from jamie._progress import progress
 from jamie._settings import logger
 from jamie.data import Batch, Draw
-from jamie.nn import JointVAE, Outputs
+from jamie.nn import JointVAE, Outputs, average_gradients
 
 from ._config import Recipe
 from ._history import History
 from ._objective import Target, cell_errors, objective
-from ._progress import progress
 from ._schedule import averaging_weight, kl_weight, one_cycle, round_ends
 
 CHECK_EVERY = 20
@@ -59,7 +59,7 @@ def fit(
     check_every = steps_per_epoch if validation is None else CHECK_EVERY
     running, since = torch.zeros((), device=network.log_weights.device), 0
     began, done = time.perf_counter(), 0
-    bar = progress(max_steps, description=f"jamie, recipe {recipe.name!r}")
+    bar = progress(max_steps, description=f"jamie, recipe {recipe.name!r}", unit="cells", scale=recipe.batch_size)
     network.train()
     try:
         for step in range(1, max_steps + 1):
@@ -70,6 +70,7 @@ def fit(
             losses = objective(outputs, batch, targets, recipe, kl_weight(step / tick, recipe.min_steps))
             optimiser.zero_grad(set_to_none=True)
             losses.total.backward()
+            average_gradients(network)
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
             done = step

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 
-from jamie.train._progress import progress
+from jamie._progress import progress
 
 
 def run(total=3):

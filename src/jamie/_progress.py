@@ -1,0 +1,22 @@
+"""A progress bar in terminals and notebooks; silence in logs and pipes."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm.auto import tqdm
+from tqdm.std import tqdm as terminal_bar
+
+from jamie._settings import is_first
+
+
+def progress(total: int, *, description: str, unit: str = "step", scale: int = 1) -> terminal_bar:
+    """Bar over `total` steps of `scale` units; drawn in notebooks always, elsewhere only where stderr is a terminal.
+
+    Of processes that work together only the first draws one.
+    """
+    in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    hidden = False if in_notebook else (None if is_first() else True)
+    return tqdm(
+        total=total, desc=description, unit=unit, unit_scale=scale if scale > 1 else False, leave=False, disable=hidden
+    )

@@ -1,0 +1,200 @@
+"""The matrix of one modality, read a block of cells at a time wherever it lies: in memory, on disk or in dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from anndata.abc import CSCDataset, CSRDataset
+from joblib import Parallel, cpu_count, delayed
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from jamie._progress import progress
+from jamie._settings import settings
+from jamie._types import Array, Matrix
+
+T = TypeVar("T")
+
+BLOCKS = 64
+"""Blocks that fit into `settings.memory_gb`: each exists in a few copies, in each of a few threads."""
+FEWEST_ROWS = 64
+MOST_THREADS = 4
+DASK_PARTS = 8
+"""Chunks of a dask array that are computed at once."""
+
+
+class CellMatrix:
+    """Cells × features, of which float32 blocks are read, CSR or dense, and found free of infinities.
+
+    Parameters
+    ----------
+    values
+        NumPy or scipy matrix, matrix of a backed AnnData, HDF5 or zarr array, or dask array.
+    where
+        What messages call it.
+    cells, features
+        Their names; numbers if `None`.
+    """
+
+    def __init__(
+        self, values: Any, *, where: str = "X", cells: pd.Index | None = None, features: pd.Index | None = None
+    ) -> None:
+        if isinstance(values, CSCDataset):
+            msg = (
+                f"expected `{where}` on disk by cells (CSR) or dense, found it by features (CSC), of which no block of "
+                "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
+            )
+            raise ValueError(msg)
+        self._values = values.tocsr() if sparse.issparse(values) else values
+        self.where = where
+        self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
+        self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
+        self._columns: Array | None = None
+        self.shape: tuple[int, int] = values.shape
+        if self.in_memory:
+            _require_measured(self._values, where, self.cells, self.features)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is neither on disk nor in dask."""
+        return sparse.issparse(self._values) or isinstance(self._values, np.ndarray)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether blocks are CSR."""
+        return sparse.issparse(getattr(self._values, "_meta", self._values)) or isinstance(self._values, CSRDataset)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """In which values are stored."""
+        return np.dtype(self._values.dtype)
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """Of a float32 block with its indices; of dask's sparse arrays as if a tenth of the values were there."""
+        if isinstance(self._values, CSRDataset):
+            return 8 * self._values.group["indices"].shape[0] / max(self.shape[0], 1)
+        if sparse.issparse(self._values):
+            return 8 * self._values.nnz / max(self.shape[0], 1)
+        return 4.0 * self.shape[1] * (0.2 if self.is_sparse else 1)
+
+    def __getitem__(self, rows: Array | slice) -> Matrix:
+        """Some cells, in the order asked for, by position or mask."""
+        if not isinstance(rows, slice) and rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        x = _float32(_rows_of(self._values, rows))
+        if not self.in_memory:
+            _require_measured(x, self.where, self.cells[rows], self._names)
+        return x if self._columns is None else x[:, self._columns]
+
+    def stored(self, rows: Array | slice) -> Matrix:
+        """All features of some cells as they are stored, neither converted nor checked."""
+        return _rows_of(self._values, rows)
+
+    def select(self, columns: Array) -> CellMatrix:
+        """The same cells with some of the features, by position."""
+        found = copy(self)
+        found._columns, found.shape = columns, (self.shape[0], len(columns))
+        found.features = self.features[columns]
+        return found
+
+    def blocks(self) -> list[slice]:
+        """Consecutive cells that fit into their share of `settings.memory_gb`."""
+        n, share = self.shape[0], settings.memory_gb * 2**30 / BLOCKS
+        rows = max(FEWEST_ROWS, int(share / max(self.bytes_per_cell, 1)))
+        return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
+
+    def map(self, function: Callable[..., T], *per_cell: Array, description: str = "reading") -> Iterator[T]:
+        """`function` of each block of cells in turn, and of their values in each array `per_cell`.
+
+        Blocks are worked on in threads, and those of a dask array by dask, on the user's cluster if there is one.
+        """
+        if hasattr(self._values, "dask"):
+            yield from self._map_dask(function, per_cell)
+            return
+        blocks = self.blocks()
+
+        def of(rows: slice) -> T:
+            return function(self[rows], *(values[rows] for values in per_cell))
+
+        if len(blocks) == 1:
+            yield of(blocks[0])
+            return
+        n_jobs = min(settings.n_threads or MOST_THREADS, cpu_count(), len(blocks))
+        pool = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator", pre_dispatch=n_jobs)
+        with progress(self.shape[0], description=description, unit="cells") as bar, threadpool_limits(1):
+            for rows, found in zip(blocks, pool(delayed(of)(rows) for rows in blocks), strict=True):
+                bar.update(rows.stop - rows.start)
+                yield found
+
+    def _map_dask(self, function: Callable[..., T], per_cell: tuple[Array, ...]) -> Iterator[T]:
+        import dask
+
+        by_cells = self._values.rechunk({1: -1})
+        ends = np.cumsum((0, *by_cells.chunks[0]))
+        parts = list(zip(by_cells.to_delayed().ravel(), map(slice, ends, ends[1:]), strict=False))
+        of = dask.delayed(_of_part, pure=False, traverse=False)
+        for start in range(0, len(parts), DASK_PARTS):
+            yield from dask.compute(
+                *(
+                    of(function, part, self._columns, self.where, self.cells[rows], [v[rows] for v in per_cell])
+                    for part, rows in parts[start : start + DASK_PARTS]
+                )
+            )
+
+
+def _of_part(
+    function: Callable[..., T], x: Any, columns: Array | None, where: str, cells: pd.Index, per_cell: list[Array]
+) -> T:
+    """What a worker of dask does with one chunk."""
+    x = _float32(x)
+    _require_measured(x, where, cells, pd.RangeIndex(x.shape[1]))
+    return function(x if columns is None else x[:, columns], *per_cell)
+
+
+def _float32(x: Any) -> Matrix:
+    return sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, dtype=np.float32)
+
+
+def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:
+    """Raise if a value is infinite or a cell is all missing."""
+    values = x.data if sparse.issparse(x) else x
+    if np.issubdtype(values.dtype, np.integer) or np.isfinite(values).all():
+        return
+    infinite = np.isinf(values)
+    if infinite.any():
+        column = x.indices[infinite][0] if sparse.issparse(x) else np.argwhere(infinite)[0, 1]
+        msg = (
+            f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} infinite, first in feature "
+            f"{features[column]!r}; set them to NaN if they are missing"
+        )
+        raise ValueError(msg)
+    empty = missing(x, axis=1) == x.shape[1]
+    if empty.any():
+        msg = (
+            f"expected a measured value in every cell of `{where}`, found {int(empty.sum())} with NaN only, first "
+            f"{cells[empty][0]!r}; drop it: a cell that was not measured need not be there"
+        )
+        raise ValueError(msg)
+
+
+def missing(x: Matrix, *, axis: int) -> Array:
+    """How many values are NaN, of each feature (`axis=0`) or cell (`axis=1`)."""
+    if sparse.issparse(x):
+        x = sparse.csr_matrix((np.isnan(x.data), x.indices, x.indptr), x.shape)
+        return np.asarray(x.sum(axis=axis)).ravel()
+    return np.isnan(x).sum(axis=axis)
+
+
+def _rows_of(values: Any, rows: Array | slice) -> Any:
+    """Some rows of whatever holds them; what lies on disk is read in its own order, each row once."""
+    if hasattr(values, "dask"):
+        return values[rows].compute()
+    if sparse.issparse(values) or isinstance(values, np.ndarray | CSRDataset) or isinstance(rows, slice):
+        return values[rows]
+    unique, place = np.unique(rows, return_inverse=True)
+    return (values.oindex[unique] if hasattr(values, "oindex") else values[unique])[place]

@@ -1,0 +1,196 @@
+"""Matrices that are written a block of cells at a time, to a file that a killed run goes on with.
+
+Everything goes to ``<out>.part``, beside which ``<out>.part.json`` says how many cells of each matrix are there for
+good; at the end it is renamed. Block limits depend on the matrix alone, so that what is written does not depend on
+where a run was cut.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import zarr
+from scipy import sparse
+
+from jamie._checks import require_choice
+from jamie._compat import quiet_mudata
+from jamie._progress import progress
+from jamie._settings import is_first, logger
+from jamie._types import Matrix
+from jamie.model import JAMIE
+
+VALUES = 2**22
+"""In a block, and in a chunk of the file."""
+
+
+class Rows(NamedTuple):
+    """A matrix that is computed when it is written."""
+
+    shape: tuple[int, int]
+    dtype: Any
+    is_sparse: bool
+    read: Callable[[slice], Matrix]
+
+    @property
+    def step(self) -> int:
+        """Cells in a block."""
+        return max(1, VALUES // max(self.shape[1], 1))
+
+    def whole(self) -> Matrix:
+        """All of it, in memory."""
+        n = self.shape[0]
+        blocks = [self.read(slice(start, min(start + self.step, n))) for start in range(0, n, self.step)]
+        return sparse.csr_matrix(sparse.vstack(blocks)) if self.is_sparse else np.vstack(blocks)
+
+
+def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str, Rows], identity: str) -> None:
+    """Write what `write_frame` writes, and the matrices into it by path; `identity` tells runs apart."""
+    if not is_first():
+        return
+    part, log = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
+    written = _resumed(part, log, identity)
+    if written is None:
+        _remove(part)
+        with quiet_mudata():
+            write_frame(part)
+        written = {}
+    elif sum(written.values()):
+        logger.info("going on with `%s`, of which %d rows are there", part, sum(written.values()))
+    n_rows = sum(rows.shape[0] for rows in matrices.values())
+    with _opened(part) as file, progress(n_rows, description=f"writing {out.name}", unit="cells") as bar:
+        bar.update(sum(written.values()))
+        for path, rows in matrices.items():
+            matrix = (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
+            for start in range(max(written.get(path, 0), 0), rows.shape[0], rows.step):
+                stop = min(start + rows.step, rows.shape[0])
+                matrix.write(slice(start, stop), rows.read(slice(start, stop)))
+                if isinstance(file, h5py.File):
+                    file.flush()
+                written[path] = stop
+                _note(log, {"identity": identity, "written": written})
+                bar.update(stop - start)
+    if part.is_dir():
+        zarr.consolidate_metadata(part)
+    _remove(out)
+    part.rename(out)
+    log.unlink(missing_ok=True)
+    logger.info("wrote `%s`", out)
+
+
+def require_out(out: str | Path, suffixes: tuple[str, ...]) -> Path:
+    """Path to write to, in one of the formats."""
+    out = Path(out)
+    require_choice(out.suffix, list(suffixes), name="out", hint="its ending is the format")
+    if not out.parent.is_dir():
+        msg = f"expected a folder to write to, found none at `{out.parent}`; make it first"
+        raise FileNotFoundError(msg)
+    return out
+
+
+def identity_of(model: JAMIE, *parts: Any) -> str:
+    """What the values to write depend on, as a digest: the model, and arrays or settings."""
+    digest = sha256()
+    for tensor in model.network_.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    for preparation in model.preparations_.values():
+        for array in (preparation.loadings, *preparation.arrays().values()):
+            digest.update(array.tobytes())
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return digest.hexdigest()
+
+
+class _Dense:
+    """An array in the layout of AnnData."""
+
+    def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
+        if n_written < 0:
+            if path in file:
+                del file[path]
+            if isinstance(file, h5py.File):  # in one piece: what is killed while it writes leaves no broken index
+                array = file.create_dataset(path, rows.shape, rows.dtype)
+            else:
+                chunks = (min(rows.step, max(rows.shape[0], 1)), max(rows.shape[1], 1))
+                array = file.create_array(path, shape=rows.shape, dtype=rows.dtype, chunks=chunks)
+            array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        self._array, self._dtype = file[path], rows.dtype
+
+    def write(self, rows: slice, values: Matrix) -> None:
+        self._array[rows] = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=self._dtype)
+
+
+class _Sparse:
+    """A CSR matrix in the layout of AnnData, that grows."""
+
+    def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
+        if n_written < 0:
+            if path in file:
+                del file[path]
+            group = file.create_group(path)
+            group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(rows.shape)})
+            for name, dtype, size in (
+                ("data", rows.dtype, 0),
+                ("indices", np.int32, 0),
+                ("indptr", np.int64, rows.shape[0] + 1),
+            ):
+                _create(group, name, size, dtype)
+        self._group, self._dtype = file[path], rows.dtype
+        self._n = int(self._group["indptr"][max(n_written, 0)])
+
+    def write(self, rows: slice, values: Matrix) -> None:
+        block = sparse.csr_matrix(values)
+        n = self._n + block.nnz
+        for name, added in (("data", block.data.astype(self._dtype)), ("indices", block.indices)):
+            self._group[name].resize((n,))
+            self._group[name][self._n : n] = added
+        self._group["indptr"][rows.start + 1 : rows.stop + 1] = self._n + block.indptr[1:].astype(np.int64)
+        self._n = n
+
+
+def _create(group: Any, name: str, size: int, dtype: Any) -> None:
+    if isinstance(group, h5py.Group):
+        array = group.create_dataset(name, (size,), dtype, maxshape=(None,), chunks=(2**18,))
+    else:
+        array = group.create_array(name, shape=(size,), dtype=dtype, chunks=(2**20,))
+    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        yield zarr.open_group(path, mode="a", use_consolidated=False)
+        return
+    with h5py.File(path, "a") as file:
+        yield file
+
+
+def _resumed(part: Path, log: Path, identity: str) -> dict[str, int] | None:
+    """Rows of each matrix that an earlier run of the same has written; `None` if there was none."""
+    try:
+        noted = json.loads(log.read_text())
+        with _opened(part) as file:
+            is_same = noted["identity"] == identity and all(path in file for path in noted["written"])
+        return dict(noted["written"]) if is_same else None
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _note(log: Path, noted: dict[str, Any]) -> None:
+    temporary = log.with_name(f"{log.name}.new")
+    temporary.write_text(json.dumps(noted))
+    temporary.replace(log)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.decomposition import PCA
+
+import jamie as jm
+from jamie.data import CellMatrix, _pca
+from jamie.data._pca import principal_components
+
+N, D, K = 900, 40, 4
+
+
+@pytest.fixture
+def z():
+    """Four strong directions in noise, off centre."""
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(N, K)) * [6, 5, 4, 3] @ np.linalg.qr(rng.normal(size=(D, K)))[0].T
+    return (signal + 0.3 * rng.normal(size=(N, D)) + rng.normal(size=D)).astype(np.float32)
+
+
+def components(x, train=None, n_comps=K):
+    train = np.ones(x.shape[0], dtype=bool) if train is None else train
+    return principal_components(CellMatrix(x), train, lambda x: x, n_comps=n_comps, seed=0)
+
+
+def captured(vectors, z):
+    return np.trace(vectors @ np.cov(z.T) @ vectors.T)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_summed_covariance_gives_what_scikit_learn_gives(z, container, monkeypatch):
+    train = np.arange(N) % 5 > 0
+    monkeypatch.setattr(jm.settings, "memory_gb", 1e-5)
+    monkeypatch.setattr(_pca, "of_gathered", None)  # is not called
+    found, oracle = components(container(z), train), PCA(K, svd_solver="full").fit(z[train])
+    assert_allclose(found.vectors, oracle.components_, atol=1e-4)
+    assert_allclose(found.variance, oracle.explained_variance_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_some_cells_and_one_pass_come_close_to_all(z, container, monkeypatch):
+    whole = PCA(K, svd_solver="full").fit(z)
+    monkeypatch.setattr(_pca, "EXACT_FEATURES", D - 1)
+    monkeypatch.setattr(jm.settings, "memory_gb", 60 * 2 * 4 * D / _pca.GATHERED / 2**30)  # 60 dense cells
+    some = np.random.default_rng(0).choice(N, 60, replace=False)
+    only_some = PCA(K, svd_solver="full").fit(z[some])
+    found = components(container(z))
+    share = [captured(v, z) / whole.explained_variance_.sum() for v in (only_some.components_, found.vectors)]
+    assert share[1] > 0.9999 > share[0]
+    assert_allclose(found.vectors @ found.vectors.T, np.eye(K), atol=1e-5)
+    assert_allclose(found.variance, whole.explained_variance_, rtol=2e-3)
+    assert_allclose(np.abs(np.diag(found.vectors @ whole.components_.T)), 1, atol=2e-3)
+
+
+def test_gathered_blocks_are_the_whole(z, monkeypatch):
+    whole = components(z)
+    monkeypatch.setattr(CellMatrix, "blocks", lambda _: [slice(i, min(i + 70, N)) for i in range(0, N, 70)])
+    assert_allclose(components(z).vectors, whole.vectors, atol=1e-6)
+
+
+def test_no_more_components_than_the_data_have(z, monkeypatch):
+    monkeypatch.setattr(jm.settings, "memory_gb", 1e-5)
+    assert components(z, n_comps=200).vectors.shape == (D, D)

@@ -1,0 +1,172 @@
+"""What is written to disk block by block: the same as in memory, whenever it was cut off."""
+
+from __future__ import annotations
+
+import json
+
+import anndata as ad
+import h5py
+import mudata
+import numpy as np
+import pytest
+import zarr
+from anndata.experimental import read_elem_lazy
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+import jamie as jm
+from jamie.tl import _store
+
+STEP = 7
+
+
+@pytest.fixture(scope="module")
+def trained():
+    mdata = jm.datasets.toy()
+    model = jm.tl.train(mdata, max_steps=20)
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    return mdata, model
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(_store.Rows, "step", property(lambda _: STEP))
+
+
+def impute(trained, out, **how):
+    mdata, model = trained
+    assert jm.tl.impute(mdata, model, source="rna", target="protein", out=out, **how) is None
+    return ad.read_h5ad(out) if out.suffix == ".h5ad" else ad.read_zarr(out)
+
+
+def content(path):
+    """Every byte of a zarr folder by name, every array of an HDF5 file by path."""
+    if path.is_dir():
+        return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, x: found.update({name: np.asarray(x).tolist()}) if isinstance(x, h5py.Dataset) else None
+        )
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_a_file_holds_what_the_slots_hold(trained, tmp_path, suffix):
+    mdata, _ = trained
+    before = str(mdata)
+    found = impute(trained, tmp_path / f"x.{suffix}")
+    expected = mdata["rna"].obsm["jamie_protein"]
+    assert_allclose(found.X, expected, atol=1e-6)
+    assert list(found.var_names) == list(mdata["protein"].var_names)
+    assert found.obs.equals(mdata["rna"].obs)
+    assert found.uns["jamie_protein"]["scale"] == mdata["rna"].uns["jamie_protein"]["scale"]
+    assert str(mdata) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"x.{suffix}"]
+    some = impute(trained, tmp_path / f"some.{suffix}", features=["protein5", "protein2"])
+    assert_allclose(some.X, expected[["protein5", "protein2"]], atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_half_precision_and_sparse_files(trained, tmp_path, suffix):
+    expected = trained[0]["rna"].obsm["jamie_protein"].to_numpy()
+    half = impute(trained, tmp_path / f"half.{suffix}", dtype="float16").X
+    assert half.dtype == np.float16
+    assert_allclose(half, expected, atol=2e-3)
+    few = impute(trained, tmp_path / f"few.{suffix}", threshold=0.5).X
+    assert sparse.issparse(few)
+    assert_allclose(few.toarray(), np.where(np.abs(expected) > 0.5, expected, 0), atol=1e-6)
+    assert 0 < few.nnz < expected.size
+
+
+def test_a_file_can_be_read_lazily(trained, tmp_path):
+    found = impute(trained, tmp_path / "x.zarr")
+    lazy = read_elem_lazy(zarr.open_group(tmp_path / "x.zarr", mode="r")["X"])
+    assert lazy.chunksize[0] == STEP
+    assert_array_equal(lazy[10:20].compute(), found.X[10:20])
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("how", [{}, {"threshold": 0.5}], ids=["dense", "sparse"])
+@pytest.mark.parametrize("cut", [0, 3, "in a block"])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_content(trained, tmp_path, monkeypatch, suffix, how, cut, capsys):
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"x.{suffix}"
+    impute(trained, whole, **how)
+    translate, calls = type(trained[1]).translate, []
+
+    def until_cut(*given):
+        calls.append(given)
+        if cut != "in a block" and len(calls) > cut:
+            raise KeyboardInterrupt
+        return translate(*given)
+
+    def until_noted(log, noted):
+        if len(calls) > 2:  # the block is written, but not yet said to be
+            raise KeyboardInterrupt
+        note(log, noted)
+
+    note = _store._note
+    with monkeypatch.context() as patched:
+        patched.setattr(type(trained[1]), "translate", until_cut)
+        if cut == "in a block":
+            patched.setattr(_store, "_note", until_noted)
+        with pytest.raises(KeyboardInterrupt):
+            impute(trained, out, **how)
+    assert not out.exists()
+    done, calls[:] = len(calls) - 1, []
+    monkeypatch.setattr(type(trained[1]), "translate", lambda *given: calls.append(given) or translate(*given))
+    jm.settings.verbosity = "info"
+    impute(trained, out, **how)
+    assert len(calls) == -(-54 // STEP) - done
+    assert ("going on with" in capsys.readouterr().err) == (done > 0)
+    assert content(out) == content(whole)
+
+
+def test_a_run_with_other_settings_starts_afresh(trained, tmp_path, monkeypatch):
+    out = tmp_path / "x.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr(_store, "_note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            impute(trained, out, dtype="float16")
+    (tmp_path / "x.zarr.part.json").write_text(json.dumps({"identity": "another", "written": {"X": 7}}))
+    assert impute(trained, out).X.dtype == np.float32
+
+
+def test_a_damaged_part_is_written_again(trained, tmp_path):
+    out = tmp_path / "x.h5ad"
+    expected = content_of = impute(trained, out).X
+    out.with_name("x.h5ad.part").write_bytes(b"no file")
+    out.with_name("x.h5ad.part.json").write_text("{")
+    assert_array_equal(impute(trained, out).X, content_of)
+    assert_array_equal(ad.read_h5ad(out).X, expected)
+
+
+@pytest.mark.parametrize("suffix", ["h5mu", "zarr"])
+def test_a_completed_file_is_what_complete_returns(trained, tmp_path, suffix):
+    mdata, model = trained
+    mdata["protein"].X = np.asarray(mdata["protein"].X)
+    expected, out = jm.tl.complete(mdata, model), tmp_path / f"x.{suffix}"
+    assert jm.tl.complete(mdata, model, out=out) is None
+    found = mudata.read_h5mu(out) if suffix == "h5mu" else mudata.read_zarr(out)
+    assert_array_equal(found.obsm["X_jamie"], expected.obsm["X_jamie"])
+    for name, adata in expected.mod.items():
+        assert type(found[name].X) is type(adata.X)
+        assert found[name].X.dtype == adata.X.dtype
+        assert abs(found[name].X - adata.X).max() == 0
+        assert found[name].obs["jamie_imputed"].equals(adata.obs["jamie_imputed"])
+
+
+def test_what_cannot_be_written_is_said_before_anything_is(trained, tmp_path):
+    mdata, model = trained
+    how = {"source": "rna", "target": "protein"}
+    with pytest.raises(KeyError, match=r"`out` to be one of .*h5ad.*zarr.*found '.csv'"):
+        jm.tl.impute(mdata, model, **how, out=tmp_path / "x.csv")
+    with pytest.raises(FileNotFoundError, match="expected a folder to write to"):
+        jm.tl.impute(mdata, model, **how, out=tmp_path / "none" / "x.zarr")
+    with pytest.raises(KeyError, match="`dtype`"):
+        jm.tl.impute(mdata, model, **how, out=tmp_path / "x.zarr", dtype="int8")
+    with pytest.raises(ValueError, match=r"expected `out` with dtype='float16'.*pass out="):
+        jm.tl.impute(mdata, model, **how, dtype="float16")
+    with pytest.raises(KeyError, match=r"h5mu.*zarr"):
+        jm.tl.complete(mdata, model, out=tmp_path / "x.h5ad")
+    assert not list(tmp_path.iterdir())
