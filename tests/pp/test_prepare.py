@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -217,3 +218,47 @@ def test_a_gap_in_counts_is_missing_or_refused_in_our_words(toy, kind):
     else:
         assert np.isfinite(toy["protein"].obsm["X_jamie_input"]).all()
         assert np.isfinite(toy["protein"].uns["jamie_input"]["mean"]).all()
+
+
+@pytest.fixture
+def with_pca():
+    """Genes with scanpy's components of their logarithms, proteins without."""
+    mdata = jm.datasets.toy()
+    rna = mdata["rna"]
+    sc.pp.normalize_total(rna, target_sum=100)
+    sc.pp.log1p(rna)
+    sc.pp.pca(rna, n_comps=8)
+    return mdata
+
+
+def test_components_of_scanpy_are_taken_as_they_are(with_pca):
+    jm.pp.prepare(with_pca, use_rep={"rna": "X_pca"})
+    rna = with_pca["rna"]
+    assert_array_equal(rna.obsm["X_jamie_input"], rna.obsm["X_pca"].astype(np.float32))
+    assert rna.uns["jamie_input"]["kind"] == "continuous"
+    assert with_pca["protein"].uns["jamie_input"]["kind"] == "protein"
+    model = jm.tl.train(with_pca, max_steps=20)
+    scores = model.preparations_["rna"].transform(rna.X)
+    assert_allclose(scores, rna.obsm["X_pca"], atol=1e-3)
+    assert_allclose(
+        model.preparations_["rna"].inverse(scores),
+        rna.obsm["X_pca"] @ rna.varm["PCs"].T + rna.X.toarray().mean(0),
+        atol=1e-3,
+    )
+
+
+def test_components_that_are_not_of_the_values_are_refused(with_pca):
+    rna = with_pca["rna"]
+    with pytest.raises(KeyError, match=r"`use_rep`.*'X_pca'.*found 'X_pac'"):
+        jm.pp.prepare(with_pca, use_rep={"rna": "X_pac"})
+    with pytest.raises(KeyError, match="`use_rep`"):
+        jm.pp.prepare(with_pca, use_rep="X_pca")  # proteins have none
+    rna.layers["other"] = rna.X * 2
+    with pytest.raises(
+        ValueError, match=r"to be the components of `mdata\['rna'\].layers\['other'\]`, found them .* apart"
+    ):
+        jm.pp.prepare(with_pca, use_rep={"rna": "X_pca"}, layer={"rna": "other"})
+    rna.varm["PCs"] = rna.varm["PCs"] * 2
+    with pytest.raises(ValueError, match="expected orthonormal loadings of 8 components"):
+        jm.pp.prepare(with_pca, use_rep={"rna": "X_pca"})
+    assert "X_jamie_input" not in with_pca["protein"].obsm

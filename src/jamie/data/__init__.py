@@ -15,6 +15,7 @@ from ._container import (
     writable,
 )
 from ._genome import coordinates, near, starts
+from ._given import given_components
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
@@ -39,6 +40,7 @@ __all__ = [
     "coordinates",
     "detect_kind",
     "fingerprint",
+    "given_components",
     "known_pairs",
     "matched",
     "matrix",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from jamie._progress import progress
 from jamie._settings import settings
 from jamie._types import Array, Matrix
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 BLOCKS = 64
@@ -124,10 +125,8 @@ class CellMatrix:
         if len(blocks) == 1:
             yield of(blocks[0])
             return
-        n_jobs = min(settings.n_threads or MOST_THREADS, cpu_count(), len(blocks))
-        pool = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator", pre_dispatch=n_jobs)
-        with progress(self.shape[0], description=description, unit="cells") as bar, threadpool_limits(1):
-            for rows, found in zip(blocks, pool(delayed(of)(rows) for rows in blocks), strict=True):
+        with progress(self.shape[0], description=description, unit="cells") as bar:
+            for rows, found in zip(blocks, in_threads(of, blocks), strict=True):
                 bar.update(rows.stop - rows.start)
                 yield found
 
@@ -145,6 +144,14 @@ class CellMatrix:
                     for part, rows in parts[start : start + DASK_PARTS]
                 )
             )
+
+
+def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
+    """`function` of each item, in order, a few at a time; each in one thread."""
+    n_jobs = min(settings.n_threads or MOST_THREADS, cpu_count(), len(items))
+    pool = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator", pre_dispatch=n_jobs)
+    with threadpool_limits(1):
+        yield from pool(delayed(function)(item) for item in items)
 
 
 def _of_part(

@@ -1,17 +1,18 @@
 """Principal components of standardised features, of which only a block of cells need be in memory.
 
-With Z the standardised features of all training cells and 1/(n − 1) (ZᵀZ − n z̄ z̄ᵀ) their covariance C,
+With Z the standardised features of all training cells and C = (ZᵀZ − n z̄ z̄ᵀ) / (n − 1) their covariance,
 
 - few cells are gathered, and scikit-learn decomposes them with implicit centring;
 - of many cells with few features C is summed block by block, exactly;
-- of many cells with many features C V is summed, with V the components of as many cells as fit: one step of subspace
-  iteration, of which C ≈ (C V)(Vᵀ C V)⁻¹(C V)ᵀ gives the components (the Nyström method).
+- of many cells with many features C V is summed for a few directions V: subspace iteration, the first steps on as many
+  cells as fit, then over all of them, as often as `VALUES` allows; of the last, C ≈ (C V)(Vᵀ C V)⁻¹(C V)ᵀ gives the
+  components (the Nyström method).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Iterable
+from functools import partial, reduce
 from operator import add
 from typing import NamedTuple
 
@@ -23,14 +24,17 @@ from sklearn.decomposition import PCA
 from jamie._settings import settings
 from jamie._types import Array, Matrix
 
-from ._cells import CellMatrix
+from ._cells import CellMatrix, in_threads
 
 GATHERED = 0.25
 """Share of `settings.memory_gb` that standardised cells may fill."""
 EXACT_FEATURES = 5_000
 OVERSAMPLED = 16
 DENSE_ROWS = 1_024
-ROUGH = 1e-2  # tolerance of what is only started from
+ROUNDS = 3
+"""Steps on cells in memory; over all cells at most."""
+VALUES = 1e9
+"""Stored values of which sums are taken over all cells, a few minutes; of more cells some are drawn."""
 
 
 class Components(NamedTuple):
@@ -49,32 +53,43 @@ def principal_components(
     seed: int,
 ) -> Components:
     """Components of the training cells, by whichever of the three ways fits into `settings.memory_gb`."""
-    (rows,) = np.nonzero(train)
+    n, per_cell = int(train.sum()), cells.bytes_per_cell / (8 if cells.is_sparse else 4)
     n_some = int(settings.memory_gb * 2**30 * GATHERED / max(2 * cells.bytes_per_cell, 1))  # in double precision
-    some = train if n_some >= len(rows) else np.zeros_like(train)
-    if n_some < len(rows):
-        if cells.shape[1] <= EXACT_FEATURES:
-            return of_covariance(_total(cells, train, standardise, None).covariance, n_comps=n_comps)
-        some[np.random.default_rng(seed).choice(rows, max(n_some, 2 * n_comps), replace=False)] = True
-    gathered = list(cells.map(lambda x, chosen: standardise(x[chosen]), some, description="gathering"))
-    stack = sparse.vstack if sparse.issparse(gathered[0]) else np.vstack
-    z = gathered[0] if len(gathered) == 1 else stack(gathered)
+    rng = np.random.default_rng(seed)
+    if n_some >= n:
+        gathered = list(cells.map(lambda x, chosen: standardise(x[chosen]), train, description="gathering"))
+        stack = sparse.vstack if sparse.issparse(gathered[0]) else np.vstack
+        return of_gathered(gathered[0] if len(gathered) == 1 else stack(gathered), n_comps=n_comps, seed=seed)
+
+    def single(x: Matrix, chosen: Array) -> Matrix:
+        return standardise(x[chosen]).astype(np.float32)
+
+    def over(chosen: Array, vectors: Array | None) -> Sums:
+        return total(cells.map(lambda x, some: summed(single(x, some), vectors), chosen, description="components"))
+
+    if cells.shape[1] <= EXACT_FEATURES:
+        return of_covariance(over(train, None).covariance, n_comps=n_comps)
+    some = _drawn(train, max(n_some, 2 * n_comps), rng)
+    gathered = list(cells.map(single, some, description="gathering"))
+    vectors = orthonormal(rng.standard_normal((cells.shape[1], n_comps + OVERSAMPLED)))
+    for _ in range(ROUNDS):
+        vectors = orthonormal(total(in_threads(partial(summed, vectors=vectors), gathered)).covariance)
     del gathered
-    if some is train:
-        return of_gathered(z, n_comps=n_comps, seed=seed)
-    vectors = of_gathered(z, n_comps=n_comps + OVERSAMPLED, seed=seed, tol=ROUGH).vectors.T.astype(np.float32)
-    del z
-    return of_products(_total(cells, train, standardise, vectors).covariance, vectors, n_comps=n_comps)
+    passes = int(np.clip(VALUES / (n * per_cell), 1, ROUNDS))
+    most = _drawn(train, int(VALUES / per_cell), rng)
+    for _ in range(passes - 1):
+        vectors = orthonormal(over(most, vectors).covariance)
+    return of_products(over(most, vectors).covariance, vectors, n_comps=n_comps)
 
 
-def of_gathered(z: Matrix, *, n_comps: int, seed: int, tol: float = 0.0) -> Components:
+def of_gathered(z: Matrix, *, n_comps: int, seed: int) -> Components:
     """Components of cells in memory: exact up to some thousand features, Lanczos beyond."""
     n_comps = max(1, min(n_comps, z.shape[0] - 1, z.shape[1]))
     if 5 * n_comps < min(z.shape) or (sparse.issparse(z) and z.shape[1] > EXACT_FEATURES and n_comps < min(z.shape)):
         solver = "arpack"
     else:
         solver = "covariance_eigh" if z.shape[1] <= z.shape[0] or sparse.issparse(z) else "full"
-    found = PCA(n_components=n_comps, svd_solver=solver, random_state=seed, tol=tol).fit(z)
+    found = PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(z)
     return Components(found.components_, found.explained_variance_)
 
 
@@ -106,12 +121,24 @@ def summed(z: Matrix, vectors: Array | None) -> Sums:
     return Sums(z.shape[0], total, products, total)
 
 
-def _total(cells: CellMatrix, train: Array, standardise: Callable[[Matrix], Matrix], vectors: Array | None) -> Sums:
-    def of(x: Matrix, chosen: Array) -> Sums:
-        return summed(standardise(x[chosen]).astype(np.float32), vectors)
-
-    blocks = cells.map(of, train, description="principal components")
+def total(blocks: Iterable[Sums]) -> Sums:
+    """Sums over all blocks."""
     return reduce(lambda one, other: Sums(*map(add, one, other)), blocks)
+
+
+def orthonormal(vectors: Array) -> Array:
+    """An orthonormal basis of the columns, in single precision."""
+    return np.linalg.qr(vectors)[0].astype(np.float32)
+
+
+def _drawn(train: Array, n: int, rng: np.random.Generator) -> Array:
+    """Mask of at most `n` of the training cells, drawn at random."""
+    (rows,) = np.nonzero(train)
+    if n >= len(rows):
+        return train
+    chosen = np.zeros_like(train)
+    chosen[rng.choice(rows, n, replace=False)] = True
+    return chosen
 
 
 def of_covariance(covariance: Array, *, n_comps: int) -> Components:

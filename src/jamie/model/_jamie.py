@@ -224,14 +224,15 @@ class JAMIE(BaseEstimator):
         scale = self.scales_[source]
         return by_rows(inputs, lambda x: self.network_.correction(source, target, x / scale), self._device)
 
-    def regressed(self, inputs: Array, source: str, target: str) -> Array | None:
-        """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d), if there is one."""
-        skip = self.network_.skip(source, target)
+    def regressed(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
+        """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d)."""
+        scale, skip = self.scales_[source], self.network_.skip(source, target)
         if skip is None:
-            return None
-        scale = self.scales_[source]
-        scores = by_rows(inputs, lambda x: skip.predict(x / scale), self._device)
-        return self._features(scores, target, slice(None))
+            msg = (
+                f"expected a kernel regression from {source!r} to {target!r}, found none; take a recipe with skip=True"
+            )
+            raise ValueError(msg)
+        return self._features(by_rows(inputs, lambda x: skip.predict(x / scale), self._device), target, columns)
 
     @torch.inference_mode()
     def aggregate(self, latents: Mapping[str, Array], known: Mapping[Pair, sparse.csr_matrix]) -> dict[str, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 1_000
 NEAR_CHANCE = 0.4
+VALUES = 2**24  # imputed at a time
 
 
 def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judged: Array) -> dict[str, float]:
@@ -41,14 +44,13 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judge
         index = {a: rows, b: columns}
         for source, target in permutations((a, b)):
             preparation = problem.modalities[target].preparation
-            x = matrix(mdata, target, layer=preparation.layer or None)[index[target]]
+            measured = preparation.measured(matrix(mdata, target, layer=preparation.layer or None)[index[target]])
             inputs = problem.modalities[source].inputs[index[source]]
-            imputed = model.translate(inputs, source, target)
-            measured = preparation.measured(x)
-            found[f"correlation {source} {target}"] = _mean_correlation(measured, imputed)
-            alone = model.regressed(inputs, source, target)
-            if alone is not None:
-                found[f"kernel ridge {source} {target}"] = _mean_correlation(measured, alone)
+            ways: dict[str, Callable[..., Array]] = {"correlation": model.translate}
+            if model.network_.skip(source, target):
+                ways["kernel ridge"] = model.regressed
+            for way, impute in ways.items():
+                found[f"{way} {source} {target}"] = _mean_correlation(measured, partial(impute, inputs, source, target))
     return found
 
 
@@ -79,7 +81,14 @@ def announce(summary: dict[str, float | str]) -> None:
             )
 
 
-def _mean_correlation(measured: Matrix, imputed: Array) -> float:
+def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> float:
+    """Mean over the features that vary, of which a part is imputed at a time."""
+    n, d = measured.shape
+    step = max(1, VALUES // n)
     with np.errstate(invalid="ignore"):
-        score = feature_correlation(measured, imputed)
+        scores = [
+            feature_correlation(measured[:, features], impute(features))
+            for features in (slice(start, min(start + step, d)) for start in range(0, d, step))
+        ]
+    score = np.concatenate(scores)
     return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")

@@ -11,7 +11,15 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Kind, Seed
-from jamie.data import DEFAULT_MAX_VALUE, fingerprint, matrix, modality_names, training_cells, writable
+from jamie.data import (
+    DEFAULT_MAX_VALUE,
+    fingerprint,
+    given_components,
+    matrix,
+    modality_names,
+    training_cells,
+    writable,
+)
 from jamie.data import prepare as fit_preparation
 
 
@@ -24,6 +32,7 @@ def prepare(
     n_comps: int | Mapping[str, int] | None = None,
     max_value: float | None = DEFAULT_MAX_VALUE,
     layer: str | Mapping[str, str] | None = None,
+    use_rep: str | Mapping[str, str] | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -54,6 +63,10 @@ def prepare(
         in ``scanpy.pp.scale``; `None`: not clipped. What is imputed is scored against values as measured.
     layer
         Layer to read instead of `.X`, for all or by modality.
+    use_rep
+        Components in `.obsm` to take instead of new ones, for all or by modality: ``"X_pca"`` of ``scanpy.pp.pca``,
+        with its loadings in `.varm`. They must be of `.X`, or the `layer`, as it is, which is then of kind
+        ``continuous``: imputed values are on its scale. Whoever made them decided which cells they were learned from.
 
     Returns
     -------
@@ -70,10 +83,10 @@ def prepare(
     Raises
     ------
     KeyError
-        If a modality, kind or layer is not there.
+        If a modality, kind, layer or `use_rep` is not there.
     ValueError
         If values are infinite, a feature or cell is all NaN, a modality of counts has negative values, or `max_value`
-        is negative.
+        is negative, or components are not those of the values.
 
     Examples
     --------
@@ -87,19 +100,23 @@ def prepare(
     """
     names = modality_names(mdata, modalities)
     mdata = writable(mdata, copy=copy)
-    for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (layer, "layer")):
+    for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (layer, "layer"), (use_rep, "use_rep")):
         for name in given if isinstance(given, Mapping) else ():
             require_choice(name, names, name=argument)
     seed, keys = int(generator(rng).integers(2**31)), Keys(key_added)
     fitted, inputs = {}, {}
     for name in names:
+        of_layer, rep = (given.get(name) if isinstance(given, Mapping) else given for given in (layer, use_rep))
+        if rep is not None:
+            fitted[name], inputs[name] = given_components(mdata, name, rep, layer=of_layer, key_added=key_added)
+            continue
         fitted[name] = fit_preparation(
             mdata,
             name,
             kind=(kinds or {}).get(name),
             n_comps=n_comps.get(name) if isinstance(n_comps, Mapping) else n_comps,
             max_value=max_value or 0.0,
-            layer=layer.get(name) if isinstance(layer, Mapping) else layer,
+            layer=of_layer,
             key_added=key_added,
             seed=seed,
         )
