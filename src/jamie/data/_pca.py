@@ -32,7 +32,9 @@ EXACT_FEATURES = 5_000
 OVERSAMPLED = 16
 DENSE_ROWS = 1_024
 ROUNDS = 3
-"""Steps on cells in memory; over all cells at most."""
+"""Steps on cells in memory."""
+PASSES = 12
+"""Steps over all cells, at most."""
 VALUES = 1e9
 """Stored values of which sums are taken over all cells, a few minutes; of more cells some are drawn."""
 
@@ -75,7 +77,7 @@ def principal_components(
     for _ in range(ROUNDS):
         vectors = orthonormal(total(in_threads(partial(summed, vectors=vectors), gathered)).covariance)
     del gathered
-    passes = int(np.clip(VALUES / (n * per_cell), 1, ROUNDS))
+    passes = int(np.clip(VALUES / (n * per_cell), 1, PASSES))
     most = _drawn(train, int(VALUES / per_cell), rng)
     for _ in range(passes - 1):
         vectors = orthonormal(over(most, vectors).covariance)

@@ -228,9 +228,7 @@ class JAMIE(BaseEstimator):
         """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d)."""
         scale, skip = self.scales_[source], self.network_.skip(source, target)
         if skip is None:
-            msg = (
-                f"expected a kernel regression from {source!r} to {target!r}, found none; take a recipe with skip=True"
-            )
+            msg = f"expected a kernel regression from {source!r} to {target!r}, found none; take recipe='default'"
             raise ValueError(msg)
         return self._features(by_rows(inputs, lambda x: skip.predict(x / scale), self._device), target, columns)
 
