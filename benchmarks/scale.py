@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("scale_data"), help="for the simulated cells")
+    parser.add_argument("--keep", action="store_true", help="keep the simulated cells")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> None:
             found.append(json.loads((given.folder / "stage.json").read_text()))
             given.out.write_text(json.dumps(found, indent=1))
             print(found[-1], flush=True)
-        for path in given.folder.glob(f"*_{n}.*"):
+        for path in [] if given.keep else list(given.folder.glob(f"*_{n}.*")):
             remove(path)
     growth(found)
     if given.figure:
@@ -68,6 +69,7 @@ def main() -> None:
 
 def run(given: argparse.Namespace, n: int) -> None:
     torch.set_num_threads(given.threads)
+    mudata.set_options(pull_on_update=False)
     jm.settings.n_threads, jm.settings.verbosity = given.threads, "error"
     began = time.perf_counter()
     extra = globals()[given.stage](given, n)
@@ -222,18 +224,20 @@ def draw(found: list[dict[str, float | str]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     table = pd.DataFrame(found)
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3), layout="constrained")
     for ax, column, label in zip(axes, ("seconds", "peak_rss_gb"), ("seconds", "peak memory (GB)"), strict=True):
         for i, stage in enumerate(STAGES[1:]):
             of_stage = table[table["stage"] == stage].sort_values("cells")
-            ax.plot(of_stage["cells"], of_stage[column], "o-", color=f"C{i}", label=stage)
+            ax.plot(
+                of_stage["cells"], of_stage[column], "o-", color=f"C{i}", label=stage if column == "seconds" else None
+            )
             if column == "seconds" and stage != "train":
                 first = of_stage.iloc[0]
                 ax.plot(of_stage["cells"], first[column] * of_stage["cells"] / first["cells"], ":", color=f"C{i}", lw=1)
         ax.set(xscale="log", yscale="log" if column == "seconds" else "linear", xlabel="cells", ylabel=label)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].plot([], [], "k:", lw=1, label="in proportion to cells")
-    axes[0].legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
     axes[1].set_ylim(bottom=0)
     figure.savefig(path, dpi=150)
 

@@ -111,3 +111,22 @@ def test_a_batch_may_lack_a_modality():
     outputs = network(sizes=sizes)(inputs, {("a", "c"): known["a", "c"]}, crossed=True)
     assert set(outputs.decoded) == {"a", "c"}
     assert set(outputs.crossed) == {("a", "c"), ("c", "a")}
+
+
+def test_in_low_precision_products_are_coarse_and_everything_else_is_single():
+    inputs, known = batch(n=64)
+    vae = network().eval()
+    exact = vae(inputs, known, crossed=True)
+    vae.low_precision = True
+    outputs = vae(inputs, known, crossed=True)
+    for part in ("mean", "log_variance", "latent", "aggregated", "decoded"):
+        for name, values in getattr(outputs, part).items():
+            assert values.dtype == torch.float32
+            off = (values - getattr(exact, part)[name]).abs().max()
+            assert 0 < off < 0.03
+    assert_allclose(
+        outputs.aggregated["a"].detach(), (outputs.latent["a"] + outputs.latent["b"]).detach() / 2, rtol=1e-5
+    )
+    sum(decoded.square().sum() for decoded in outputs.decoded.values()).backward()
+    assert all(parameter.dtype == torch.float32 for parameter in vae.parameters())
+    assert all(parameter.grad.isfinite().all() for parameter in vae.encoders.parameters())

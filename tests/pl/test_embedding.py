@@ -125,3 +125,24 @@ def test_umap(mdata, unchanged):
 def test_what_is_not_there_is_said(mdata, unchanged, arguments, message):
     with pytest.raises(KeyError, match=message):
         jm.pl.embedding(unchanged(mdata), **arguments)
+
+
+def test_inputs_have_a_plane_for_each_modality(mdata, unchanged):
+    jm.pp.prepare(mdata)
+    figure = jm.pl.embedding(unchanged(mdata), color="cell_type", basis="pca", use_rep="X_jamie_input")
+    assert [ax.get_title() for ax in figure.axes] == ["rna, cell_type", "protein, cell_type"]
+    for ax, name in zip(figure.axes, ("rna", "protein"), strict=True):
+        xy = np.concatenate([np.asarray(part.get_offsets()) for part in ax.collections])
+        x = mdata[name].obsm["X_jamie_input"]
+        assert len(xy) == mdata[name].n_obs
+        variances = np.linalg.svd(x - x.mean(0), compute_uv=False)[:2] ** 2 / len(x)
+        assert_allclose(np.sort(xy.var(axis=0))[::-1], variances, rtol=1e-3)
+
+
+def test_inputs_without_labels_are_named_by_modality(mdata):
+    with pytest.raises(KeyError, match=r"X_jamie_input.*call jm\.pp\.prepare\(mdata\)"):
+        jm.pl.embedding(mdata, basis="pca", use_rep="X_jamie_input")
+    jm.pp.prepare(mdata)
+    figure = jm.pl.embedding(mdata, basis="pca", use_rep="X_jamie_input")
+    assert [ax.get_title() for ax in figure.axes] == ["rna", "protein"]
+    assert all(ax.get_legend() is None for ax in figure.axes)

@@ -240,6 +240,7 @@ def test_fewer_pairs_than_neighbours_leave_the_labels_out_or_say_so(toy):
     ("arguments", "message"),
     [
         ({"labels": "celltype"}, "`labels`.*did you mean 'cell_type'"),
+        ({"aligners": ["ccaa"]}, r"`aligners`.*did you mean 'cca'\?; or it names a slot of every `\.obsm`"),
         ({"baselines": ["kernelridge"]}, "`baselines`.*did you mean 'kernel_ridge'"),
     ],
 )
@@ -247,6 +248,36 @@ def test_unknown_names_get_the_close_ones(evaluated, arguments, message):
     mdata, model, _ = evaluated
     with pytest.raises(KeyError, match=message):
         jm.tl.evaluate(mdata, model, **arguments)
+
+
+def test_aligners_place_the_held_out_cells_beside_the_model(evaluated):
+    mdata, model, table = evaluated
+    mdata = mdata.copy()
+    rng = np.random.default_rng(0)
+    for name in ("rna", "protein"):
+        mdata[name].obsm["X_mine"] = rng.normal(size=(mdata[name].n_obs, 4))
+    baselines = ["mean", "knn", "ridge", "kernel_ridge"]
+    found = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=baselines, aligners=["cca", "X_mine"])
+    is_aligner = found["method"].isin(["cca", "X_mine"])
+    before = found[~is_aligner].reset_index(drop=True).drop(columns="seconds")
+    pd.testing.assert_frame_equal(before, table.drop(columns="seconds"), check_dtype=False)
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    x, y = (mdata[m].obsm["X_mine"][mdata[m].obs_names.get_indexer(test)] for m in ("rna", "protein"))
+    labels = mdata.obs["cell_type"].reindex(test)
+    own = row(found, "rna", "protein", "X_mine")
+    assert own["foscttm"] == pytest.approx(jm.metrics.foscttm(x, y))
+    assert own["lta"] == jm.metrics.label_transfer_accuracy(x, y, labels, n_neighbors=5)
+    assert row(found, "protein", "rna", "cca")["foscttm"] < 0.2 < own["foscttm"]
+    assert found.loc[is_aligner, MEASURES].isna().all(axis=None)
+    assert row(found, "rna", "protein", "cca")["seconds"] > 0
+
+
+def test_slots_of_different_widths_cannot_be_compared(evaluated):
+    mdata, model, _ = evaluated
+    mdata = mdata.copy()
+    jm.pp.prepare(mdata)
+    with pytest.raises(ValueError, match="as many dimensions of 'X_jamie_input' in every modality"):
+        jm.tl.evaluate(mdata, model, aligners=["X_jamie_input"])
 
 
 def test_too_few_pairs_say_what_to_call(trained):

@@ -1,4 +1,4 @@
-"""Scores of each imputed feature by method, as `tl.evaluate` stored them: for their figure."""
+"""Scores by method, as `tl.evaluate` stored them: for their figures."""
 
 from __future__ import annotations
 
@@ -28,25 +28,46 @@ class Scores(NamedTuple):
 def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> Scores:
     """Scores of the features of `target` imputed from `source`, NaN where a feature was not scored."""
     keys, remedy = Keys(key_added), "jm.tl.evaluate(mdata, model)"
+    means = _means(mdata, source, target, key_added)
+    varm, where = mdata[target].varm, f"mdata[{target!r}].varm"
+    frame = stored(varm, keys.scores_from(source), where=where, remedy=remedy)
+    methods = [method for method in means.index if f"correlation_{method}" in frame]  # aligners impute nothing
+    by_label = varm.get(keys.js_distance_from(source))
+    return Scores(
+        means.loc[methods],
+        correlation=_columns(frame, "correlation", methods),
+        auroc=_columns(frame, "auroc", methods),
+        js_distance=_columns(frame, "js_distance", methods) if by_label is None else _stacked(by_label, methods),
+        within_labels=by_label is not None,
+    )
+
+
+def alignments(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> pd.DataFrame:
+    """FOSCTTM and label transfer accuracy by method, the model first, of all that placed both modalities."""
+    means = _means(mdata, source, target, key_added)
+    if "lta" not in means:
+        msg = (
+            "expected label transfer accuracies, found an evaluation without labels; call jm.tl.evaluate(mdata, model, "
+        )
+        msg += "labels='cell_type', aligners=['cca'])"
+        raise KeyError(msg)
+    return means[means["foscttm"].notna()]
+
+
+def _means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFrame:
+    """Rows of the evaluation of one source and target, by method."""
     table = evaluation(mdata, key_added=key_added)
     for name, value in (("source", source), ("target", target)):
         require_choice(value, list(mdata.mod), name=name)
     means = table[(table["source"] == source) & (table["target"] == target)].set_index("method")
     if means.empty:
         directions = sorted({f"{a} → {b}" for a, b in zip(table["source"], table["target"], strict=True)})
-        msg = f"expected {source} → {target} in `mdata.uns[{keys.evaluation!r}]`, found {directions}; call {remedy}"
+        msg = (
+            f"expected {source} → {target} in `mdata.uns[{Keys(key_added).evaluation!r}]`, found {directions}; call "
+            "jm.tl.evaluate(mdata, model)"
+        )
         raise KeyError(msg)
-    methods, varm = list(means.index), mdata[target].varm
-    where = f"mdata[{target!r}].varm"
-    frame = stored(varm, keys.scores_from(source), where=where, remedy=remedy)
-    by_label = varm.get(keys.js_distance_from(source))
-    return Scores(
-        means,
-        correlation=_columns(frame, "correlation", methods),
-        auroc=_columns(frame, "auroc", methods),
-        js_distance=_columns(frame, "js_distance", methods) if by_label is None else _stacked(by_label, methods),
-        within_labels=by_label is not None,
-    )
+    return means
 
 
 def _columns(frame: pd.DataFrame, measure: str, methods: list[str]) -> pd.DataFrame:

@@ -133,16 +133,16 @@ class JointVAE(nn.Module):
         )
 
     def _encoded(self, name: str, x: Tensor) -> Tensor:
-        """Mean, log-variance and a sample, side by side, in single precision: (n, d) → (n, 3 g)."""
+        """Mean, log-variance and a sample, side by side, in the precision of `x`: (n, d) → (n, 3 g)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
             mean, log_variance = self.encode(name, x)
-        mean, log_variance = mean.float(), log_variance.float()
+        mean, log_variance = mean.to(x.dtype), log_variance.to(x.dtype)
         return torch.cat([mean, log_variance, self._sample(mean, log_variance)], dim=1)
 
     def _decoded(self, name: str, latent: Tensor) -> Tensor:
         with torch.autocast(latent.device.type, torch.bfloat16, enabled=self.low_precision):
             decoded = self.decode(name, latent)
-        return decoded.float()
+        return decoded.to(latent.dtype)
 
     def _key(self, source: str, target: str) -> str:
         return f"{self.names.index(source)}-{self.names.index(target)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ._alignment import alignment
 from ._correspondence import correspondence
+from ._distributions import distributions
 from ._embedding import embedding
 from ._history import history
 from ._importance import importance
@@ -13,7 +15,9 @@ from ._links import links
 from ._metrics import metrics
 
 __all__ = [
+    "alignment",
     "correspondence",
+    "distributions",
     "embedding",
     "history",
     "importance",

@@ -30,6 +30,7 @@ def embedding(
     *,
     color: str | None = None,
     basis: Basis = "umap",
+    use_rep: str | None = None,
     n_cells: int = 20_000,
     rng: Seed = 0,
     key_added: str = "jamie",
@@ -46,6 +47,9 @@ def embedding(
         Column of `mdata.obs`; without it only the modalities are shown.
     basis
         ``"umap"`` or ``"pca"`` of the stacked latents.
+    use_rep
+        Slot of `.obsm` that each modality has, to be drawn in a plane of its own: ``"X_jamie_input"`` shows modalities
+        before they were integrated. If `None`, the latents of all are drawn in one plane.
     n_cells
         Cells of each modality to draw, taken at random where it has more.
 
@@ -56,7 +60,7 @@ def embedding(
     Raises
     ------
     KeyError
-        If the cells were not embedded, or the column is not there.
+        If the cells were not embedded, or the column or slot is not there.
 
     Examples
     --------
@@ -71,20 +75,25 @@ def embedding(
     if color is not None:
         require_choice(color, list(mdata.obs), name="color", hint="it names a column of mdata.obs")
     rng = generator(rng)
-    stacked = _stacked(mdata, Keys(key_added).latent, color, n_cells, rng)
-    coordinates = _coordinates(stacked, basis, int(rng.integers(2**31)))
-    names = list(stacked.obs["modality"].cat.categories)
-    n_panels = 1 + (len(names) if color else 0)
+    remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if use_rep is None else "jm.pp.prepare(mdata)"
+    rows, cells = _drawn(mdata, use_rep or Keys(key_added).latent, color, n_cells, rng, remedy)
+    seed, order = int(rng.integers(2**31)), rng.permutation(len(cells))
+    planes = [list(rows)] if use_rep is None else [[name] for name in rows]
+    xy = np.concatenate([_coordinates(np.concatenate([rows[name] for name in plane]), basis, seed) for plane in planes])
+    size = float(np.clip(12_000 / len(cells), 1.5, 22))
+    together, names = use_rep is None, list(rows) if color or use_rep else []
+    n_panels = together + len(names)
     figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 3.6), squeeze=False, layout="constrained")
-    order = rng.permutation(stacked.n_obs)
-    size = float(np.clip(12_000 / stacked.n_obs, 1.5, 22))
-    _scatter(axes[0, 0], coordinates, stacked.obs["modality"], order, size, PALETTE, title="modality")
-    for ax, name in zip(axes[0, 1:], names if color else [], strict=True):
-        shown = order[(stacked.obs["modality"] == name).to_numpy()[order]]
-        ax.scatter(coordinates[:, 0], coordinates[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
-        palette = _palette(mdata, color, stacked.obs[color])
-        _scatter(ax, coordinates, stacked.obs[color], shown, size, palette, title=f"{name}, {color}")
-        if ax is not axes[0, -1] and ax.get_legend() is not None:
+    if together:
+        _scatter(axes[0, 0], xy, cells["modality"], order, size, PALETTE, title="modality")
+    for ax, name in zip(axes[0, int(together) :], names, strict=True):
+        shown = order[(cells["modality"] == name).to_numpy()[order]]
+        if together:
+            ax.scatter(xy[:, 0], xy[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
+        values = cells[color or "modality"]
+        palette = _palette(mdata, color, values) if color else PALETTE
+        _scatter(ax, xy, values, shown, size, palette, title=f"{name}, {color}" if color else name)
+        if (ax is not axes[0, -1] or not color) and ax.get_legend() is not None:
             ax.get_legend().remove()
     for ax in axes[0]:
         ax.set(xticks=[], yticks=[], xlabel=f"{BASES[basis]} 1")
@@ -93,38 +102,37 @@ def embedding(
     return figure
 
 
-def _stacked(mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.random.Generator) -> ad.AnnData:
+def _drawn(
+    mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.random.Generator, remedy: str
+) -> tuple[dict[str, Array], pd.DataFrame]:
+    """Rows of the slot by modality, and the modality and colour of all of them, one modality after the other."""
     names = [name for name in mdata.mod if slot in mdata[name].obsm]
     if not names:
-        msg = (
-            f"expected latents in `mdata[m].obsm[{slot!r}]`, found none; call jm.tl.train(mdata) or "
-            "jm.tl.embed(mdata, model)"
-        )
+        msg = f"expected cells in `mdata[m].obsm[{slot!r}]`, found none; call {remedy}"
         raise KeyError(msg)
-    parts, obs = [], []
+    parts, obs = {}, []
     for name in names:
         cells = mdata[name].obs_names
         rows = np.sort(rng.choice(len(cells), min(n_cells, len(cells)), replace=False))
-        parts.append(np.asarray(mdata[name].obsm[slot])[rows])
-        frame = pd.DataFrame({"modality": name}, index=[f"{name}:{cell}" for cell in cells[rows]])
+        parts[name] = np.asarray(mdata[name].obsm[slot])[rows]
+        frame = pd.DataFrame({"modality": name}, index=cells[rows])
         if color:
             frame[color] = mdata.obs[color].reindex(cells[rows]).array
         obs.append(frame)
     table = pd.concat(obs)
     table["modality"] = pd.Categorical(table["modality"], categories=names)
-    return ad.AnnData(np.concatenate(parts), obs=table)
+    return parts, table
 
 
-def _coordinates(stacked: ad.AnnData, basis: str, seed: int) -> Array:
+def _coordinates(x: Array, basis: str, seed: int) -> Array:
     import scanpy as sc
 
     if basis == "pca":
-        return sc.pp.pca(stacked.X, n_comps=2)
-    sc.pp.neighbors(
-        stacked, use_rep="X", n_neighbors=min(15, stacked.n_obs - 1), **seed_argument(sc.pp.neighbors, seed)
-    )
-    sc.tl.umap(stacked, **seed_argument(sc.tl.umap, seed))
-    return stacked.obsm["X_umap"]
+        return sc.pp.pca(x, n_comps=2)
+    adata = ad.AnnData(x)
+    sc.pp.neighbors(adata, use_rep="X", n_neighbors=min(15, len(x) - 1), **seed_argument(sc.pp.neighbors, seed))
+    sc.tl.umap(adata, **seed_argument(sc.tl.umap, seed))
+    return adata.obsm["X_umap"]
 
 
 def _palette(mdata: MuData, color: str | None, values: pd.Series) -> list[str]:

@@ -15,6 +15,7 @@ from jamie._types import Array
 from jamie.get._comparison import comparison
 from jamie.metrics import feature_correlation
 
+from ._features import from_best_to_worst, positions
 from ._style import PALETTE, bare
 
 N_FEATURES = 5
@@ -59,7 +60,7 @@ def imputation(
     pairs = comparison(mdata, source=source, target=target, key_added=key_added)
     scores = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
     columns = list(pairs.measured.columns)
-    chosen = _from_best_to_worst(scores) if features is None else [_position(columns, feature) for feature in features]
+    chosen = from_best_to_worst(scores, N_FEATURES) if features is None else positions(columns, features)
     n_panels = 1 + len(chosen)
     n_rows = int(np.ceil(n_panels / 3))
     figure, axes = plt.subplots(
@@ -75,22 +76,6 @@ def imputation(
     figure.supylabel(f"imputed from {source}", fontsize=9)
     figure.suptitle(f"{source} → {target} ({pairs.scale})", fontsize=10)
     return figure
-
-
-def _position(columns: list[str], feature: str) -> int:
-    from jamie._checks import require_choice
-
-    return columns.index(require_choice(feature, columns, name="features"))
-
-
-def _from_best_to_worst(scores: Array) -> list[int]:
-    order = np.argsort(-scores[np.isfinite(scores)])
-    finite = np.flatnonzero(np.isfinite(scores))[order]
-    return (
-        [int(finite[i]) for i in np.unique(np.linspace(0, len(finite) - 1, N_FEATURES).astype(int))]
-        if len(finite)
-        else []
-    )
 
 
 def _draw_ranks(ax: Axes, scores: Array, chosen: list[int]) -> None:

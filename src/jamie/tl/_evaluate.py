@@ -21,8 +21,13 @@ from jamie.metrics import foscttm, label_transfer_accuracy
 from jamie.metrics._baselines import METHODS
 from jamie.model import JAMIE
 
+from ._placements import placements, require_aligner
 from ._predictions import measured_values, predictions
 from ._scores import MEASURES, Scores
+
+COLUMNS = (
+    "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "foscttm", "lta", "seconds",
+)  # fmt: skip
 
 
 @document("mdata", "model", "rng", "key_added")
@@ -32,6 +37,7 @@ def evaluate(
     *,
     labels: str | None = None,
     baselines: Sequence[str] = ("knn", "ridge", "kernel_ridge"),
+    aligners: Sequence[str] = (),
     n_features: int = 2_000,
     rng: Seed = 0,
     key_added: str = "jamie",
@@ -50,6 +56,10 @@ def evaluate(
     baselines
         Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"pls"``, ``"reduced_rank"``, ``"mlp"``; empty for
         none.
+    aligners
+        Of ``"cca"``, ``"lma"`` and ``"nlma"`` (canonical correlation, linear and nonlinear manifold alignment), or
+        slots of `.obsm` that the modalities have, such as latents of another package: `foscttm` and `lta` of these
+        beside those of the model. They see the same prepared inputs and training pairs.
     n_features
         Features of a target to score, drawn at random where it has more.
 
@@ -72,7 +82,7 @@ def evaluate(
     Raises
     ------
     KeyError
-        If `labels` or a baseline is not there.
+        If `labels`, a baseline or an aligner is not there.
     ValueError
         If fewer than three pairs of cells can be scored.
 
@@ -91,6 +101,8 @@ def evaluate(
     mdata = writable(mdata, copy=False)
     for method in baselines:
         require_choice(method, METHODS, name="baselines")
+    for method in aligners:
+        require_aligner(mdata, method, list(model.preparations_))
     if labels is not None:
         require_choice(labels, list(mdata.obs), name="labels", hint="it names a column of mdata.obs")
     baselines, rng, keys = list(dict.fromkeys(baselines)), generator(rng), Keys(key_added)
@@ -101,28 +113,24 @@ def evaluate(
     rows: list[dict[str, object]] = []
     found: dict[tuple[str, str], Scores] = {}
     for (a, b), both in pairs_of.items():
+        placed = {"jamie": (latents[a], latents[b], np.nan), **placements(mdata, model, (a, b), both, aligners, rng)}
         for source, target, pairs in ((a, b, both), (b, a, both.reversed())):
             columns = drawn[target]
-            of_source, of_target = (
+            labels_of = [
                 _labels(mdata, labels, name, at) for name, at in zip((source, target), pairs.test, strict=True)
-            )
-            scores = found[source, target] = Scores(model.preparations_[target].features[columns], of_target)
+            ]
+            scores = found[source, target] = Scores(model.preparations_[target].features[columns], labels_of[1])
             measured = measured_values(mdata, model, target, pairs.test[1], columns)
-            aligned = _alignment(latents[source][pairs.test[0]], latents[target][pairs.test[1]], of_source, of_target)
+            about = {"source": source, "target": target, "cells": pairs.cells, "n_cells": len(pairs.test[0])}
+            aligned = {}
+            for method, (x, y, seconds) in placed.items():
+                x, y = (x, y) if source == a else (y, x)
+                aligned[method] = {"seconds": seconds, **_alignment(x[pairs.test[0]], y[pairs.test[1]], *labels_of)}
             for method, imputed, seconds in predictions(mdata, model, source, target, pairs, columns, baselines, rng):
-                rows.append(
-                    {
-                        "source": source,
-                        "target": target,
-                        "method": method,
-                        "cells": pairs.cells,
-                        "n_cells": len(pairs.test[0]),
-                        **scores.add(method, measured, imputed),
-                        **(aligned if method == "jamie" else {}),
-                        "seconds": seconds,
-                    }
-                )
-    table = pd.DataFrame(rows)
+                scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
+                rows.append({**about, "method": method, **scored})
+            rows.extend({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
+    table = pd.DataFrame(rows)[[name for name in COLUMNS if any(name in row for row in rows)]]
     for (source, target), scores in found.items():
         _write(mdata, source, target, scores, keys)
     write(mdata, None, "uns", keys.evaluation, table)

@@ -1,0 +1,131 @@
+"""Measured beside imputed values within each group of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mudata import MuData
+
+from jamie._checks import require_choice
+from jamie._docs import document
+from jamie.get._comparison import comparison
+from jamie.metrics import feature_correlation, js_distance
+
+from ._features import from_best_to_worst, positions
+from ._style import PALETTE, bare
+
+N_FEATURES = 4
+MOST_GROUPS = 30
+FILLS = {"measured": "0.8", "imputed": PALETTE[0]}
+
+
+@document("mdata", "key_added")
+def distributions(
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    by: str,
+    features: Sequence[str] | None = None,
+    key_added: str = "jamie",
+) -> Figure:
+    """Draw box plots of measured and imputed values of some features, side by side for each group of cells.
+
+    Shows the cells that :func:`jamie.pp.split` held out, all cells where it was not called. A box spans the quartiles,
+    the line is the median, whiskers reach to the furthest value within 1.5 times the box. Medians that agree with boxes
+    that are too low are what regression to the mean looks like. JS is the mean over groups of the distance of
+    :func:`jamie.metrics.js_distance`, 0 for the same distribution.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as given to :func:`jamie.tl.impute`.
+    by
+        Column of `mdata.obs` with at most 30 groups, such as cell types; groups stand in the order of the column's
+        categories, with the number of cells that are shown.
+    features
+        Features of the target to draw; if `None`, four from the best to the worst predicted.
+
+    Returns
+    -------
+    The figure.
+
+    Raises
+    ------
+    KeyError
+        If this was not imputed, or a column or feature is not there.
+    ValueError
+        If `by` has too many groups for a figure, or none among the cells.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein")
+    >>> figure = jm.pl.distributions(mdata, source="rna", target="protein", by="cell_type")
+    >>> len(figure.axes)
+    4
+    """
+    require_choice(by, list(mdata.obs), name="by", hint="it names a column of mdata.obs")
+    pairs = comparison(mdata, source=source, target=target, key_added=key_added)
+    groups = _groups(mdata.obs[by].reindex(pairs.measured.index), by)
+    measured, imputed = pairs.measured.to_numpy(), pairs.imputed.to_numpy()
+    columns = list(pairs.measured.columns)
+    correlation = feature_correlation(measured, imputed)
+    chosen = positions(columns, features or ()) or from_best_to_worst(correlation, N_FEATURES) or [0]
+    distances = pd.DataFrame(js_distance(measured[:, chosen], imputed[:, chosen], groups=groups)).mean()
+    n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(chosen))
+    n_rows = -(-len(chosen) // n_columns)
+    width = max(3.4, 0.8 + 0.34 * len(groups.cat.categories))
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(width * n_columns, 2.2 * n_rows + 0.6), sharex=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for ax, i, distance in zip(axes.flat, chosen, distances, strict=False):
+        _draw(ax, {"measured": measured[:, i], "imputed": imputed[:, i]}, groups)
+        ax.set_title(f"{columns[i]}\nr = {correlation[i]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8)
+    for ax in axes.flat[len(chosen) :]:
+        ax.set_visible(False)
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in FILLS.values()]
+    figure.legend(handles, list(FILLS), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.supylabel(pairs.scale, fontsize=8)
+    figure.suptitle(f"{source} → {target}, {len(measured):,} {pairs.cells} cells", fontsize=10)
+    return figure
+
+
+def _groups(values: pd.Series, by: str) -> pd.Series:
+    """Groups of the cells as categories, without those of no cell."""
+    found = values.astype("category").cat.remove_unused_categories()
+    if not 1 <= len(found.cat.categories) <= MOST_GROUPS:
+        msg = (
+            f"expected 1 to {MOST_GROUPS} groups of cells in `mdata.obs[{by!r}]`, found {len(found.cat.categories)}; "
+            "pass by= a column of cell types"
+        )
+        raise ValueError(msg)
+    return found.cat.rename_categories(str)
+
+
+def _draw(ax: Axes, values: dict[str, np.ndarray], groups: pd.Series) -> None:
+    names = list(groups.cat.categories)
+    at = np.arange(len(names))
+    for (what, x), shift in zip(values.items(), (-0.19, 0.19), strict=True):
+        boxes = [x[(groups == name).to_numpy() & np.isfinite(x)] for name in names]
+        ax.boxplot(
+            boxes, positions=at + shift, widths=0.34, patch_artist=True, manage_ticks=False,
+            boxprops={"facecolor": FILLS[what], "edgecolor": "0.2", "lw": 0.7},
+            medianprops={"color": "black", "lw": 1.2},
+            whiskerprops={"color": "0.2", "lw": 0.7}, capprops={"color": "0.2", "lw": 0.7},
+            flierprops={"marker": ".", "ms": 2.5, "mfc": "0.4", "mec": "none"},
+        )  # fmt: skip
+    counts = groups.value_counts()
+    labels = [f"{name} ({counts[name]:,})" for name in names]
+    ax.set_xticks(at, labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=7)
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    bare(ax).tick_params(labelsize=7)

@@ -1,0 +1,23 @@
+"""Which features a figure shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jamie._checks import require_choice
+from jamie._types import Array
+
+
+def from_best_to_worst(scores: Array, n: int) -> list[int]:
+    """At most `n` features spread over the ranks of those that have a score, the best first."""
+    finite = np.flatnonzero(np.isfinite(scores))
+    ranked = finite[np.argsort(-scores[finite])]
+    spread = np.unique(np.linspace(0, len(ranked) - 1, n).astype(int)) if len(ranked) else []
+    return [int(ranked[i]) for i in spread]
+
+
+def positions(columns: list[str], features: Sequence[str]) -> list[int]:
+    """Positions of named features."""
+    return [columns.index(require_choice(feature, columns, name="features")) for feature in features]
