@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 SIMPLE = ["knn", "ridge", "kernel_ridge", "pls", "reduced_rank"]
+PEERS = ["totalvi", "multivi", "mofa"]
 NAMES = {
     "jamie": "jamie",
     "knn": "kNN",
@@ -76,18 +77,24 @@ def main() -> None:
 
 
 def summary(found: pd.DataFrame) -> str:
-    """The table of the README: ours beside the best simple method of each row."""
+    """The table of the README: ours beside the best simple method, the paper's recipe and the best peer of each row."""
     values = pivot(found, "correlation")
-    simple = values[[m for m in SIMPLE if m in values]]
+    simple, peers = (values[[m for m in methods if m in values]] for methods in (SIMPLE, PEERS))
     table = pd.DataFrame(
         {
             "imputed": [f"{source} → {target}" for _, source, target in values.index],
             "jamie": [f"**{number(value)}**" for value in values["jamie"]],
-            "best simple method": [f"{number(row.max())} ({NAMES[row.idxmax()]})" for _, row in simple.iterrows()],
+            "best simple method": [best(row) for _, row in simple.iterrows()],
+            "paper's recipe": [number(value) for value in values["jamie, paper"]],
+            "best peer": [best(row) for _, row in peers.iterrows()],
         },
         index=values.index.get_level_values("data").rename("data"),
     )
     return markdown(table)
+
+
+def best(row: pd.Series) -> str:
+    return f"{number(row.max())} ({NAMES[row.idxmax()]})" if row.notna().any() else "–"
 
 
 def imputation(found: pd.DataFrame) -> str:

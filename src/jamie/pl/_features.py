@@ -14,8 +14,8 @@ def from_best_to_worst(scores: Array, n: int) -> list[int]:
     """At most `n` features spread over the ranks of those that have a score, the best first."""
     finite = np.flatnonzero(np.isfinite(scores))
     ranked = finite[np.argsort(-scores[finite])]
-    spread = np.unique(np.linspace(0, len(ranked) - 1, n).astype(int)) if len(ranked) else []
-    return [int(ranked[i]) for i in spread]
+    spread = np.linspace(0, max(len(ranked) - 1, 0), min(n, len(ranked)))
+    return [int(i) for i in ranked[np.unique(spread.astype(int))]]
 
 
 def positions(columns: list[str], features: Sequence[str]) -> list[int]:
