@@ -37,11 +37,12 @@ N_IMPUTED = 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--cells", type=int, nargs="*", default=[10_000, 100_000], help="none: only draw what is there")
     parser.add_argument("--genes", type=int, default=20_000)
     parser.add_argument("--peaks", type=int, default=100_000)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--table", type=Path, help="Markdown of the documentation")
     parser.add_argument("--folder", type=Path, default=Path("scale_data"), help="for the simulated cells")
     parser.add_argument("--keep", action="store_true", help="keep the simulated cells")
     parser.add_argument("--threads", type=int, default=2)
@@ -63,6 +64,8 @@ def main() -> None:
         for path in [] if given.keep else list(given.folder.glob(f"*_{n}.*")):
             remove(path)
     growth(found)
+    if given.table:
+        given.table.write_text(table(found))
     if given.figure:
         draw(found, given.figure)
 
@@ -211,10 +214,21 @@ def remove(path: Path) -> None:
 
 def growth(found: list[dict[str, float | str]]) -> None:
     """Exponent of each stage between the fewest and the most cells."""
-    table = pd.DataFrame(found).pivot_table(index="stage", columns="cells", values="seconds")
-    if table.shape[1] > 1:
-        few, many = table.columns[0], table.columns[-1]
-        print((np.log(table[many] / table[few]) / np.log(many / few)).round(2).rename("exponent").reindex(STAGES))
+    seconds = pd.DataFrame(found).pivot_table(index="stage", columns="cells", values="seconds")
+    if seconds.shape[1] > 1:
+        few, many = seconds.columns[0], seconds.columns[-1]
+        print((np.log(seconds[many] / seconds[few]) / np.log(many / few)).round(2).rename("exponent").reindex(STAGES))
+
+
+def table(found: list[dict[str, float | str]]) -> str:
+    """Seconds and peak memory of each stage, a column for each number of cells."""
+    rows = {(row["stage"], row["cells"]): f"{row['seconds']:.0f} s, {row['peak_rss_gb']:.1f} GB" for row in found}
+    cells = sorted({row["cells"] for row in found})
+    total = {n: sum(r["seconds"] for r in found if r["cells"] == n and r["stage"] != "generate") / 60 for n in cells}
+    lines = [["stage", *(f"{n:,} cells" for n in cells)], ["---"] * (1 + len(cells))]
+    lines += [[stage, *(rows.get((stage, n), "") for n in cells)] for stage in STAGES[1:]]
+    lines += [["all", *(f"{total[n]:.1f} min" for n in cells)]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def draw(found: list[dict[str, float | str]], path: Path) -> None:
@@ -223,11 +237,11 @@ def draw(found: list[dict[str, float | str]], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    table = pd.DataFrame(found)
+    rows = pd.DataFrame(found)
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3), layout="constrained")
     for ax, column, label in zip(axes, ("seconds", "peak_rss_gb"), ("seconds", "peak memory (GB)"), strict=True):
         for i, stage in enumerate(STAGES[1:]):
-            of_stage = table[table["stage"] == stage].sort_values("cells")
+            of_stage = rows[rows["stage"] == stage].sort_values("cells")
             ax.plot(
                 of_stage["cells"], of_stage[column], "o-", color=f"C{i}", label=stage if column == "seconds" else None
             )
