@@ -10,7 +10,11 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
 
 TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.ipynb"))
-DATA = {"01_patchseq": "patchseq_motor_cortex"}
+DATA = {
+    "01_patchseq": ["patchseq_motor_cortex"],
+    "gallery": ["patchseq_motor_cortex"],
+}
+NEEDS = {}  # packages besides those of the tests
 FASTER = {
     "01_patchseq": {
         "jm.tl.train(mdata, rng=0)": "jm.tl.train(mdata, rng=0, max_steps=20)",
@@ -18,6 +22,22 @@ FASTER = {
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
         ),
+    },
+    "gallery": {
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        'jm.tl.evaluate(mdata, model, labels="cell_type", aligners=["cca", "lma", "nlma"], rng=0)': (
+            'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], aligners=["cca"], n_features=100)'
+        ),
+        'jm.pl.embedding(mdata, color="cell_type", use_rep="X_jamie_input", rng=0)': (
+            'jm.pl.embedding(mdata, color="cell_type", basis="pca", use_rep="X_jamie_input")'
+        ),
+        'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+        'features=["AP width (ms)"], rng=0)': 'features=["AP width (ms)"], n_cells=100)',
+        'jm.tl.knockout(mdata, model, source="rna", target="ephys", rng=0)': (
+            'jm.tl.knockout(mdata, model, source="rna", target="ephys", n_cells=100)'
+        ),
+        "n_cells=1_000, n_genes=200, n_peaks=1_200, rng=0)": "n_cells=100, n_genes=40, n_peaks=160)",
+        "model = jm.tl.train(multiome, rng=0)": "model = jm.tl.train(multiome, max_steps=20)",
     },
 }
 MOST_BYTES = 1_500_000
@@ -42,10 +62,13 @@ def in_fast_setting(notebook, substitutes):
 @pytest.mark.real
 @every_tutorial
 def test_tutorial_runs(path, data_dir, tmp_path, monkeypatch):
-    if not (data_dir / f"{DATA[path.stem]}.h5mu").is_file():
-        pytest.skip(f"no {DATA[path.stem]}.h5mu among the public data sets")
+    for name in DATA.get(path.stem, []):
+        if not (data_dir / f"{name}.h5mu").is_file():
+            pytest.skip(f"no {name}.h5mu among the public data sets")
+    for package in NEEDS.get(path.stem, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.setenv("JAMIE_DATA_DIR", str(data_dir))
-    notebook = in_fast_setting(nbformat.read(path, as_version=4), FASTER[path.stem])
+    notebook = in_fast_setting(nbformat.read(path, as_version=4), FASTER.get(path.stem, {}))
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
     assert all(cell.execution_count for cell in sources(notebook))

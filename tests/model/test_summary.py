@@ -39,12 +39,21 @@ def test_validation_pairs_are_held_out_of_the_training_cells(trained):
 
 def test_kernel_ridge_stands_beside_each_correlation(trained, capsys):
     _, model = trained
-    announce(model.summary_)
+    announce(model.summary_, model.recipe_)
     logged = capsys.readouterr().err
     for pair in ("rna protein", "protein rna"):
         alone = model.summary_[f"kernel ridge {pair}"]
         assert -1 <= alone <= 1
         assert f"{model.summary_[f'correlation {pair}']:.3f} (kernel ridge alone {alone:.3f})" in logged
+
+
+def test_a_training_that_still_improved_at_its_end_is_told_from_one_that_did_not(trained, capsys):
+    _, model = trained
+    for best, said in ((60, True), (26, False)):
+        announce({**model.summary_, "best_step": best}, model.recipe_)
+        assert ("best step 60, the last (max_steps=120 may find a better one)" in capsys.readouterr().err) is said
+    announce({**model.summary_, "best_step": 60, "cells": "training"}, model.recipe_)
+    assert "may find" not in capsys.readouterr().err
 
 
 def test_without_the_kernel_nothing_stands_beside(toy, capsys):

@@ -14,6 +14,7 @@ from jamie._settings import logger
 from jamie._types import Array, Matrix
 from jamie.data import Problem, Units, matrix
 from jamie.metrics import feature_correlation, foscttm
+from jamie.train import Recipe
 
 from ._skips import surest_pairs
 
@@ -54,8 +55,9 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judge
     return found
 
 
-def announce(summary: dict[str, float | str]) -> None:
+def announce(summary: dict[str, float | str], recipe: Recipe) -> None:
     """Log the summary in one line, and warn where the alignment is near chance."""
+    was_improving = recipe.rounds and summary["cells"] == "validation" and summary["best_step"] == recipe.max_steps
     scores = {key: float(value) for key, value in summary.items() if key.startswith(("foscttm", "correlation"))}
     shown = []
     for key, value in scores.items():
@@ -64,9 +66,10 @@ def announce(summary: dict[str, float | str]) -> None:
         alone = "" if measure == "foscttm" or beside is None else f" (kernel ridge alone {float(beside):.3f})"
         shown.append(f"{measure} {a} → {b} {value:.3f}{alone}")
     logger.info(
-        "trained in %.1f s, best step %d; %s",
+        "trained in %.1f s, best step %d%s; %s",
         summary["seconds"],
         summary["best_step"],
+        f", the last (max_steps={2 * recipe.max_steps} may find a better one)" if was_improving else "",
         f"on {summary['cells']} pairs: {', '.join(shown)}" if shown else "no pairs are known to score it by",
     )
     for key, value in scores.items():

@@ -94,7 +94,7 @@ def train(
         device=device,
         rng=rng,
     ).fit(mdata, modalities=modalities, key_added=key_added)
-    announce(model.summary_)
+    announce(model.summary_, model.recipe_)
     embed(mdata, model, key_added=key_added)
     parameters = {
         "schema": SCHEMA,
