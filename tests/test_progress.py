@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 
+import jamie as jm
 from jamie._progress import progress
 
 
@@ -24,3 +25,10 @@ def test_a_bar_is_drawn_in_a_terminal(capsys, monkeypatch):
     assert out == ""
     assert "jamie: " in err
     assert "/3 " in err
+
+
+def test_nothing_is_drawn_where_information_is_not_logged(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(jm.settings, "verbosity", "warning")
+    run()
+    assert capsys.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ METADATA = {
 
 
 def execute(path: Path) -> None:
-    """Run in a folder of its own, and keep the outputs without times, widths and versions of the machine."""
+    """Run in a folder of its own, and keep the outputs without times, progress bars and versions of the machine."""
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
@@ -27,8 +28,17 @@ def execute(path: Path) -> None:
     notebook.metadata = METADATA
     for i, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{i:02d}", {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in map(without_bars, cell.outputs) if output.get("text") != ""]
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+
+
+def without_bars(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Take away what a progress bar wrote and wiped."""
+    if output.output_type == "stream":
+        output.text = re.sub(r"[^\n]*\r", "", output.text)
+    return output
 
 
 if __name__ == "__main__":

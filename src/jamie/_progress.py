@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as terminal_bar
 
-from jamie._settings import is_first
+from jamie._settings import logger
 
 
 def progress(total: int, *, description: str, unit: str = "step", scale: int = 1) -> terminal_bar:
     """Bar over `total` steps of `scale` units; drawn in notebooks always, elsewhere only where stderr is a terminal.
 
-    Of processes that work together only the first draws one.
+    Nothing is drawn where information is not logged, as in all but the first of several processes.
     """
     in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
-    hidden = False if in_notebook else (None if is_first() else True)
+    shown = False if in_notebook else None  # for tqdm: draw; draw in a terminal
+    hidden = shown if logger.isEnabledFor(logging.INFO) else True
     return tqdm(
         total=total, desc=description, unit=unit, unit_scale=scale if scale > 1 else False, leave=False, disable=hidden
     )
