@@ -21,7 +21,7 @@ KINDS = {"rna": "continuous", "ephys": "continuous"}
 
 def reproduce(seed: int) -> dict[str, float]:
     mdata = jm.datasets.load("patchseq_motor_cortex")
-    jm.pp.prepare(mdata, kinds=KINDS, n_comps=512, rng=seed)
+    jm.pp.prepare(mdata, kinds=KINDS, n_comps=512, max_value=None, rng=seed)
     model = jm.tl.train(mdata, recipe="paper", batch_size=256, dropout=0.0, rng=seed)
     rna, ephys = (mdata[name].obsm["X_jamie"] for name in ("rna", "ephys"))
     labels = mdata.obs["cell_type"].astype(str).to_numpy()
