@@ -12,6 +12,8 @@ nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
 TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.ipynb"))
 DATA = {
     "01_patchseq": ["patchseq_motor_cortex"],
+    "02_citeseq_mosaic": ["citeseq_pbmc_mosaic"],
+    "06_paper": ["scgem"],
     "gallery": ["patchseq_motor_cortex"],
 }
 NEEDS = {}  # packages besides those of the tests
@@ -22,6 +24,27 @@ FASTER = {
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
         ),
+    },
+    "02_citeseq_mosaic": {
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+        'jm.pl.embedding(mdata, color="measured in", rng=0)': (
+            'jm.pl.embedding(mdata, color="measured in", basis="pca")'
+        ),
+        'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
+            'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"])'
+        ),
+        "jm.tl.train(paired, rng=0)": "jm.tl.train(paired, rng=0, max_steps=20)",
+    },
+    "06_paper": {
+        "branching_manifold(rng=0)": "branching_manifold(n_cells=90, n_features=(30, 40))",
+        'color="cell_type", use_rep="X_jamie_input", rng=0)': 'use_rep="X_jamie_input", basis="pca")',
+        'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+        'jm.tl.train(mdata, recipe="paper", dropout=0.0, rng=0)': (
+            'jm.tl.train(mdata, recipe="paper", dropout=0.0, max_steps=2)'
+        ),
+        'jm.tl.train(wrong, recipe="paper", dropout=0.0, rng=0)': 'jm.tl.train(wrong, recipe="paper", max_steps=2)',
+        "jm.tl.train(scgem, recipe=recipe, rng=0)": "jm.tl.train(scgem, recipe=recipe, max_steps=2)",
     },
     "gallery": {
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",

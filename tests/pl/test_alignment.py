@@ -34,8 +34,8 @@ def test_a_point_for_each_method_that_aligns(evaluated, unchanged):
     rows = table[(table["source"] == "rna") & table["foscttm"].notna()].set_index("method")
     assert list(rows.index) == ["jamie", "cca", "lma"]
     assert points(ax) == {name: (row["foscttm"], row["lta"]) for name, row in rows.iterrows()}
-    assert ax.get_xlim()[0] == 0
-    assert ax.get_ylim()[1] == 1
+    assert ax.get_xlim()[0] < 0 < ax.get_xlim()[1] < 0.5  # a perfect point is whole, and chance is far
+    assert ax.get_ylim()[1] > 1
     assert "rna → protein" in ax.get_title()
     assert "held-out cells" in ax.get_title()
 

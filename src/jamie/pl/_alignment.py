@@ -71,11 +71,12 @@ def alignment(mdata: MuData, *, source: str, target: str, ax: Axes | None = None
 
 
 def _limits(ax: Axes, found: pd.DataFrame) -> None:
-    """From a perfect FOSCTTM to the worst, with chance where it is near, and an axis of accuracy that ends at 1."""
+    """From a perfect FOSCTTM to the worst, with chance where it is near, and an accuracy of at most 1."""
     worst, least = found["foscttm"].max(), found["lta"].min()
     right = 0.55 if worst > 0.3 else 1.15 * worst
     low = np.floor(20 * (least - 0.02)) / 20
-    ax.set(xlim=(0, max(right, 0.01)), ylim=(max(0.0, min(low, 0.9)), 1.0))
+    right = max(right, 0.01)
+    ax.set(xlim=(-0.03 * right, right), ylim=(max(0.0, min(low, 0.9)), 1.01))
     if right > 0.5:
         ax.axvline(0.5, color="0.6", lw=0.9, ls=":")
         ax.annotate("chance", (0.5, 0.02), xycoords=("data", "axes fraction"), ha="right", fontsize=7, color="0.4")
