@@ -91,7 +91,9 @@ def test_a_missing_or_foreign_input_is_named(tmp_path, capsys):
     assert "expected a MuData file at" in capsys.readouterr().err
     (tmp_path / "text.h5mu").write_text("no HDF5")
     assert main(["run", str(tmp_path / "text.h5mu"), "-o", str(tmp_path / "out.h5mu")]) == 1
-    assert "jamie: error:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "jamie: error:" in error
+    assert str(tmp_path / "text.h5mu") in error
 
 
 def test_wrong_usage_ends_with_two(capsys):

@@ -101,6 +101,13 @@ def test_saving_again_replaces_the_file(saved):
     assert jm.JAMIE.load(path).recipe_ == model.recipe_
 
 
+def test_who_may_read_new_files_may_read_the_model(saved, tmp_path):
+    _, model, _ = saved
+    model.save(tmp_path / "model.jamie")
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "model.jamie").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize("share", [0, 0.00001, 0.5, 0.999])
 def test_a_truncated_file_is_named(saved, share):
     _, _, path = saved

@@ -289,3 +289,22 @@ def test_too_few_pairs_say_what_to_call(trained):
         ValueError, match=r"at least 3 pairs of 'rna' and 'protein' to score, found 2; call jm\.pp\.split"
     ):
         jm.tl.evaluate(few, model)
+
+
+def test_modalities_that_share_no_pairs_are_left_out(capsys):
+    mdata = jm.datasets.toy(n_cells=120, share_paired=1)
+    third = mdata["protein"].copy()
+    third.var_names = [f"third {name}" for name in third.var_names]
+    third.obs_names = [f"third {cell}" for cell in third.obs_names]
+    chain = MuData({"rna": mdata["rna"].copy(), "protein": mdata["protein"].copy(), "third": third})
+    jm.pp.correspondence(chain, modalities=["protein", "third"], pairs=_partners(mdata, third))
+    jm.pp.split(chain, rng=0)
+    model = jm.tl.train(chain, max_steps=10)
+    table = jm.tl.evaluate(chain, model, baselines=[])
+    scored = set(zip(table["source"], table["target"], strict=True))
+    assert scored == {("rna", "protein"), ("protein", "rna"), ("protein", "third"), ("third", "protein")}
+    assert "'rna' and 'third' have 0 pairs of cells to score, and are left out" in capsys.readouterr().err
+
+
+def _partners(mdata, third):
+    return pd.DataFrame({"protein": mdata["protein"].obs_names, "third": third.obs_names})

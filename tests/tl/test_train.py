@@ -463,3 +463,12 @@ def test_unknown_settings_are_refused(toy, arguments, error, message):
     with pytest.raises(error, match=message):
         jm.tl.train(toy, **arguments)
     assert not toy.uns
+
+
+def test_what_a_training_rests_on_is_recorded(toy):
+    jm.tl.train(toy, max_steps=2, rng=7, device="cpu")
+    about = toy.uns["jamie"]
+    assert (about["seed"], about["device"]) == (7, "cpu")
+    assert about["versions"]["numpy"] == np.__version__
+    jm.tl.train(toy, max_steps=2, rng=np.random.default_rng(7))
+    assert "seed" not in toy.uns["jamie"]

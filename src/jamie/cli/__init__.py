@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--impute", type=_direction, action="append", default=[], metavar="SOURCE:TARGET", help="may be repeated"
     )
-    run.add_argument("--recipe", default="default", help="default or paper")
+    run.add_argument("--recipe", default="default", help="default, integrate or paper")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--max-steps", type=int, help="fewer training steps than the recipe's")

@@ -48,5 +48,9 @@ def _read(path: Path) -> MuData:
     if not path.is_file():
         msg = f"expected a MuData file at {path}, found none"
         raise FileNotFoundError(msg)
-    with quiet_mudata():
-        return mudata.read_h5mu(path)
+    try:
+        with quiet_mudata():
+            return mudata.read_h5mu(path)
+    except (OSError, ValueError) as error:
+        msg = f"expected a MuData file at {path}, found what cannot be read as one ({error})"
+        raise ValueError(msg) from error

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 
 from jamie._settings import is_first
 from jamie.data import Preparation
@@ -59,7 +59,7 @@ def save(model: JAMIE, path: Path) -> None:
     if not is_first():
         return
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata={"jamie": json.dumps(header)})
+    temporary.write_bytes(serialised(tensors, metadata={"jamie": json.dumps(header)}))
     temporary.replace(path)
 
 

@@ -14,7 +14,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
-from jamie._types import Array, Seed
+from jamie._types import Array, Pair, Seed
 from jamie.data import writable
 from jamie.get._pairs import CellPairs, cell_pairs
 from jamie.metrics import foscttm, label_transfer_accuracy
@@ -28,6 +28,7 @@ from ._scores import MEASURES, Scores
 COLUMNS = (
     "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "foscttm", "lta", "seconds",
 )  # fmt: skip
+FEWEST = 3  # pairs of cells to score
 
 
 @document("mdata", "model", "rng", "key_added")
@@ -84,7 +85,7 @@ def evaluate(
     KeyError
         If `labels`, a baseline or an aligner is not there.
     ValueError
-        If fewer than three pairs of cells can be scored.
+        If no two modalities have three pairs of cells to score; those that have fewer are left out otherwise.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def evaluate(
     baselines, rng, keys = list(dict.fromkeys(baselines)), generator(rng), Keys(key_added)
     names = [name for name in model.preparations_ if name in mdata.mod]
     latents = model.embed(mdata)
-    pairs_of = {(a, b): _pairs_to_score(mdata, a, b, keys) for a, b in combinations(names, 2)}
+    pairs_of = _pairs_to_score(mdata, names, keys)
     drawn = {name: _some(len(model.preparations_[name].features), n_features, rng) for name in names}
     rows: list[dict[str, object]] = []
     found: dict[tuple[str, str], Scores] = {}
@@ -137,17 +138,24 @@ def evaluate(
     return table
 
 
-def _pairs_to_score(mdata: MuData, a: str, b: str, keys: Keys) -> CellPairs:
-    pairs = cell_pairs(mdata, a, b, keys)
-    if pairs.cells == "in-sample":
-        logger.warning("no cells were held out by jm.pp.split: the measures of %r and %r are in-sample", a, b)
-    if len(pairs.test[0]) < 3:
+def _pairs_to_score(mdata: MuData, names: Sequence[str], keys: Keys) -> dict[Pair, CellPairs]:
+    """Pairs of cells by pair of modalities, of those that share enough."""
+    found = {(a, b): cell_pairs(mdata, a, b, keys) for a, b in combinations(names, 2)}
+    counts = {pair: len(pairs.test[0]) for pair, pairs in found.items()}
+    if max(counts.values(), default=0) < FEWEST:
+        shown = " or ".join(f"{a!r} and {b!r}" for a, b in found) or f"two modalities of the model, which has {names},"
         msg = (
-            f"expected at least 3 pairs of {a!r} and {b!r} to score, found {len(pairs.test[0])}; call "
-            "jm.pp.split(mdata)"
+            f"expected at least {FEWEST} pairs of {shown} to score, found {max(counts.values(), default=0)}; call "
+            "jm.pp.split(mdata) with a larger test_fraction, or name more pairs with jm.pp.correspondence"
         )
         raise ValueError(msg)
-    return pairs
+    for (a, b), pairs in list(found.items()):
+        if counts[a, b] < FEWEST:
+            logger.warning("%r and %r have %d pairs of cells to score, and are left out", a, b, counts[a, b])
+            del found[a, b]
+        elif pairs.cells == "in-sample":
+            logger.warning("no cells were held out by jm.pp.split: the measures of %r and %r are in-sample", a, b)
+    return found
 
 
 def _labels(mdata: MuData, labels: str | None, name: str, rows: Array) -> pd.Series | None:

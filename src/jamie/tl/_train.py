@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import numpy as np
 from mudata import MuData
 
 from jamie._docs import document
@@ -54,8 +55,8 @@ def train(
     batch_size
         Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are.
     max_steps
-        Steps at most; the recipe's if `None`. The default recipe spends them in three rounds, each twice as long as the
-        one before, and stops where a round was no better.
+        Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
+        rounds, each twice as long as the one before, and stops where a round was no better.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another torch device.
 
@@ -64,7 +65,7 @@ def train(
     The trained model. Sets what :func:`jamie.tl.embed` sets, and
 
     `mdata.uns['jamie']` : :class:`dict`
-        Version, modalities, recipe, history (a data frame) and the summary on validation pairs.
+        Versions, seed, device, modalities, recipe, history (a data frame) and the summary on validation pairs.
 
     Raises
     ------
@@ -99,6 +100,9 @@ def train(
     parameters = {
         "schema": SCHEMA,
         "version": version("jamie-tools"),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")},
+        "device": str(model.network_.log_weights.device),
+        **({"seed": int(rng)} if isinstance(rng, int | np.integer) else {}),
         "modalities": list(model.preparations_),
         "recipe": model.recipe_.to_dict(),
         "history": model.history_.copy(),
