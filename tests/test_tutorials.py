@@ -13,6 +13,7 @@ TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.ipynb"))
 DATA = {
     "01_patchseq": ["patchseq_motor_cortex"],
     "02_citeseq_mosaic": ["citeseq_pbmc_mosaic"],
+    "04_unpaired": ["citeseq_pbmc10k"],
     "06_paper": ["scgem"],
     "gallery": ["patchseq_motor_cortex"],
 }
@@ -35,6 +36,17 @@ FASTER = {
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"])'
         ),
         "jm.tl.train(paired, rng=0)": "jm.tl.train(paired, rng=0, max_steps=20)",
+    },
+    "04_unpaired": {
+        "N_CELLS = 2_000": "N_CELLS = 400",
+        'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+    },
+    "05_large_data": {
+        "N_CELLS = 50_000": "N_CELLS = 2_000",
+        "N_GENES, N_REGIONS = 2_000, 10_000": "N_GENES, N_REGIONS = 500, 2_000",
+        "memory_gb = 0.1": "memory_gb = 0.005",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "n_cells=1_500, rng=0": 'basis="pca"',
     },
     "06_paper": {
         "branching_manifold(rng=0)": "branching_manifold(n_cells=90, n_features=(30, 40))",
