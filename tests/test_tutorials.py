@@ -13,6 +13,7 @@ TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.ipynb"))
 DATA = {
     "01_patchseq": ["patchseq_motor_cortex"],
     "02_citeseq_mosaic": ["citeseq_pbmc_mosaic"],
+    "03_multiome_links": ["snareseq_mouse_cortex"],
     "04_unpaired": ["citeseq_pbmc10k"],
     "06_paper": ["scgem"],
     "gallery": ["patchseq_motor_cortex"],
@@ -36,6 +37,20 @@ FASTER = {
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"])'
         ),
         "jm.tl.train(paired, rng=0)": "jm.tl.train(paired, rng=0, max_steps=20)",
+    },
+    "03_multiome_links": {
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        'jm.pl.embedding(mdata, color="cell_type", n_cells=3_000, rng=0)': (
+            'jm.pl.embedding(mdata, color="cell_type", n_cells=500, basis="pca")'
+        ),
+        'baselines=["knn", "ridge", "reduced_rank"], rng=0)': 'baselines=["knn"], n_features=100, rng=0)',
+        "n_cells=500, n_background=50": "n_cells=50, n_background=5",
+        'features=["Plp1"], groups=sets, n_random=5)': 'features=["Plp1"], groups=sets, n_random=1, n_cells=100)',
+        'groups="chromosome", n_random=5)': 'groups="chromosome", n_random=1, n_cells=100)',
+        "sim = jm.datasets.multiome(rng=0)": "sim = jm.datasets.multiome(n_cells=200, n_genes=40, n_peaks=240, rng=0)",
+        "sim_model = jm.tl.train(sim, rng=0)": "sim_model = jm.tl.train(sim, rng=0, max_steps=20)",
+        "jm.datasets.multiome(n_cells=10_000, rng=0)": "jm.datasets.multiome(n_cells=2_000, n_genes=40, n_peaks=240)",
+        "thin_model = jm.tl.train(thin, rng=0)": "thin_model = jm.tl.train(thin, rng=0, max_steps=20)",
     },
     "04_unpaired": {
         "N_CELLS = 2_000": "N_CELLS = 400",

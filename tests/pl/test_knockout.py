@@ -147,3 +147,11 @@ def test_what_is_missing_is_said(lost, toy, unchanged):
     with pytest.raises(ValueError, match=r"found 0 .* a baseline of nan; .*a feature that varies in the judged cells"):
         jm.pl.knockout(lost, **DIRECTION, feature="protein3")
     assert not plt.get_fignums()
+
+
+def test_a_single_feature_that_is_scored_is_named(trained_session):
+    mdata, model = trained_session
+    mdata = mdata.copy()
+    name = mdata["protein"].var_names[1]
+    jm.tl.knockout(mdata, model, **DIRECTION, features=[name], groups=SETS)
+    assert jm.pl.knockout(mdata, **DIRECTION, groups=True).get_xlabel() == f"correlation of {name}"

@@ -134,8 +134,10 @@ def _draw_random_sets(ax: Axes, table: pd.DataFrame, found: Knockouts) -> None:
 
 def _measure(about: Mapping[str, Any], feature: str | None) -> str:
     if about["measure"] == "correlation":
-        n = len(about["outputs"])
-        return f"correlation of {feature}" if feature else f"mean correlation, {n:,} features"
+        outputs = about["outputs"]
+        if feature or len(outputs) == 1:
+            return f"correlation of {feature or outputs[0]}"
+        return f"mean correlation, {len(outputs):,} features"
     return {
         "lta": f"accuracy of {about['labels']}, transferred",
         "likelihood": f"mean log-probability of {about['labels']}",
