@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import metadata
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
+
+warnings.filterwarnings("ignore", "'sphinx_autodoc_typehints", category=DeprecationWarning)  # what Sphinx 10 removes
 
 about = metadata("jamie-tools")
 project = "jamie"
@@ -27,6 +30,7 @@ extensions = [
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
     "generated_tables",
+    "sibling_notebooks",
     "slots_in_returns",
 ]
 templates_path = ["_templates"]
