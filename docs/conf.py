@@ -72,4 +72,6 @@ if os.environ.get("READTHEDOCS"):
 
 html_theme = "sphinx_book_theme"
 html_title = f"jamie {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"repository_url": repository, "use_repository_button": True, "show_toc_level": 2}
