@@ -128,3 +128,10 @@ def test_documentation_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "generated" / "jamie.tl.train.html").is_file()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_equations_hold_no_code(page):
+    """A backtick within an equation is not code but an error where it is drawn."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert [equation for equation in re.findall(r"\$\$(.*?)\$\$", prose, re.DOTALL) if "`" in equation] == []

@@ -16,9 +16,10 @@ DATA = {
     "03_multiome_links": ["snareseq_mouse_cortex"],
     "04_unpaired": ["citeseq_pbmc10k"],
     "06_paper": ["scgem"],
+    "07_interoperability": ["citeseq_pbmc10k"],
     "gallery": ["patchseq_motor_cortex"],
 }
-NEEDS = {}  # packages besides those of the tests
+NEEDS = {"07_interoperability": ["igraph", "muon", "scib_metrics", "scvi"]}  # packages besides those of the tests
 FASTER = {
     "01_patchseq": {
         "jm.tl.train(mdata, rng=0)": "jm.tl.train(mdata, rng=0, max_steps=20)",
@@ -72,6 +73,12 @@ FASTER = {
         ),
         'jm.tl.train(wrong, recipe="paper", dropout=0.0, rng=0)': 'jm.tl.train(wrong, recipe="paper", max_steps=2)',
         "jm.tl.train(scgem, recipe=recipe, rng=0)": "jm.tl.train(scgem, recipe=recipe, max_steps=2)",
+    },
+    "07_interoperability": {
+        "N_CELLS = 2_000": "N_CELLS = 600",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "totalvi.train(": "totalvi.train(max_epochs=2, ",
+        "n_samples=25": "n_samples=1",
     },
     "gallery": {
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
