@@ -135,3 +135,9 @@ def test_equations_hold_no_code(page):
     """A backtick within an equation is not code but an error where it is drawn."""
     prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert [equation for equation in re.findall(r"\$\$(.*?)\$\$", prose, re.DOTALL) if "`" in equation] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_to_files_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
