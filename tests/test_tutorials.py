@@ -27,6 +27,8 @@ FASTER = {
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
         ),
+        'features=["AP width (ms)"], rng=0)': 'features=["AP width (ms)"], n_cells=100)',
+        "groups=sets, n_random=5, rng=0)": "groups=sets, n_random=1, n_cells=100)",
     },
     "02_citeseq_mosaic": {
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
