@@ -9,7 +9,7 @@ from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
-from jamie.get._comparison import comparison
+from jamie.get import comparison
 
 
 @pytest.fixture

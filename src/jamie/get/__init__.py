@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ._comparison import comparison
 from ._evaluation import evaluation
 from ._explanation import explanation, shap_values
 from ._history import history
 from ._imputed import imputed
 
-__all__ = ["evaluation", "explanation", "history", "imputed", "shap_values"]
+__all__ = ["comparison", "evaluation", "explanation", "history", "imputed", "shap_values"]

@@ -11,6 +11,7 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._checks import require_choice
+from jamie._docs import document
 from jamie._keys import Keys
 from jamie.data import matrix, measured
 
@@ -27,10 +28,44 @@ class Comparison(NamedTuple):
     cells: str  # held-out or in-sample
 
 
+@document("mdata", "key_added")
 def comparison(
     mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None, key_added: str = "jamie"
 ) -> Comparison:
-    """Measured and imputed features of the held-out cells that both modalities have; of all such cells if none are."""
+    """Measured and imputed features of the same held-out cells, on the scale of the imputed ones.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as given to :func:`jamie.tl.impute`.
+    features
+        Features of `target`; if `None`, all that were imputed and measured.
+
+    Returns
+    -------
+    A named tuple of two data frames, `measured` and `imputed`, with the same cells and features, their `scale`, and
+    `cells`: ``"held-out"``, or ``"in-sample"`` where :func:`jamie.pp.split` held out no cell that both modalities have;
+    then these are all such cells.
+
+    Raises
+    ------
+    KeyError
+        If this was not imputed, or not with these features.
+    ValueError
+        If no cell has both modalities.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.split(mdata)
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein")
+    >>> pair = jm.get.comparison(mdata, source="rna", target="protein")
+    >>> pair.measured.corrwith(pair.imputed).shape, pair.cells
+    ((12,), 'held-out')
+    """
     for name, value in (("source", source), ("target", target)):
         require_choice(value, list(mdata.mod), name=name)
     keys = Keys(key_added)
