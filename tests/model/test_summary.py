@@ -51,7 +51,9 @@ def test_a_training_that_still_improved_at_its_end_is_told_from_one_that_did_not
     _, model = trained
     for best, said in ((60, True), (26, False)):
         announce({**model.summary_, "best_step": best}, model.recipe_)
-        assert ("best step 60, the last (max_steps=120 may find a better one)" in capsys.readouterr().err) is said
+        logged = capsys.readouterr().err
+        assert f"best step {best}" in logged
+        assert (f"best step {best}, the last (max_steps=120 may find a better one)" in logged) is said
     announce({**model.summary_, "best_step": 60, "cells": "training"}, model.recipe_)
     assert "may find" not in capsys.readouterr().err
 

@@ -142,11 +142,12 @@ def _pairs_to_score(mdata: MuData, names: Sequence[str], keys: Keys) -> dict[Pai
     """Pairs of cells by pair of modalities, of those that share enough."""
     found = {(a, b): cell_pairs(mdata, a, b, keys) for a, b in combinations(names, 2)}
     counts = {pair: len(pairs.test[0]) for pair, pairs in found.items()}
-    if max(counts.values(), default=0) < FEWEST:
+    most = max(counts.values(), default=0)
+    if most < FEWEST:
         shown = " or ".join(f"{a!r} and {b!r}" for a, b in found) or f"two modalities of the model, which has {names},"
         msg = (
-            f"expected at least {FEWEST} pairs of {shown} to score, found {max(counts.values(), default=0)}; call "
-            "jm.pp.split(mdata) with a larger test_fraction, or name more pairs with jm.pp.correspondence"
+            f"expected at least {FEWEST} pairs of {shown} to score, found {most}; call jm.pp.split(mdata) with a "
+            "larger test_fraction, or name more pairs with jm.pp.correspondence"
         )
         raise ValueError(msg)
     for (a, b), pairs in list(found.items()):
