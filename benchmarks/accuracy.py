@@ -30,10 +30,9 @@ from sklearn.preprocessing import normalize
 
 import jamie as jm
 from jamie._keys import Keys
+from jamie.baselines import ALIGNERS, METHODS, align
 from jamie.data import known_pairs, model_inputs, training_cells
 from jamie.metrics import foscttm, label_transfer_accuracy
-from jamie.metrics._aligners import ALIGNERS, align
-from jamie.metrics._baselines import METHODS
 from jamie.train import recipe_of
 
 DATA = [

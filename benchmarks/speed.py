@@ -25,7 +25,7 @@ from scipy import sparse
 from torch.utils.data import DataLoader, TensorDataset
 
 import jamie as jm
-from jamie.data import Batch, Loader, ModalityView, Problem, Units, permuted, stratified
+from jamie.data import Batch, LinkedCells, Loader, ModalityView, Problem, permuted, stratified
 from jamie.nn import JointVAE
 from jamie.train import RECIPES, Recipe, Target, fit, objective, recipe_of
 
@@ -75,7 +75,7 @@ def network_of(recipe: Recipe, width: int, device: torch.device) -> JointVAE:
     torch.manual_seed(0)
     widths = dict.fromkeys(MODALITIES, width)
     hidden = dict.fromkeys(MODALITIES, recipe.hidden_for(width))
-    return JointVAE(widths, n_latent=recipe.n_latent, hidden=hidden, style=recipe.style, dropout=recipe.dropout).to(
+    return JointVAE(widths, n_latent=recipe.n_latent, hidden=hidden, norm=recipe.norm, dropout=recipe.dropout).to(
         device
     )
 
@@ -128,8 +128,8 @@ def plain_loop(recipe: Recipe, width: int, problem: Problem, device: torch.devic
 
 def our_loop(recipe: Recipe, width: int, problem: Problem, device: torch.device, *, batch_size: int = 0) -> float:
     """Seconds a step of `jamie.train.fit`, from the indices of a batch to the step of the optimiser."""
-    recipe = recipe_of(recipe, batch_size=batch_size or recipe.batch_size, validation=0.0, rounds=0, clock="step")
-    units = Units.of(problem)
+    recipe = recipe_of(recipe, batch_size=batch_size or recipe.batch_size, validation=0.0, cycles=0, step_unit="step")
+    units = LinkedCells.of(problem)
     everyone, rng = np.arange(len(units)), np.random.default_rng(0)
     drawn = (
         stratified(units, everyone, size=recipe.batch_size, least_paired=recipe.least_paired, rng=rng)

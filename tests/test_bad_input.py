@@ -325,7 +325,7 @@ class TestSlotsOfAnotherVersion:
     def test_imputation(self, trained):
         mdata, model = trained
         jm.tl.impute(mdata, model, source="rna", target="protein")
-        mdata["rna"].uns["jamie_protein"]["schema"] = 99
+        mdata["rna"].uns["jamie_imputed_protein"]["schema"] = 99
         call = lambda mdata: jm.pl.imputation(mdata, source="rna", target="protein")  # noqa: E731
         refuse(mdata, call, ValueError, "expected schema 1", "found 99", "call jm.tl.impute")
 

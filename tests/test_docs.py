@@ -62,7 +62,7 @@ def test_every_slot_is_in_the_data_model(slot):
 
 
 def test_every_key_was_found():
-    assert {"jamie", "X_jamie", "jamie_split", "jamie_known_<a>_<b>", "jamie_<target>"} <= set(slots())
+    assert {"jamie", "X_jamie", "jamie_split", "jamie_known_<a>_<b>", "jamie_imputed_<target>"} <= set(slots())
 
 
 @pytest.mark.parametrize("option", sorted(set(options(_parser()))))

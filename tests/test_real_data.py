@@ -82,7 +82,7 @@ def test_mosaic_drops_no_cell_and_fills_every_hole(data_dir):
 
     jm.tl.impute(mdata, model, source="rna", target="protein")
     jm.tl.impute(mdata, model, source="protein", target="rna")
-    proteins, genes = mdata["rna"].obsm["jamie_protein"], mdata["protein"].obsm["jamie_rna"]
+    proteins, genes = mdata["rna"].obsm["jamie_imputed_protein"], mdata["protein"].obsm["jamie_imputed_rna"]
     assert np.isfinite(proteins.loc[only_rna].to_numpy()).all()
     assert np.isfinite(genes.loc[only_protein].to_numpy()).all()
 

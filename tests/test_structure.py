@@ -19,7 +19,6 @@ ROOMS = ("datasets", "get", "metrics", "pl", "pp", "tl")
 FUNCTIONS = {
     f"jm.{room}.{name}": getattr(getattr(jm, room), name) for room in ROOMS for name in getattr(jm, room).__all__
 }
-MOST_LINES = 260
 
 every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
 
@@ -71,15 +70,6 @@ def test_rooms_list_what_they_hold_in_order(room):
 def test_version_is_that_of_the_distribution():
     assert jm.__version__ == importlib.metadata.version("jamie-tools")
     assert re.match(r"\d+\.\d+\.\d+", jm.__version__)
-
-
-def test_files_fit_in_the_head():
-    long = {
-        str(path.relative_to(ROOT)): n
-        for path in sorted((ROOT / "src").rglob("*.py"))
-        if (n := len(path.read_text().splitlines())) > MOST_LINES
-    }
-    assert long == {}
 
 
 def test_heavy_imports_wait_until_they_are_needed():

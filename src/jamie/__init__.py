@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from . import datasets, get, metrics, pl, pp, tl
+from ._errors import JamieError
 from ._settings import settings
 from .model import JAMIE
 
 __version__ = version("jamie-tools")
-__all__ = ["JAMIE", "__version__", "datasets", "get", "metrics", "pl", "pp", "settings", "tl"]
+__all__ = ["JAMIE", "JamieError", "__version__", "datasets", "get", "metrics", "pl", "pp", "settings", "tl"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._types import Seed
 
 
@@ -19,7 +20,7 @@ def require_choice(value: Any, choices: Collection[str], *, name: str, hint: str
     close = get_close_matches(str(value), [str(choice) for choice in choices], n=3)
     msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
     msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    raise KeyError(msg + (f"; {hint}" if hint else ""))
+    raise MissingNameError(msg + (f"; {hint}" if hint else ""))
 
 
 def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
@@ -31,14 +32,14 @@ def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
             f"expected unique names in `{where}`, found {len(repeated)} repeated, first "
             f"{str(repeated[0])!r}; call {remedy}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def require_fraction(value: float, *, name: str) -> float:
     """Return `value` if 0 < value < 1."""
     if not 0 < value < 1:
         msg = f"expected 0 < `{name}` < 1, found {value!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return float(value)
 
 
@@ -47,14 +48,14 @@ def require_positive(**numbers: int) -> None:
     for name, value in numbers.items():
         if value < 1:
             msg = f"expected `{name}` of at least 1, found {value!r}"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
 
 
 def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
     """Refuse silent broadcasting between two arrays."""
     if np.shape(a) != np.shape(b):
         msg = f"expected `{names[0]}` and `{names[1]}` of the same shape, found {np.shape(a)} and {np.shape(b)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def generator(rng: Seed) -> np.random.Generator:

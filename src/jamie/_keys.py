@@ -1,18 +1,54 @@
-"""Where each result is written: every slot name of the package, in one place."""
+"""Where each result is written: every slot name of the package, in one place.
+
+A slot name is a prefix, a reserved word, and at most two free names: modalities, label columns, features. The reserved
+word comes first, so that no free name can be mistaken for another slot. Where two free names follow each other, one
+that holds an underscore or a bracket stands in brackets, so that ("rna", "nuc_atac") and ("rna_nuc", "atac") do not
+meet.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jamie._errors import InvalidValueError
+
 SCHEMA = 1
 """Of what is written to `.uns`; a slot of another one is refused by its readers."""
+RESERVED = (
+    "auroc", "confidence", "correlation", "correspondence", "evaluation", "imputed", "inferred", "input",
+    "js_distance", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
+    "reconstructed", "scores", "sd_ratio", "shap", "split",
+)  # fmt: skip
+"""Words that follow the prefix."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Slot names derived from one prefix (`key_added`, ``"jamie"`` by default)."""
+    """Slot names derived from one prefix (`key_added`, ``"jamie"`` by default).
+
+    Raises
+    ------
+    InvalidValueError
+        If the prefix is empty, no text, holds a ``/``, or is a slot of the default prefix.
+    """
 
     prefix: str = "jamie"
+
+    def __post_init__(self) -> None:
+        name = self.prefix
+        if not isinstance(name, str) or not name or name != name.strip() or set(name) & set("/\0"):
+            msg = (
+                f"expected `key_added` as a name that a file can hold, found {name!r}; pass text without '/', "
+                "such as key_added='second'"
+            )
+            raise InvalidValueError(msg)
+        word = next((word for word in RESERVED if f"{name}_".startswith(f"jamie_{word}_")), None)
+        if word:
+            msg = (
+                f"expected `key_added` that is no slot of the default prefix 'jamie', found {name!r}; pass another "
+                "name, such as key_added='second'"
+            )
+            raise InvalidValueError(msg)
 
     @property
     def split(self) -> str:
@@ -21,24 +57,28 @@ class Keys:
 
     def known(self, a: str, b: str) -> str:
         """`mdata.obsp`: known pairs F of modalities `a` and `b`."""
-        return f"{self.prefix}_known_{a}_{b}"
+        return f"{self.prefix}_known_{_both(a, b)}"
 
     def inferred(self, a: str, b: str) -> str:
         """`mdata.obsp`: inferred correspondence F̃ of `a` and `b`; `mdata.uns`: how it was found."""
-        return f"{self.prefix}_inferred_{a}_{b}"
+        return f"{self.prefix}_inferred_{_both(a, b)}"
 
     def match(self, a: str, b: str) -> str:
         """`mdata.obsp`: likeliest partners in `b` of the cells of `a`, by the latent."""
-        return f"{self.prefix}_match_{a}_{b}"
+        return f"{self.prefix}_match_{_both(a, b)}"
 
     @property
     def correspondence(self) -> str:
         """`mdata.uns`: table of how well a correspondence agrees with what is known."""
         return f"{self.prefix}_correspondence"
 
-    def transferred(self, labels: str) -> str:
-        """`mdata[target].obs`: labels carried over from another modality; with ``_confidence`` their share of votes."""
-        return f"{self.prefix}_{labels}"
+    def label(self, column: str) -> str:
+        """`mdata[target].obs`: labels of this column, carried over from another modality."""
+        return f"{self.prefix}_label_{column}"
+
+    def confidence(self, column: str) -> str:
+        """`mdata[target].obs`: share of the votes for the label that was carried over."""
+        return f"{self.prefix}_confidence_{column}"
 
     @property
     def input(self) -> str:
@@ -71,8 +111,8 @@ class Keys:
         return f"{self.prefix}_imputed"
 
     def imputed_from_source(self, target: str) -> str:
-        """`mdata[source].obsm`: features of `target` imputed for every cell of the source."""
-        return f"{self.prefix}_{target}"
+        """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
+        return f"{self.prefix}_imputed_{target}"
 
     @property
     def reconstructed(self) -> str:
@@ -97,12 +137,20 @@ class Keys:
         return f"{self.prefix}_js_distance_{source}"
 
     def shap(self, explained: str) -> str:
-        """`mdata[source].varm`, `.uns`, and with ``_<feature>`` `.layers`: SHAP values for what is explained."""
+        """`mdata[source].varm`, `.uns`: SHAP values for what is explained."""
         return f"{self.prefix}_shap_{explained}"
 
+    def shap_by_cell(self, explained: str, feature: str) -> str:
+        """`mdata[source].layers`: SHAP values by cell, for one feature of what is explained."""
+        return f"{self.prefix}_shap_{_both(explained, feature)}"
+
     def knockout(self, measure: str, target: str) -> str:
-        """`mdata[source].var`, `.varm`, `.uns`, there also with ``_groups``: a measure without each feature."""
+        """`mdata[source].var`, `.varm`, `.uns`: a measure without each feature."""
         return f"{self.prefix}_knockout_{measure}_{target}"
+
+    def knockout_groups(self, measure: str, target: str) -> str:
+        """`mdata[source].uns`: a measure without each group of features."""
+        return f"{self.prefix}_knockout_groups_{measure}_{target}"
 
     @property
     def links(self) -> str:
@@ -113,3 +161,15 @@ class Keys:
     def knockout_by_distance(self) -> str:
         """`mdata.uns`: how well genes are imputed without the regions near and far."""
         return f"{self.prefix}_knockout_by_distance"
+
+
+def _both(a: str, b: str) -> str:
+    """Two free names, which can be told apart again."""
+    return f"{_bracketed(a)}_{_bracketed(b)}"
+
+
+def _bracketed(name: str) -> str:
+    """Name in brackets if it holds what could be taken for the end of it; brackets within it are doubled."""
+    if not set(name) & set("_()"):
+        return name
+    return f"({name.replace('(', '((').replace(')', '))')})"

@@ -7,6 +7,8 @@ import os
 import sys
 from dataclasses import dataclass
 
+from jamie._errors import InvalidValueError
+
 logger = logging.getLogger("jamie")
 
 
@@ -72,7 +74,7 @@ class Settings:
         levels = ("debug", "info", "warning", "error")
         if level not in levels:
             msg = f"expected `settings.verbosity` to be one of {levels}, found {level!r}"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         logger.setLevel(level.upper())
 
 

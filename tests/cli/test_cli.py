@@ -36,7 +36,7 @@ def test_run_writes_latents_and_imputed_values_as_the_functions_do(given, tmp_pa
     model = jm.tl.train(toy, max_steps=20, rng=0)
     jm.tl.impute(toy, model, source="rna", target="protein")
     np.testing.assert_array_equal(found["rna"].obsm["X_jamie"], toy["rna"].obsm["X_jamie"])
-    np.testing.assert_array_equal(found["rna"].obsm["jamie_protein"], toy["rna"].obsm["jamie_protein"])
+    np.testing.assert_array_equal(found["rna"].obsm["jamie_imputed_protein"], toy["rna"].obsm["jamie_imputed_protein"])
     np.testing.assert_array_equal(jm.JAMIE.load(saved).embed(toy)["rna"], toy["rna"].obsm["X_jamie"])
 
 

@@ -1,4 +1,4 @@
-"""Gromov-Wasserstein beside its definition, and on shapes whose answer is known."""
+"""Gromov-Wasserstein beside its definition, and on shapes whose result is known."""
 
 from __future__ import annotations
 

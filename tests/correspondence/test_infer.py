@@ -1,4 +1,4 @@
-"""One question, five ways to answer it: which is taken, what is reported, and what holds of every answer."""
+"""One problem, five ways to result it: which is taken, what is reported, and what holds of every result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 import jamie as jm
-from jamie.correspondence import METHODS, Question, _methods, choose, enough, infer
+from jamie.correspondence import METHODS, MatchingProblem, _methods, choose, enough, infer
 from jamie.correspondence._unioncom import Solution as Dense
 
 N_X, N_Y = 90, 75
@@ -36,20 +36,20 @@ def cells():
 
 @pytest.fixture
 def ask(cells):
-    def question(n_known=0, *, linked=False, confidence=1.0, **more):
+    def problem(n_known=0, *, linked=False, confidence=1.0, **more):
         x, y, order, latent = cells
         f = sparse.csr_matrix(
             (np.full(n_known, confidence, np.float32), (order[:n_known], np.arange(n_known))), shape=(N_X, N_Y)
         )
         features = np.hstack([latent, np.cos(latent), latent**2])
         given = (features, features[order]) if linked else None
-        return Question(x, y, f, given, **{"n_keep": 6, "cap": None, "n_starts": 3, **more})
+        return MatchingProblem(x, y, f, given, **{"n_keep": 6, "cap": None, "n_starts": 3, **more})
 
-    return question
+    return problem
 
 
-def answer(question, method, seed=0):
-    return infer(question, method, np.random.default_rng(seed))
+def result(problem, method, seed=0):
+    return infer(problem, method, np.random.default_rng(seed))
 
 
 def distance_of_partners(cells, f):
@@ -80,8 +80,8 @@ def test_the_first_method_that_has_what_it_needs(ask, n_known, linked, method, w
     ("method", "n_known"), [("anchors", 12), *((method, n) for method in METHODS[1:] for n in (0, 5, 12))]
 )
 def test_what_holds_of_every_answer(cells, ask, method, n_known):
-    question = ask(n_known, linked=method == "linked")
-    found = answer(question, method)
+    problem = ask(n_known, linked=method == "linked")
+    found = result(problem, method)
     f, report = found.matrix, found.report
     assert isinstance(f, sparse.csr_matrix)
     assert (f.shape, f.dtype) == ((N_X, N_Y), np.float32)
@@ -89,7 +89,7 @@ def test_what_holds_of_every_answer(cells, ask, method, n_known):
     assert f.data.min() >= 0
     assert np.diff(f.indptr).max() <= 6
     known = cells[2][:n_known]
-    assert_array_equal(f[known].toarray(), question.known[known].toarray())
+    assert_array_equal(f[known].toarray(), problem.known[known].toarray())
     assert set(report) == COMMON | OWN[method]
     assert (report["method"], report["n_pairs"], report["n_keep"]) == (method, n_known, 6)
     assert report["verified"] is (method == "anchors")
@@ -100,7 +100,7 @@ def test_what_holds_of_every_answer(cells, ask, method, n_known):
 
 @pytest.mark.parametrize(("method", "n_known", "most"), [("anchors", 15, 0.35), ("linked", 0, 0.35), ("gw", 0, 0.35)])
 def test_partners_lie_close_in_the_plane_behind_the_views(cells, ask, method, n_known, most):
-    found = answer(ask(n_known, linked=method == "linked", n_starts=12), method)
+    found = result(ask(n_known, linked=method == "linked", n_starts=12), method)
     unknown = np.setdiff1d(np.arange(N_X), cells[2][:n_known])
     f = found.matrix.tolil()
     f[np.setdiff1d(np.arange(N_X), unknown)] = 0
@@ -110,8 +110,8 @@ def test_partners_lie_close_in_the_plane_behind_the_views(cells, ask, method, n_
 @pytest.mark.parametrize("n_keep", [1, 3, 1_000])
 @pytest.mark.parametrize("method", METHODS)
 def test_as_many_are_kept_as_were_asked_for(ask, method, n_keep):
-    question = ask(12 if method == "anchors" else 0, linked=method == "linked", n_keep=n_keep, n_starts=1, cap=False)
-    f = answer(question, method).matrix
+    problem = ask(12 if method == "anchors" else 0, linked=method == "linked", n_keep=n_keep, n_starts=1, cap=False)
+    f = result(problem, method).matrix
     kept = np.diff(f.indptr)
     assert kept.max() == min(n_keep, N_Y)
     assert_allclose(f.sum(1), 1, rtol=1e-5)
@@ -120,20 +120,20 @@ def test_as_many_are_kept_as_were_asked_for(ask, method, n_keep):
 def test_of_a_dense_plan_the_largest_are_kept(monkeypatch, ask):
     plan = np.random.default_rng(0).random((N_X, N_Y))
     monkeypatch.setattr(_methods, "unioncom", lambda *_, **__: Dense(plan, 1.0, 0.5, np.zeros(1), True))
-    f = answer(ask(n_keep=4, cap=False), "unioncom").matrix.toarray()
+    f = result(ask(n_keep=4, cap=False), "unioncom").matrix.toarray()
     expected = np.where(plan >= np.sort(plan, axis=1)[:, [-4]], plan, 0)
     assert_allclose(f, expected / expected.sum(1, keepdims=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["anchors", "gw"])
 def test_the_cap_is_taken_and_left_when_told(ask, method):
-    free, capped, default = (answer(ask(12, n_keep=20, cap=cap), method) for cap in (False, True, None))
+    free, capped, default = (result(ask(12, n_keep=20, cap=cap), method) for cap in (False, True, None))
     assert (free.report["capped"], capped.report["capped"]) == (False, True)
     assert default.report["capped"] is (method == "gw")
     chosen = capped if method == "gw" else free
     assert_array_equal(default.matrix.toarray(), chosen.matrix.toarray())
     inferred = [np.setdiff1d(np.arange(N_X), ask(12).known.nonzero()[0])] * 2
-    sums = [answer.matrix[rows].sum(0).max() for answer, rows in zip((free, capped), inferred, strict=True)]
+    sums = [result.matrix[rows].sum(0).max() for result, rows in zip((free, capped), inferred, strict=True)]
     assert sums[1] < sums[0]
     assert sums[1] <= N_X / N_Y * 1.05
 
@@ -151,38 +151,38 @@ def test_few_pairs_choose_among_mirror_images():
     y = x[:, ::-1].copy()
     for partner in (49, 0):  # cell 49 of x is the last of y; or its first, mirrored
         f = sparse.csr_matrix((np.ones(2, np.float32), ([49, 46], [partner, abs(partner - 3)])), shape=(50, 50))
-        question = Question(x, y, f, None, n_keep=3, cap=None, n_starts=12)
-        found = answer(question, "gw")
+        problem = MatchingProblem(x, y, f, None, n_keep=3, cap=None, n_starts=12)
+        found = result(problem, "gw")
         assert found.report["chosen_by"] == "pairs"
         assert found.report["n_optima"] > 1
         place = found.matrix @ np.arange(50)
         assert np.corrcoef(place, np.arange(50))[0, 1] * (1 if partner else -1) > 0.9
-    assert answer(dataclasses.replace(question, known=f * 0), "gw").report["n_optima"] > 1
+    assert result(dataclasses.replace(problem, known=f * 0), "gw").report["n_optima"] > 1
 
 
 def test_without_pairs_the_objective_chooses(ask):
-    report = answer(ask(), "gw").report
+    report = result(ask(), "gw").report
     assert report["chosen_by"] == "objective"
     assert report["n_starts"] == 3
     assert 0 < report["agreement"] <= 1
-    assert answer(ask(n_starts=12), "gw").report["objective"] <= report["objective"] * 1.001
+    assert result(ask(n_starts=12), "gw").report["objective"] <= report["objective"] * 1.001
 
 
 def test_pairs_left_out_in_turn_score_anchors_beside_chance(cells, ask):
-    assert answer(ask(40), "anchors").report["objective"] < 0.15
+    assert result(ask(40), "anchors").report["objective"] < 0.15
     x, y, *_ = cells
     rng = np.random.default_rng(1)
     scores = []
     for n in (10, 40):  # of 10 there are two in each part
         for seed in range(6):
             wrong = sparse.csr_matrix((np.ones(n, np.float32), (rng.permutation(N_X)[:n], np.arange(n))), (N_X, N_Y))
-            scores.append(answer(Question(x, y, wrong, None, 5, None, 1), "anchors", seed).report["objective"])
+            scores.append(result(MatchingProblem(x, y, wrong, None, 5, None, 1), "anchors", seed).report["objective"])
     assert_allclose(np.mean(scores[:6]), 0.5, atol=0.2)
     assert_allclose(np.mean(scores[6:]), 0.5, atol=0.12)
 
 
 def test_pairs_of_half_a_confidence_leave_room_for_others(cells, ask):
-    f = answer(ask(12, confidence=0.5), "anchors").matrix
+    f = result(ask(12, confidence=0.5), "anchors").matrix
     row = cells[2][0]
     assert_allclose(f[row].sum(), 1, rtol=1e-5)
     assert f[row, 0] >= 0.5
@@ -192,7 +192,7 @@ def test_pairs_of_half_a_confidence_leave_room_for_others(cells, ask):
 def test_cells_with_many_partners_have_rows_that_sum_to_one(cells):
     x, y, *_ = cells
     many = sparse.csr_matrix((np.ones(36, np.float32), (np.repeat(np.arange(12), 3), np.arange(36))), shape=(N_X, N_Y))
-    f = answer(Question(x, y, many, None, 5, None, 1), "anchors").matrix
+    f = result(MatchingProblem(x, y, many, None, 5, None, 1), "anchors").matrix
     assert_allclose(f.sum(1), 1, rtol=1e-5)
     assert_allclose(f[0].toarray()[0, :3], 1 / 3)
 
@@ -200,14 +200,14 @@ def test_cells_with_many_partners_have_rows_that_sum_to_one(cells):
 def test_few_cells_with_many_partners_are_few(cells):
     x, y, *_ = cells
     many = sparse.csr_matrix((np.ones(27, np.float32), (np.repeat(np.arange(9), 3), np.arange(27))), shape=(N_X, N_Y))
-    assert choose(Question(x, y, many, None, 5, None, 1))[0] == "gw"
+    assert choose(MatchingProblem(x, y, many, None, 5, None, 1))[0] == "gw"
 
 
 def test_known_pairs_help_the_linked_features(ask, cells):
     noise = np.random.default_rng(0)
     poor = noise.normal(size=(N_X, 6)), noise.normal(size=(N_Y, 6))
-    alone = answer(dataclasses.replace(ask(), linked=poor), "linked")
-    helped = answer(dataclasses.replace(ask(40), linked=poor), "linked")
+    alone = result(dataclasses.replace(ask(), linked=poor), "linked")
+    helped = result(dataclasses.replace(ask(40), linked=poor), "linked")
     rest = np.setdiff1d(np.arange(N_X), cells[2][:40])
     mask = sparse.diags_array(np.isin(np.arange(N_X), rest).astype(float))
     assert alone.report["n_pseudo_pairs"] == helped.report["n_pseudo_pairs"]
@@ -221,40 +221,40 @@ def test_large_modalities_go_through_clusters(monkeypatch, ask, cells):
     x, y = (np.asarray(mdata[m].X) for m in mdata.mod)
     some = np.arange(30)
     f = sparse.csr_matrix((np.ones(30, np.float32), (some, some)), shape=(900, 900))
-    found = answer(Question(x, y, f, None, 10, None, 2), "anchors").matrix
+    found = result(MatchingProblem(x, y, f, None, 10, None, 2), "anchors").matrix
     latent = np.asarray(mdata.obsm["true_latent"])
     d = cdist(latent, latent)
     assert found[30:].multiply(d[30:]).sum() / 870 < 0.2 * d.mean()
-    assert_allclose(answer(Question(x, y, f * 0, None, 10, None, 2), "gw").matrix.sum(1), 1, rtol=1e-5)
+    assert_allclose(result(MatchingProblem(x, y, f * 0, None, 10, None, 2), "gw").matrix.sum(1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides(ask, method):
-    question = ask(12, linked=True)
-    one, two = (answer(question, method, 3) for _ in range(2))
+    problem = ask(12, linked=True)
+    one, two = (result(problem, method, 3) for _ in range(2))
     assert_array_equal(one.matrix.toarray(), two.matrix.toarray())
     assert repr(one.report) == repr(two.report)  # NaN are equal
 
 
 def test_what_a_method_lacks_is_said(monkeypatch, ask, cells):
     with pytest.raises(ValueError, match=r"at least 10 known pairs for method='anchors', found 9;.*method='gw'"):
-        answer(ask(9), "anchors")
+        result(ask(9), "anchors")
     with pytest.raises(ValueError, match=r"expected `linked` features for method='linked', found none; pass linked="):
-        answer(ask(), "linked")
+        result(ask(), "linked")
     x, y, *_ = cells
     nothing = sparse.csr_matrix((3, 3), dtype=np.float32)
     with pytest.raises(ValueError, match=r"at least 10 mutual neighbours on the linked features, found \d;"):
-        answer(Question(x[:3], y[:3], nothing, (x[:3, :4], y[:3, :4]), 2, None, 1), "linked")
+        result(MatchingProblem(x[:3], y[:3], nothing, (x[:3, :4], y[:3, :4]), 2, None, 1), "linked")
     with pytest.raises(ValueError, match="at least 3 cells a modality, found 2"):
-        answer(Question(x[:3], y[:2], nothing[:, :2], None, 2, None, 1), "gw")
+        result(MatchingProblem(x[:3], y[:2], nothing[:, :2], None, 2, None, 1), "gw")
     monkeypatch.setattr(_methods, "MOST_DENSE", 80)
     with pytest.raises(ValueError, match=r"at most 80 cells a modality for method='unioncom', found 90;.*'gw'"):
-        answer(ask(), "unioncom")
+        result(ask(), "unioncom")
 
 
 @pytest.mark.parametrize("method", ["gw", "unioncom"])
 def test_three_cells_are_enough_to_run(cells, method):
     x, y, *_ = cells
     nothing = sparse.csr_matrix((3, 4), dtype=np.float32)
-    f = answer(Question(x[:3], y[:4], nothing, None, 50, None, 3), method).matrix
+    f = result(MatchingProblem(x[:3], y[:4], nothing, None, 50, None, 3), method).matrix
     assert_allclose(f.sum(1), 1, rtol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jamie.data import Draw, Units, permuted, stratified, with_partners
+from jamie.data import Draw, LinkedCells, permuted, stratified, with_partners
 from jamie.data._batches import _shares
 
 
@@ -24,7 +24,7 @@ def everyone(units):
 
 
 def some_batches(draw, problem, n, *, size, seed=0, **options):
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     return list(islice(draw(units, everyone(units), size=size, rng=np.random.default_rng(seed), **options), n))
 
 
@@ -46,7 +46,7 @@ def few_pairs(make_problem):
 
 
 def test_an_epoch_draws_each_unit_at_most_once_and_epochs_are_fair(partly_paired):
-    units = Units.of(partly_paired)
+    units = LinkedCells.of(partly_paired)
     batches = permuted(units, everyone(units), size=4, rng=np.random.default_rng(0))
     drawn = np.zeros(8)
     n_epochs = 1000
@@ -76,7 +76,7 @@ def test_cells_of_one_modality_are_drawn_in_proportion(make_problem):
 
 
 def test_only_the_given_units_are_drawn_and_a_large_batch_holds_them_all(partly_paired):
-    units = Units.of(partly_paired)
+    units = LinkedCells.of(partly_paired)
     some = np.array([0, 2, 5])
     for batches in (
         permuted(units, some, size=512, rng=np.random.default_rng(0)),
@@ -322,7 +322,7 @@ def test_a_held_out_cell_neither_asks_nor_comes(make_problem):
         {"a": out_a, "b": out_b},
         {("a", "b"): rng.random((60, 40))},
     )
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     draws = with_partners(permuted(units, everyone(units), size=20, rng=rng), problem, training(problem), rng=rng)
     for draw in islice(draws, 200):
         assert not np.isin(draw.cells["b"], out_b).any()
@@ -371,7 +371,7 @@ def test_time_and_memory_grow_with_the_entries_and_not_with_the_square_of_the_ce
     problem = make_problem({"a": n, "b": n}, {("a", "b"): known}, inferred={("a", "b"): f})
     tracemalloc.start()
     began = time.perf_counter()
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     batches = with_partners(
         stratified(units, everyone(units), size=512, least_paired=0.1, rng=rng), problem, training(problem), rng=rng
     )

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from jamie.data import SCALES, CellMatrix, detect_kind, measured, survey
+from jamie.data import SCALES, CellMatrix, detect_kind, measured, value_stats
 from jamie.data._kinds import Normaliser
 
 CONTAINERS = [np.asarray, sparse.csr_matrix]
@@ -20,7 +20,7 @@ def counts(mean=1.0, shape=(30, 20), seed=0):
 
 def fit(kind, x):
     cells, train = CellMatrix(x), np.ones(x.shape[0], dtype=bool)
-    return Normaliser.fit(kind, cells, train, survey(cells, train))
+    return Normaliser.fit(kind, cells, train, value_stats(cells, train))
 
 
 def dense(x):
@@ -58,7 +58,7 @@ WITH_NAN = np.where(FLOATS > 1, np.nan, DENSE_COUNTS)
     ],
 )
 def test_kind_follows_from_name_and_values(name, x, kind):
-    assert detect_kind(name, survey(CellMatrix(x), np.ones(x.shape[0], dtype=bool))) == kind
+    assert detect_kind(name, value_stats(CellMatrix(x), np.ones(x.shape[0], dtype=bool))) == kind
     assert kind in SCALES
 
 

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jamie.data import CellMatrix, Preparation, survey
+from jamie.data import CellMatrix, Preparation, value_stats
 
 KINDS = ["counts", "accessibility", "protein", "continuous"]
 
@@ -19,7 +19,7 @@ KINDS = ["counts", "accessibility", "protein", "continuous"]
 def fit(x, kind="continuous", n_comps=5, **how):
     train = np.ones(x.shape[0], dtype=bool)
     cells = CellMatrix(x)
-    return Preparation.fit(cells, train, survey(cells, train), kind=kind, n_comps=n_comps, seed=0, **how)
+    return Preparation.fit(cells, train, value_stats(cells, train), kind=kind, n_comps=n_comps, seed=0, **how)
 
 
 def dense(x):

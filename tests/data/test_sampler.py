@@ -13,7 +13,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.correspondence import cap_rows, from_names
-from jamie.data import Units, permuted
+from jamie.data import LinkedCells, permuted
 from jamie.data._sampler import MOST_CELLS, block
 
 
@@ -35,7 +35,7 @@ def every(units):
 
 
 def test_every_training_cell_is_in_one_unit(partly_paired):
-    units = Units.of(partly_paired)
+    units = LinkedCells.of(partly_paired)
     assert len(units) == 4 + 3 + 2
     assert_array_equal(np.sort(units.rows["a"]), [0, 1, 2, 4, 5, 6, 7])
     assert_array_equal(np.sort(units.rows["b"]), [0, 1, 2, 4, 5, 6])
@@ -45,7 +45,7 @@ def test_every_training_cell_is_in_one_unit(partly_paired):
 
 
 def test_a_unit_holds_a_cell_and_its_partner(partly_paired):
-    units = Units.of(partly_paired)
+    units = LinkedCells.of(partly_paired)
     partner = {0: 6, 1: 5, 2: 4, 7: 0}
     for i in range(len(units)):
         cells = units.cells(np.array([i]))
@@ -56,7 +56,7 @@ def test_a_unit_holds_a_cell_and_its_partner(partly_paired):
 
 def test_one_to_many_pairs_stay_together(make_problem):
     f = eye(4, 5, [(0, 0), (0, 1), (0, 4), (1, 2), (2, 2)])
-    units = Units.of(make_problem({"a": 4, "b": 5}, {("a", "b"): f}))
+    units = LinkedCells.of(make_problem({"a": 4, "b": 5}, {("a", "b"): f}))
     groups = [units.cells(np.array([i])) for i in range(len(units))]
     found = {(tuple(sorted(cells["a"].tolist())), tuple(sorted(cells["b"].tolist()))) for cells in groups}
     assert found == {((0,), (0, 1, 4)), ((1, 2), (2,)), ((3,), ()), ((), (3,))}
@@ -74,7 +74,7 @@ def chain(n, first=0.5, second=0.5):
 def test_a_group_stays_together_up_to_the_most_cells(make_problem):
     m = MOST_CELLS - 1
     f = sparse.block_diag([np.full((1, m), 1 / m), np.full((1, m + 1), 1 / m), np.ones((1, 1))])
-    units = Units.of(make_problem({"a": 3, "b": 2 * m + 2}, {("a", "b"): f}))
+    units = LinkedCells.of(make_problem({"a": 3, "b": 2 * m + 2}, {("a", "b"): f}))
     assert sorted(sizes_of(units)) == [*[1] * m, 2, 2, m + 1]
     (whole,) = np.flatnonzero(sizes_of(units) == m + 1)
     cells = units.cells(np.array([whole]))
@@ -85,14 +85,14 @@ def test_a_group_stays_together_up_to_the_most_cells(make_problem):
 def test_a_chain_that_would_swallow_all_falls_into_pairs(make_problem):
     n = 10_000
     problem = make_problem({"a": n, "b": n}, {("a", "b"): chain(n)})
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     assert sizes_of(units).max() == 2
     assert (units.n_modalities == 2).sum() > 0.8 * n  # at random: 0.86; by position there would be few
     for a, b in zip(*units.cells(np.flatnonzero(units.n_modalities == 2)).values(), strict=True):
         assert b in (a, a + 1)
     for name in ("a", "b"):
         assert_array_equal(np.sort(every(units)[name]), np.arange(n))
-    again = Units.of(problem)
+    again = LinkedCells.of(problem)
     for name in ("a", "b"):
         assert_array_equal(again.rows[name], units.rows[name])
 
@@ -100,7 +100,7 @@ def test_a_chain_that_would_swallow_all_falls_into_pairs(make_problem):
 def test_the_surest_links_keep_cells_together(make_problem):
     n = 1_000
     for first, second, shift in ((0.6, 0.4, 0), (0.4, 0.6, 1)):
-        units = Units.of(make_problem({"a": n, "b": n}, {("a", "b"): chain(n, first, second)}))
+        units = LinkedCells.of(make_problem({"a": n, "b": n}, {("a", "b"): chain(n, first, second)}))
         cells = units.cells(np.flatnonzero(units.n_modalities == 2))
         assert_array_equal(cells["b"], cells["a"] + shift)
         assert len(cells["a"]) == n - shift
@@ -112,7 +112,7 @@ def test_links_ever_surer_along_a_chain_take_few_rounds(make_problem):
     f = sparse.diags_array([sure[::2], sure[1::2]], offsets=[0, 1])
     problem = make_problem({"a": n, "b": n}, {("a", "b"): f})
     start = time.process_time()
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     assert time.process_time() - start < 2
     assert sizes_of(units).max() == 2
     assert (units.n_modalities == 2).sum() > 0.8 * n
@@ -121,7 +121,7 @@ def test_links_ever_surer_along_a_chain_take_few_rounds(make_problem):
 def test_other_components_are_as_they_would_be_without_a_large_one(make_problem):
     n = 200
     few = eye(4, 5, [(0, 0), (0, 1), (0, 4), (1, 2), (2, 2)])
-    units = Units.of(make_problem({"a": n + 4, "b": n + 5}, {("a", "b"): sparse.block_diag([chain(n), few])}))
+    units = LinkedCells.of(make_problem({"a": n + 4, "b": n + 5}, {("a", "b"): sparse.block_diag([chain(n), few])}))
     groups = [units.cells(np.array([i])) for i in range(len(units))]
     late = [{name: cells[name][cells[name] >= n] - n for name in "ab"} for cells in groups]
     found = {(tuple(sorted(c["a"].tolist())), tuple(sorted(c["b"].tolist()))) for c in late} - {((), ())}
@@ -131,7 +131,7 @@ def test_other_components_are_as_they_would_be_without_a_large_one(make_problem)
 
 def test_a_component_is_measured_by_its_training_cells(make_problem):
     held_out = {"b": np.arange(0, 200, 20).tolist()}  # cuts the chain: what is left is connected in parts of 39
-    units = Units.of(make_problem({"a": 200, "b": 200}, {("a", "b"): chain(200)}, held_out))
+    units = LinkedCells.of(make_problem({"a": 200, "b": 200}, {("a", "b"): chain(200)}, held_out))
     assert sorted(sizes_of(units)) == [39] * 10
 
 
@@ -141,13 +141,13 @@ def test_in_a_large_component_a_unit_has_one_cell_of_each_modality(make_problem)
     noise = [sparse.random_array((n, n), density=0.01, rng=rng) * 0.1 for _ in range(3)]
     sure = sparse.diags_array([np.full(n, 0.9)], offsets=[0])
     known = dict(zip([("a", "b"), ("a", "c"), ("b", "c")], [noise[0] + sure, noise[1], noise[2] + sure], strict=True))
-    units = Units.of(make_problem(dict.fromkeys("abc", n), known))
+    units = LinkedCells.of(make_problem(dict.fromkeys("abc", n), known))
     assert len(units) == n
     cells = every(units)
     assert_array_equal(cells["a"], cells["b"])
     assert_array_equal(cells["a"], cells["c"])
     known["b", "c"] = noise[2]
-    units = Units.of(make_problem(dict.fromkeys("abc", n), known))
+    units = LinkedCells.of(make_problem(dict.fromkeys("abc", n), known))
     for starts in units.starts.values():
         assert np.diff(starts).max() == 1
     assert (units.n_modalities == 3).mean() > 0.8
@@ -156,7 +156,7 @@ def test_in_a_large_component_a_unit_has_one_cell_of_each_modality(make_problem)
 def test_other_pairs_of_a_large_component_count_where_both_cells_meet(make_problem):
     n = 200
     problem = make_problem({"a": n, "b": n}, {("a", "b"): chain(n)})
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     cells = units.cells(np.arange(len(units)))
     assert block(problem.known["a", "b"], cells["a"], cells["b"]).sum() == pytest.approx(n - 0.5)
 
@@ -190,10 +190,10 @@ def test_memory_and_time_grow_with_the_pairs(make_problem, entries):
     f = sparse.csr_matrix((rng.uniform(0.01, 1 / entries, entries * n), (rows, columns)), shape=(n, n))
     problem = make_problem({"a": n, "b": n}, {("a", "b"): f})
     start = time.process_time()
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     assert time.process_time() - start < 2
     tracemalloc.start()
-    Units.of(problem)
+    LinkedCells.of(problem)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 150 * (f.nnz + 2 * n)  # bytes; the square of the cells would be 1e10
@@ -207,7 +207,7 @@ def test_three_modalities_join_through_any_pair(make_problem):
         ("a", "c"): np.zeros((3, 2)),
         ("b", "c"): eye(3, 2, [(1, 0), (2, 1)]),
     }
-    units = Units.of(make_problem({"a": 3, "b": 3, "c": 2}, known))
+    units = LinkedCells.of(make_problem({"a": 3, "b": 3, "c": 2}, known))
     assert sorted(units.n_modalities) == [1, 1, 1, 2, 3]
     whole = units.cells(np.flatnonzero(units.n_modalities == 3))
     assert [whole[name].tolist() for name in "abc"] == [[0], [1], [0]]
@@ -215,14 +215,14 @@ def test_three_modalities_join_through_any_pair(make_problem):
 
 def test_a_pair_whose_partner_is_held_out_does_not_join(make_problem):
     f = eye(3, 3, [(0, 0), (0, 1), (2, 1)])  # b1 would join a0 and a2
-    units = Units.of(make_problem({"a": 3, "b": 3}, {("a", "b"): f}, {"b": [1]}))
+    units = LinkedCells.of(make_problem({"a": 3, "b": 3}, {("a", "b"): f}, {"b": [1]}))
     assert sorted(units.n_modalities) == [1, 1, 1, 2]
     assert 1 not in units.rows["b"]
 
 
 def test_stored_zeros_are_no_pairs(make_problem):
     f = sparse.csr_matrix((np.zeros(2, np.float32), ([0, 1], [0, 1])), shape=(2, 2))
-    assert len(Units.of(make_problem({"a": 2, "b": 2}, {("a", "b"): f}))) == 4
+    assert len(LinkedCells.of(make_problem({"a": 2, "b": 2}, {("a", "b"): f}))) == 4
 
 
 def test_the_pattern_tells_the_modalities_of_a_unit(make_problem):
@@ -231,7 +231,7 @@ def test_the_pattern_tells_the_modalities_of_a_unit(make_problem):
         ("a", "c"): np.zeros((4, 2)),
         ("b", "c"): eye(3, 2, [(0, 0), (1, 1)]),
     }
-    units = Units.of(make_problem({"a": 4, "b": 3, "c": 2}, known))
+    units = LinkedCells.of(make_problem({"a": 4, "b": 3, "c": 2}, known))
     assert len(units) == 5
     for i, pattern in enumerate(units.pattern):
         held = [name for name, cells in units.cells(np.array([i])).items() if len(cells)]
@@ -240,7 +240,9 @@ def test_the_pattern_tells_the_modalities_of_a_unit(make_problem):
 
 
 def test_a_value_of_a_unit_is_that_of_each_of_its_cells(make_problem):
-    units = Units.of(make_problem({"a": 4, "b": 5}, {("a", "b"): eye(4, 5, [(0, 0), (0, 1), (0, 4), (1, 2), (2, 2)])}))
+    units = LinkedCells.of(
+        make_problem({"a": 4, "b": 5}, {("a", "b"): eye(4, 5, [(0, 0), (0, 1), (0, 4), (1, 2), (2, 2)])})
+    )
     some = np.array([3, 0, 2])
     values = np.array([0.5, 2.0, 7.0])
     spread = units.per_cell(some, values)
@@ -268,7 +270,7 @@ def test_memory_grows_with_the_pairs_and_not_with_the_square_of_the_cells(make_p
     problem = make_problem({"a": n, "b": n}, {("a", "b"): sparse.csr_matrix((n, n))})
     tracemalloc.start()
     problem.known["a", "b"] = cap_rows(from_names(names, shuffled))
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     batch = next(permuted(units, np.arange(n), size=512, rng=np.random.default_rng(0))).cells
     f = block(problem.known["a", "b"], batch["a"], batch["b"])
     peak = tracemalloc.get_traced_memory()[1]

@@ -27,7 +27,7 @@ def test_held_out_cells_on_the_imputed_scale(imputed):
     x = imputed["protein"].X
     clr = pd.DataFrame(np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True))), index=imputed["protein"].obs_names)
     assert_allclose(found.measured, clr.loc[found.measured.index], rtol=1e-4, atol=1e-5)
-    assert_array_equal(found.imputed, imputed["rna"].obsm["jamie_protein"].loc[found.measured.index])
+    assert_array_equal(found.imputed, imputed["rna"].obsm["jamie_imputed_protein"].loc[found.measured.index])
     assert_array_equal(found.imputed.columns, found.measured.columns)
 
 
@@ -54,6 +54,6 @@ def test_features_that_the_data_lacks_are_left_out(imputed):
 
 
 def test_a_record_of_another_version_is_refused(imputed):
-    imputed["rna"].uns["jamie_protein"]["schema"] = 99
+    imputed["rna"].uns["jamie_imputed_protein"]["schema"] = 99
     with pytest.raises(ValueError, match=r"schema 1 .*found 99.*call jm\.tl\.impute"):
         comparison(imputed, source="rna", target="protein")

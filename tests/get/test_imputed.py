@@ -21,7 +21,7 @@ def test_cells_of_the_source_by_features_of_the_target(trained):
     assert_array_equal(found.obs["cell_type"], mdata["rna"].obs["cell_type"])
     found.X[:] = 0
     found.obs["cell_type"] = "none"
-    assert mdata["rna"].obsm["jamie_protein"].to_numpy().any()
+    assert mdata["rna"].obsm["jamie_imputed_protein"].to_numpy().any()
     assert mdata["rna"].obs["cell_type"].nunique() == 3
 
 

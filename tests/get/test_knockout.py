@@ -67,7 +67,7 @@ def test_features_unknown_to_the_model_are_left_out(lost):
 
 
 def test_groups_are_the_stored_table_also_from_a_file(lost, tmp_path):
-    expected = lost["rna"].uns["jamie_knockout_correlation_protein_groups"]["table"]
+    expected = lost["rna"].uns["jamie_knockout_groups_correlation_protein"]["table"]
     lost.write(tmp_path / "it.h5mu")
     for mdata in (lost, mudata.read_h5mu(tmp_path / "it.h5mu")):
         found = knockouts(mdata, **DIRECTION, measure="correlation", groups=True)

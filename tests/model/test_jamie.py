@@ -53,10 +53,10 @@ def test_no_data_are_kept_but_inputs_of_the_kernel(trained):
     mdata, model = trained
     both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
     n_pairs = int((mdata.obs["jamie_split"].reindex(both) == "train").sum())
-    for skip in model.network_.skips.values():
-        assert [len(x) for x in (skip.landmarks, skip.coefficients)] == [n_pairs, n_pairs]
+    for kernel_mix in model.network_.kernel_mixes.values():
+        assert [len(x) for x in (kernel_mix.landmarks, kernel_mix.coefficients)] == [n_pairs, n_pairs]
     model = deepcopy(model)
-    model.network_.skips.clear()
+    model.network_.kernel_mixes.clear()
     kept = []
 
     def walk(value, seen):
@@ -90,7 +90,7 @@ def test_arrays_agree_with_the_slots(trained):
     for name, latent in latents.items():
         assert_array_equal(latent, mdata[name].obsm["X_jamie"])
     jm.tl.impute(mdata, model, source="protein", target="rna")
-    assert_array_equal(model.impute(mdata, source="protein", target="rna"), mdata["protein"].obsm["jamie_rna"])
+    assert_array_equal(model.impute(mdata, source="protein", target="rna"), mdata["protein"].obsm["jamie_imputed_rna"])
     jm.tl.reconstruct(mdata, model, modality="rna")
     assert_array_equal(model.reconstruct(mdata, modality="rna"), mdata["rna"].layers["jamie_reconstructed"])
 
@@ -100,7 +100,7 @@ def test_imputation_is_the_decoder_on_the_sources_latent(trained):
     latent = model.embed(mdata)["rna"]
     assert_allclose(model.reconstruct(mdata, modality="rna"), model.decode(latent, "rna"), rtol=1e-6)
     model = deepcopy(model)
-    model.network_.skips.clear()
+    model.network_.kernel_mixes.clear()
     full = model.decode(latent, "protein")
     assert_allclose(model.impute(mdata, source="rna", target="protein"), full, rtol=1e-6)
 

@@ -64,14 +64,14 @@ def test_every_kind_comes_back(toy, tmp_path, kind):
 
 def test_a_new_process_imputes_the_same(saved, tmp_path):
     mdata, model, path = saved
-    assert model.network_.skip("rna", "protein").share > 0
+    assert model.network_.kernel_mix("rna", "protein").mix_weight > 0
     mdata.write(tmp_path / "cells.h5mu")
     script = (
         "import sys, torch, numpy as np, mudata as md, jamie as jm\n"
         "torch.set_num_threads(1)\n"
         "model, mdata = jm.JAMIE.load(sys.argv[1]), md.read_h5mu(sys.argv[2])\n"
         "jm.tl.impute(mdata, model, source='rna', target='protein')\n"
-        "np.save(sys.argv[3], mdata['rna'].obsm['jamie_protein'].to_numpy())\n"
+        "np.save(sys.argv[3], mdata['rna'].obsm['jamie_imputed_protein'].to_numpy())\n"
     )
     out = tmp_path / "imputed.npy"
     command = [sys.executable, "-c", script, str(path), str(tmp_path / "cells.h5mu"), str(out)]
@@ -85,7 +85,7 @@ def test_the_file_holds_tensors_and_json_alone(saved):
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
     about = json.loads(header.pop("__metadata__")["jamie"])
-    assert about["schema"] == 2
+    assert about["schema"] == 3
     assert about["version"] == jm.__version__
     assert all(set(entry) == {"dtype", "shape", "data_offsets"} for entry in header.values())
     assert len(raw) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
@@ -133,8 +133,8 @@ def test_what_is_no_model_is_named(tmp_path):
 
 def test_a_newer_schema_asks_to_upgrade(saved):
     _, _, path = saved
-    rewrite(path, lambda header: header.update(schema=3, version="9.9", recipe={"unknown": 1}))
-    with pytest.raises(ValueError, match=r"schema 2 or older .*found schema 3, written by jamie-tools 9\.9; upgrade"):
+    rewrite(path, lambda header: header.update(schema=4, version="9.9", recipe={"unknown": 1}))
+    with pytest.raises(ValueError, match=r"schema 3 in .*found schema 4, written by jamie-tools 9\.9; upgrade"):
         jm.JAMIE.load(path)
 
 
@@ -152,15 +152,8 @@ def test_an_unfitted_model_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("schedule", "rounds"), [("one_cycle", 1), ("constant", 0)])
-def test_a_recipe_of_schema_1_is_migrated(saved, schedule, rounds):
+def test_an_older_schema_asks_to_train_again(saved):
     path = saved[-1]
-
-    def as_before(header):
-        header["schema"] = 1
-        del header["recipe"]["rounds"], header["recipe"]["skip"]
-        header["recipe"]["schedule"] = schedule
-
-    rewrite(path, as_before)
-    recipe = jm.JAMIE.load(path).recipe_
-    assert (recipe.rounds, recipe.skip) == (rounds, False)
+    rewrite(path, lambda header: header.update(schema=1, version="0.0.1"))
+    with pytest.raises(ValueError, match=r"schema 3 in .*found schema 1, written by jamie-tools 0\.0\.1; train again"):
+        jm.JAMIE.load(path)

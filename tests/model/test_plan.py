@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from jamie.data import ModalityView, Problem, Units
+from jamie.data import LinkedCells, ModalityView, Problem
 from jamie.model._plan import draws, hold_out, require_batch
 from jamie.train import RECIPES
 
@@ -28,13 +28,13 @@ def problem_of(n_pairs, n_a, n_b, *, inferred=False):
 
 
 def drawn(problem, recipe, n=6, seed=0):
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     return list(islice(draws(problem, units, np.arange(len(units)), recipe, np.random.default_rng(seed)), n))
 
 
 def test_the_papers_batches_are_permutations_of_all_units_alike():
     problem = problem_of(5, 40, 60)
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     recipe = replace(RECIPES["paper"], batch_size=20)
     rng = np.random.default_rng(0)
     epochs = [rng.permutation(95) for _ in range(2)]
@@ -76,7 +76,7 @@ def test_the_share_of_pairs_is_the_recipes():
 
 
 def test_held_out_pairs_are_not_drawn_and_only_pairs_are():
-    units = Units.of(problem_of(200, 300, 260))
+    units = LinkedCells.of(problem_of(200, 300, 260))
     training, validation = hold_out(units, replace(RECIPES["default"], validation=0.1), np.random.default_rng(0))
     assert len(validation) == 20
     assert (units.n_modalities[validation] == 2).all()
@@ -88,7 +88,7 @@ def test_held_out_pairs_are_not_drawn_and_only_pairs_are():
 
 @pytest.mark.parametrize(("n_pairs", "held_out"), [(50, 10), (99, 19), (100, 20), (199, 20), (250, 25)])
 def test_of_few_pairs_a_larger_share_is_held_out(n_pairs, held_out):
-    units = Units.of(problem_of(n_pairs, 300, 260))
+    units = LinkedCells.of(problem_of(n_pairs, 300, 260))
     training, validation = hold_out(units, replace(RECIPES["default"], validation=0.1), np.random.default_rng(0))
     assert len(validation) == held_out
     assert (units.n_modalities[validation] == 2).all()
@@ -97,7 +97,7 @@ def test_of_few_pairs_a_larger_share_is_held_out(n_pairs, held_out):
 
 @pytest.mark.parametrize(("n_pairs", "share"), [(49, 0.1), (1, 0.1), (250, 0.0)])
 def test_too_few_pairs_to_tell_are_all_trained_on(n_pairs, share):
-    units = Units.of(problem_of(n_pairs, 300, 260))
+    units = LinkedCells.of(problem_of(n_pairs, 300, 260))
     training, validation = hold_out(units, replace(RECIPES["default"], validation=share), np.random.default_rng(0))
     assert_array_equal(training, np.arange(len(units)))
     assert not len(validation)
@@ -114,7 +114,7 @@ def test_too_few_cells_for_a_batch_are_refused():
 
 def test_pairs_that_choose_the_weights_are_not_invited():
     problem = problem_of(20, 40, 40, inferred=True)
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     chosen, validation = np.arange(len(units))[5:], np.arange(len(units))[:5]
     recipe = replace(RECIPES["default"], batch_size=20)
     invited = [draw.cells["b"] for draw in islice(draws(problem, units, chosen, recipe, np.random.default_rng(0)), 50)]

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 import jamie as jm
 from jamie.model._summary import announce
-from jamie.train._schedule import round_ends
+from jamie.train._schedule import cycle_ends
 
 
 def test_few_pairs_are_judged_in_training_and_said_so(toy, capsys):
@@ -33,7 +33,7 @@ def test_validation_pairs_are_held_out_of_the_training_cells(trained):
     assert model.summary_["correlation rna protein"] > 0.5
     assert model.summary_["seconds"] > 0
     score = model.history_.set_index("step")["score"]
-    ends = [end for end in round_ends(model.recipe_.max_steps, model.recipe_.rounds) if end in score.index]
+    ends = [end for end in cycle_ends(model.recipe_.max_steps, model.recipe_.cycles) if end in score.index]
     assert score.loc[ends].idxmin() == model.summary_["best_step"]
 
 

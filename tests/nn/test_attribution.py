@@ -7,16 +7,16 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
-from jamie.nn import KernelSkip
+from jamie.nn import KernelMix
 from jamie.nn._attribution import kernel_pullback, pullback
 from jamie.nn._blocks import hidden_layers
 
 N, P, Q = 12, 7, 3
 
 
-def network(style):
+def network(norm):
     torch.manual_seed(0)
-    layers = [*hidden_layers([P, 16, 8], style=style, dropout=0.5), nn.Linear(8, Q)]
+    layers = [*hidden_layers([P, 16, 8], norm=norm, dropout=0.5), nn.Linear(8, Q)]
     for layer in layers:
         if isinstance(layer, nn.BatchNorm1d):
             layer.running_mean.normal_()
@@ -28,11 +28,11 @@ def network(style):
 
 
 @pytest.fixture
-def skip():
+def kernel_mix():
     torch.manual_seed(1)
     z, c = torch.randn(20, P).double(), torch.randn(20, Q).double()
     offset, rate, share = torch.ones(Q).double(), torch.tensor(0.3).double(), torch.tensor(0.5).double()
-    return KernelSkip(z, c, offset=offset, rate=rate, share=share)
+    return KernelMix(z, c, offset=offset, rate=rate, mix_weight=share)
 
 
 @pytest.fixture
@@ -45,20 +45,20 @@ def each_output(n=N):
     return torch.eye(Q).double().expand(n, Q, Q)
 
 
-@pytest.mark.parametrize("style", ["batch", "layer"])
-def test_contributions_sum_to_the_difference_of_the_outputs(style, cells):
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_contributions_sum_to_the_difference_of_the_outputs(norm, cells):
     x, reference = cells
-    y, y_reference, back = pullback(network(style), x, reference)
+    y, y_reference, back = pullback(network(norm), x, reference)
     contributions = back(each_output()) * (x - reference)[:, None]
     assert contributions.shape == (N, Q, P)
     assert_allclose(contributions.sum(-1), y - y_reference, atol=1e-10)
-    assert_allclose(y, network(style)(x))
+    assert_allclose(y, network(norm)(x))
 
 
-@pytest.mark.parametrize("style", ["batch", "layer"])
-def test_multipliers_are_the_gradient_where_cell_and_reference_are_the_same(style, cells):
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_multipliers_are_the_gradient_where_cell_and_reference_are_the_same(norm, cells):
     x, _ = cells
-    net = network(style)
+    net = network(norm)
     found = pullback(net, x, x)[2](each_output())
     expected = torch.stack([torch.autograd.functional.jacobian(lambda v: net(v[None])[0], cell) for cell in x])
     assert_allclose(found, expected, atol=1e-5)
@@ -74,19 +74,21 @@ def test_the_papers_network_is_explained_as_by_shap(cells):
     assert_allclose(contributions.reshape(N, N, Q, P).mean(1).mT, expected, atol=1e-8)
 
 
-def test_the_kernel_is_carried_back_without_remainder(skip, cells):
+def test_the_kernel_is_carried_back_without_remainder(kernel_mix, cells):
     x, reference = cells
-    y, y_reference, back = kernel_pullback(skip, x, reference)
-    assert_allclose(y, skip.predict(x))
-    assert_allclose(y_reference, skip.predict(reference))
+    y, y_reference, back = kernel_pullback(kernel_mix, x, reference)
+    assert_allclose(y, kernel_mix.predict(x))
+    assert_allclose(y_reference, kernel_mix.predict(reference))
     contributions = back(torch.eye(Q).double()) * (x - reference)[:, None]
     assert_allclose(contributions.sum(-1), y - y_reference, atol=1e-10)
 
 
-def test_the_kernel_has_its_gradient_where_cell_and_reference_are_the_same(skip, cells):
+def test_the_kernel_has_its_gradient_where_cell_and_reference_are_the_same(kernel_mix, cells):
     x, _ = cells
-    expected = torch.stack([torch.autograd.functional.jacobian(lambda v: skip.predict(v[None])[0], cell) for cell in x])
-    assert_allclose(kernel_pullback(skip, x, x)[2](torch.eye(Q).double()), expected, atol=1e-8)
+    expected = torch.stack(
+        [torch.autograd.functional.jacobian(lambda v: kernel_mix.predict(v[None])[0], cell) for cell in x]
+    )
+    assert_allclose(kernel_pullback(kernel_mix, x, x)[2](torch.eye(Q).double()), expected, atol=1e-8)
 
 
 def test_inputs_that_do_not_differ_contribute_nothing_of_their_own(cells):

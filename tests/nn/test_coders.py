@@ -16,7 +16,7 @@ def build(recipe, d, n_latent=32):
         {"x": d, "y": d + 1},
         n_latent=n_latent,
         hidden={"x": recipe.hidden_for(d), "y": recipe.hidden_for(d + 1)},
-        style=recipe.style,
+        norm=recipe.norm,
         dropout=recipe.dropout,
     )
 
@@ -45,7 +45,7 @@ def test_default_recipe_normalises_each_cell_by_itself():
 
 
 def test_decoder_mirrors_uneven_hidden_layers():
-    vae = JointVAE({"x": 9}, n_latent=2, hidden={"x": [7, 5]}, style="layer", dropout=0)
+    vae = JointVAE({"x": 9}, n_latent=2, hidden={"x": [7, 5]}, norm="layer", dropout=0)
     assert widths(vae.encoders[0].trunk) == [(9, 7), (7, 5)]
     assert widths(vae.decoders[0]) == [(2, 5), (5, 7), (7, 9)]
 

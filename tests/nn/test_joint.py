@@ -10,9 +10,9 @@ from jamie.nn import JointVAE
 SIZES = {"a": 6, "b": 4}
 
 
-def network(style="layer", dropout=0.0, sizes=SIZES, hidden=(8, 7)):
+def network(norm="layer", dropout=0.0, sizes=SIZES, hidden=(8, 7)):
     torch.manual_seed(0)
-    return JointVAE(sizes, n_latent=3, hidden=dict.fromkeys(sizes, hidden), style=style, dropout=dropout)
+    return JointVAE(sizes, n_latent=3, hidden=dict.fromkeys(sizes, hidden), norm=norm, dropout=dropout)
 
 
 def batch(n=5, sizes=SIZES):
@@ -45,7 +45,7 @@ def test_one_pass_gives_every_tensor_in_its_shape(training):
 @torch.no_grad()
 def test_afterwards_the_latent_is_the_mean_and_nothing_is_random():
     inputs, known = batch()
-    vae = network(style="batch", dropout=0.6).eval()
+    vae = network(norm="batch", dropout=0.6).eval()
     one, two = vae(inputs, known), vae(inputs, known)
     for name in SIZES:
         assert torch.equal(one.latent[name], one.mean[name])
@@ -78,16 +78,16 @@ def test_decoders_see_the_aggregate_and_crossing_sees_the_other_modality():
     assert_allclose(outputs.crossed["a", "b"][0], vae.decode("b", outputs.mean["a"]), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("style", ["batch", "layer"])
-def test_gradient_reaches_every_parameter(style):
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_gradient_reaches_every_parameter(norm):
     sizes = {**SIZES, "c": 5}
     inputs, known = batch(sizes=sizes)
-    vae = network(style, sizes=sizes).train()
+    vae = network(norm, sizes=sizes).train()
     outputs = vae(inputs, known)
     sum(decoded.square().sum() for decoded in outputs.decoded.values()).backward()
     for name, parameter in vae.named_parameters():
         assert parameter.grad is not None, name
-        if not (style == "batch" and name.endswith(".bias")):  # BatchNorm takes away the bias before it
+        if not (norm == "batch" and name.endswith(".bias")):  # BatchNorm takes away the bias before it
             assert parameter.grad.abs().max() > 0, name
 
 

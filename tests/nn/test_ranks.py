@@ -23,7 +23,7 @@ PREPARED = """
     n = join(torch.device("cpu"))
     rank = dist.get_rank() if n > 1 else 0
     torch.manual_seed(0)
-    network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden={"x": (16, 16), "y": (16, 16)}, style="layer", dropout=0.3)
+    network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden={"x": (16, 16), "y": (16, 16)}, norm="layer", dropout=0.3)
     rng = np.random.default_rng(0)
     x, y = (torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for shape in ((23, 12), (20, 7)))
     known = torch.zeros(23, 20)

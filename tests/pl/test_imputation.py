@@ -21,7 +21,7 @@ def test_panels_show_the_held_out_cells_and_their_correlation(mdata, unchanged):
     test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
     xy = np.asarray(visible[1].collections[0].get_offsets())
     assert len(xy) == len(test)
-    imputed = mdata["rna"].obsm["jamie_protein"].loc[test, "protein3"]
+    imputed = mdata["rna"].obsm["jamie_imputed_protein"].loc[test, "protein3"]
     assert_allclose(np.sort(xy[:, 1]), np.sort(imputed), rtol=1e-5)
     assert visible[1].get_title() == f"protein3\nr = {pearsonr(xy[:, 0], xy[:, 1]).statistic:.2f}"
     assert "held-out" in figure.get_supxlabel()
@@ -39,7 +39,7 @@ def test_by_default_from_the_best_to_the_worst(mdata, unchanged):
 
 
 def test_a_feature_without_a_measurement_among_the_cells_shown(mdata, unchanged):
-    mdata["rna"].uns["jamie_protein"]["kind"] = "continuous"
+    mdata["rna"].uns["jamie_imputed_protein"]["kind"] = "continuous"
     test = mdata["protein"].obs_names.isin(mdata.obs_names[mdata.obs["jamie_split"] == "test"])
     mdata["protein"].X[test, 2] = np.nan
     mdata["protein"].X[test, 4] = 1

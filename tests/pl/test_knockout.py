@@ -80,7 +80,7 @@ def test_one_feature_of_the_target(lost, unchanged):
 @pytest.mark.parametrize(("measure", "sign"), [("correlation", -1), ("foscttm", 1)])
 def test_groups_stand_above_random_sets_of_their_size(lost, unchanged, measure, sign):
     ax = jm.pl.knockout(unchanged(lost), **DIRECTION, measure=measure, groups=True)
-    about = lost["rna"].uns[f"jamie_knockout_{measure}_protein_groups"]
+    about = lost["rna"].uns[f"jamie_knockout_groups_{measure}_protein"]
     table = about["table"].sort_values("loss", ascending=False)
     assert_allclose(points(ax, "these features")[0], table["value"])
     (random,) = [one for one in ax.containers if one.get_label() == "as many at random: mean ± sd"]
@@ -95,7 +95,7 @@ def test_groups_stand_above_random_sets_of_their_size(lost, unchanged, measure, 
 
 
 def test_groups_without_random_sets(lost):
-    lost["rna"].uns["jamie_knockout_correlation_protein_groups"]["table"][["random", "random_sd"]] = np.nan
+    lost["rna"].uns["jamie_knockout_groups_correlation_protein"]["table"][["random", "random_sd"]] = np.nan
     ax = jm.pl.knockout(lost, **DIRECTION, groups=True, n_top=1)
     assert len(points(ax, "these features")[0]) == 1
     assert not ax.containers

@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 
 import jamie as jm
-from jamie.correspondence import Answer
+from jamie.correspondence import MatchingResult
 
 KEY = "jamie_inferred_rna_protein"
 
@@ -40,7 +40,7 @@ def asked(monkeypatch):
     def infer(question, method, rng):
         questions.append(question)
         f = sparse.csr_matrix(np.full((len(question.x), len(question.y)), 1 / len(question.y), np.float32))
-        return Answer(f, {"method": method, "verified": True})
+        return MatchingResult(f, {"method": method, "verified": True})
 
     monkeypatch.setattr(sys.modules["jamie.pp._infer_correspondence"], "infer", infer)
     return questions

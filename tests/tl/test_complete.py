@@ -133,7 +133,7 @@ def test_a_cell_of_one_source_is_completed_as_it_is_imputed(trained):
     lonely = whole["protein"].obs_names[whole["protein"].obs["jamie_imputed"]]
     position = mdata["rna"].obs_names.get_indexer(lonely)
     assert len(lonely)
-    assert model.network_.skip("rna", "protein") is not None
+    assert model.network_.kernel_mix("rna", "protein") is not None
     imputed = model.impute(mdata, source="rna", target="protein")[position]
     expected = model.preparations_["protein"].normaliser.to_input_units(imputed)
     if np.issubdtype(mdata["protein"].X.dtype, np.integer):

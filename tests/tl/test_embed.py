@@ -37,7 +37,7 @@ def test_training_cells_get_the_latents_of_the_training(trained):
 def test_the_latent_is_the_mean_of_the_encoder(trained):
     mdata, model = trained
     preparation = model.preparations_["protein"]
-    inputs = preparation.transform(mdata["protein"].X) / model.scales_["protein"]
+    inputs = preparation.transform(mdata["protein"].X) / model.divisors_["protein"]
     with torch.no_grad():
         mean, _ = model.network_.encode("protein", torch.from_numpy(inputs.astype(np.float32)))
     assert_allclose(mdata["protein"].obsm["X_jamie"], mean.numpy(), atol=1e-5)

@@ -24,10 +24,10 @@ def by_hand(mdata, model):
     with torch.no_grad():
         latent, _ = model.network_.encode("rna", torch.from_numpy((z / scale).astype(np.float32)))
         scores = model.network_.decode("protein", latent).numpy()
-    skip = {key: value.numpy() for key, value in model.network_.skip("rna", "protein").named_buffers()}
-    apart = np.linalg.norm(z[:, None] / scale - skip["landmarks"], axis=2)
-    by_kernel = np.exp(-skip["rate"] * apart) @ skip["coefficients"] + skip["offset"]
-    scores = (1 - skip["share"]) * scores + skip["share"] * by_kernel
+    kernel_mix = {key: value.numpy() for key, value in model.network_.kernel_mix("rna", "protein").named_buffers()}
+    apart = np.linalg.norm(z[:, None] / scale - kernel_mix["landmarks"], axis=2)
+    by_kernel = np.exp(-kernel_mix["rate"] * apart) @ kernel_mix["coefficients"] + kernel_mix["offset"]
+    scores = (1 - kernel_mix["mix_weight"]) * scores + kernel_mix["share"] * by_kernel
     measured = mdata["protein"]
     train = (mdata.obs["jamie_split"].reindex(measured.obs_names) == "train").to_numpy()
     clr = np.log1p(measured.X / np.exp(np.log1p(measured.X).mean(1, keepdims=True)))
@@ -39,7 +39,7 @@ def by_hand(mdata, model):
 def test_values_are_what_the_equations_give(trained):
     mdata, model = trained
     assert jm.tl.impute(mdata, model, source="rna", target="protein") is None
-    frame = mdata["rna"].obsm["jamie_protein"]
+    frame = mdata["rna"].obsm["jamie_imputed_protein"]
     assert_allclose(frame, by_hand(mdata, model), rtol=1e-3, atol=1e-3)
     assert_array_equal(frame.index, mdata["rna"].obs_names)
     assert_array_equal(frame.columns, mdata["protein"].var_names)
@@ -53,7 +53,7 @@ def test_held_out_values_follow_the_measured_ones(trained):
     x = mdata["protein"].X
     clr = np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True)))
     measured = pd.DataFrame(clr, index=mdata["protein"].obs_names).loc[test].to_numpy()
-    imputed = mdata["rna"].obsm["jamie_protein"].loc[test].to_numpy()
+    imputed = mdata["rna"].obsm["jamie_imputed_protein"].loc[test].to_numpy()
     r = [np.corrcoef(measured[:, j], imputed[:, j])[0, 1] for j in range(12)]
     assert np.mean(r) > 0.6
     assert abs(measured - imputed).mean() < abs(measured - measured.mean(0)).mean()
@@ -63,7 +63,7 @@ def test_the_layer_is_matched_by_name_and_nan_without_a_source(trained):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="rna", target="protein")
     layer = pd.DataFrame(mdata["protein"].layers["jamie_imputed"], index=mdata["protein"].obs_names)
-    frame = mdata["rna"].obsm["jamie_protein"]
+    frame = mdata["rna"].obsm["jamie_imputed_protein"]
     both = frame.index.intersection(layer.index)
     assert 0 < len(both) < len(layer)
     assert_array_equal(layer.loc[both], frame.loc[both])
@@ -73,14 +73,14 @@ def test_the_layer_is_matched_by_name_and_nan_without_a_source(trained):
 def test_some_features_are_columns_of_all(trained):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="protein", target="rna")
-    full = mdata["protein"].obsm["jamie_rna"]
+    full = mdata["protein"].obsm["jamie_imputed_rna"]
     layer = mdata["rna"].layers["jamie_imputed"].copy()
     jm.tl.impute(mdata, model, source="protein", target="rna", features=["gene30", "gene2"])
-    some = mdata["protein"].obsm["jamie_rna"]
+    some = mdata["protein"].obsm["jamie_imputed_rna"]
     assert list(some.columns) == ["gene30", "gene2"]
     assert_allclose(some, full[["gene30", "gene2"]], rtol=1e-4, atol=1e-5)
     assert_array_equal(mdata["rna"].layers["jamie_imputed"], layer)
-    assert list(mdata["protein"].uns["jamie_rna"]["features"]) == ["gene30", "gene2"]
+    assert list(mdata["protein"].uns["jamie_imputed_rna"]["features"]) == ["gene30", "gene2"]
 
 
 def test_the_target_need_not_be_there(trained):
@@ -88,13 +88,13 @@ def test_the_target_need_not_be_there(trained):
     only = MuData({"rna": mdata["rna"].copy()})
     jm.tl.impute(only, model, source="rna", target="protein")
     jm.tl.impute(mdata, model, source="rna", target="protein")
-    assert_array_equal(only["rna"].obsm["jamie_protein"], mdata["rna"].obsm["jamie_protein"])
+    assert_array_equal(only["rna"].obsm["jamie_imputed_protein"], mdata["rna"].obsm["jamie_imputed_protein"])
 
 
 def test_the_record(trained):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="rna", target="protein")
-    about = mdata["rna"].uns["jamie_protein"]
+    about = mdata["rna"].uns["jamie_imputed_protein"]
     assert about["kind"] == "protein"
     assert "centred log-ratio" in about["scale"]
     assert list(about["features"]) == list(mdata["protein"].var_names)
@@ -107,10 +107,10 @@ def test_a_slash_in_a_name_can_be_written(toy, names, tmp_path):
     toy.update()
     model = jm.tl.train(toy, max_steps=2)
     jm.tl.impute(toy, model, source="rna", target="protein")
-    assert not any("/" in column for column in toy["rna"].obsm["jamie_protein"].columns)
-    assert list(toy["rna"].uns["jamie_protein"]["features"])[:2] == names
+    assert not any("/" in column for column in toy["rna"].obsm["jamie_imputed_protein"].columns)
+    assert list(toy["rna"].uns["jamie_imputed_protein"]["features"])[:2] == names
     jm.tl.impute(toy, model, source="rna", target="protein", features=names[:1])
-    assert toy["rna"].obsm["jamie_protein"].shape == (54, 1)
+    assert toy["rna"].obsm["jamie_imputed_protein"].shape == (54, 1)
     jm.tl.impute(toy, model, source="rna", target="protein")
     toy.write(tmp_path / "slash.h5mu")
 
@@ -119,7 +119,7 @@ def test_accessibility_is_a_probability(toy):
     jm.pp.prepare(toy, kinds={"rna": "accessibility"})
     model = jm.tl.train(toy, max_steps=400)
     jm.tl.impute(toy, model, source="protein", target="rna")
-    values = toy["protein"].obsm["jamie_rna"].to_numpy()
+    values = toy["protein"].obsm["jamie_imputed_rna"].to_numpy()
     assert values.min() >= 0
     assert values.max() <= 1
     share = (toy["rna"].X > 0).toarray().mean(0)
@@ -131,7 +131,9 @@ def test_continuous_is_in_the_units_of_the_input(toy):
     model = jm.tl.train(toy, max_steps=20)
     jm.tl.impute(toy, model, source="rna", target="protein")
     assert_allclose(
-        toy["rna"].obsm["jamie_protein"].mean(), toy["protein"].X.mean(0), atol=0.5 * toy["protein"].X.std(0).max()
+        toy["rna"].obsm["jamie_imputed_protein"].mean(),
+        toy["protein"].X.mean(0),
+        atol=0.5 * toy["protein"].X.std(0).max(),
     )
 
 
@@ -150,7 +152,7 @@ def test_unknown_names_get_the_close_ones(trained, arguments, message):
     mdata, model = trained
     with pytest.raises(KeyError, match=message):
         jm.tl.impute(mdata, model, **arguments)
-    assert "jamie_protein" not in mdata["rna"].obsm
+    assert "jamie_imputed_protein" not in mdata["rna"].obsm
 
 
 def test_a_source_that_was_not_measured_is_named(trained):
@@ -162,6 +164,6 @@ def test_a_source_that_was_not_measured_is_named(trained):
 def test_a_copy_leaves_the_original(trained):
     mdata, model = trained
     copied = jm.tl.impute(mdata, model, source="rna", target="protein", key_added="mine", copy=True)
-    assert "mine_protein" in copied["rna"].obsm
+    assert "mine_imputed_protein" in copied["rna"].obsm
     assert "mine_imputed" in copied["protein"].layers
-    assert "mine_protein" not in mdata["rna"].obsm
+    assert "mine_imputed_protein" not in mdata["rna"].obsm

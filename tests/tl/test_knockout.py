@@ -108,7 +108,7 @@ def test_sets_are_knocked_out_together_and_never_cumulatively(cells, model):
         assert_allclose(table.loc[group, "value"], by_hand(without(cells, features), model, "correlation"), atol=2e-3)
     assert_allclose(table.loc["a", "value"], table.loc["again", "value"], atol=1e-6)
     assert set(cells["rna"].var) == before
-    stored = cells["rna"].uns["jamie_knockout_correlation_protein_groups"]
+    stored = cells["rna"].uns["jamie_knockout_groups_correlation_protein"]
     pd.testing.assert_frame_equal(stored["table"], table)
     assert (table["random_sd"] > 0).all()
 
@@ -154,7 +154,7 @@ def test_a_target_that_one_feature_decides_is_lost_without_it():
     assert of_each.min().max() < 0.6
     assert of_each.apply(lambda column: column.nsmallest(2).iloc[1]).min() > 0.9
     jm.tl.knockout(mdata, model, source="gene", groups={"all": list(mdata["gene"].var_names)}, n_random=0)
-    table = mdata["gene"].uns["jamie_knockout_correlation_protein_groups"]["table"]
+    table = mdata["gene"].uns["jamie_knockout_groups_correlation_protein"]["table"]
     assert table.loc["all", "value"] == 0
 
 
@@ -170,7 +170,7 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
     assert np.corrcoef(table["value"], whole["value"].reindex(table.index))[0, 1] > 0.99
     jm.tl.knockout(other, model, source="rna", groups={"one/two": ["gene1"]})
     other.write(tmp_path / "cells.h5mu")
-    read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"].uns["jamie_knockout_correlation_protein_groups"]
+    read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"].uns["jamie_knockout_groups_correlation_protein"]
     assert read["table"].index.tolist() == ["one/two"]
 
 

@@ -39,7 +39,7 @@ def test_each_set_is_as_knocked_out_by_itself(learned, tmp_path):
         for name, members in sets.items():
             assert found.loc[name, "n_regions"] == len(members)
             assert_allclose(found.loc[name, "correlation"], expected.loc[name, "value"], atol=1e-4)
-        baseline = mdata["atac"].uns["jamie_knockout_correlation_rna_groups"]["baseline"]
+        baseline = mdata["atac"].uns["jamie_knockout_groups_correlation_rna"]["baseline"]
         assert_allclose(found.loc["none", "correlation"], baseline, atol=1e-5)
         assert found.loc["random", "n_regions"] == len(sets["near"])
         assert found.loc["genome", "correlation"] == 0

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import CellMatrix, _cells
+from jamie.data import CellMatrix, _cell_matrix
 
 N = 400
 
@@ -62,7 +62,7 @@ def test_results_are_those_of_the_same_cells_in_memory(in_memory, on_disk, monke
     for name in ("rna", "atac"):
         for key in ("X_jamie_input", "X_jamie"):
             assert_allclose(on_disk[name].obsm[key], expected[name].obsm[key], atol=2e-3)
-    assert_allclose(on_disk["rna"].obsm["jamie_atac"], expected["rna"].obsm["jamie_atac"], atol=2e-3)
+    assert_allclose(on_disk["rna"].obsm["jamie_imputed_atac"], expected["rna"].obsm["jamie_imputed_atac"], atol=2e-3)
     tables = [
         jm.tl.evaluate(mdata, model, baselines=()) for mdata, model in zip((expected, on_disk), models, strict=True)
     ]
@@ -85,14 +85,14 @@ def test_no_more_than_a_block_is_read_at_once(on_disk, monkeypatch):
     monkeypatch.setattr(jm.settings, "memory_gb", 1e-7)
     if hasattr(on_disk["rna"].X, "dask"):
         pytest.skip("dask has chunks of its own")
-    read, most = _cells._rows_of, []
+    read, most = _cell_matrix._rows_of, []
 
     def noting(values, rows):
         found = read(values, rows)
         most.append(found.shape[0])
         return found
 
-    monkeypatch.setattr(_cells, "_rows_of", noting)
+    monkeypatch.setattr(_cell_matrix, "_rows_of", noting)
     model = pipeline(on_disk)
     jm.tl.explain(on_disk, model, source="rna", target="atac", n_cells=5)
     assert 0 < max(most) <= 120  # held-out or validation cells at most

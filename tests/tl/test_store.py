@@ -56,11 +56,11 @@ def test_a_file_holds_what_the_slots_hold(trained, tmp_path, suffix):
     mdata, _ = trained
     before = str(mdata)
     found = impute(trained, tmp_path / f"x.{suffix}")
-    expected = mdata["rna"].obsm["jamie_protein"]
+    expected = mdata["rna"].obsm["jamie_imputed_protein"]
     assert_allclose(found.X, expected, atol=1e-6)
     assert list(found.var_names) == list(mdata["protein"].var_names)
     assert found.obs.equals(mdata["rna"].obs)
-    assert found.uns["jamie_protein"]["scale"] == mdata["rna"].uns["jamie_protein"]["scale"]
+    assert found.uns["jamie_imputed_protein"]["scale"] == mdata["rna"].uns["jamie_imputed_protein"]["scale"]
     assert str(mdata) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"x.{suffix}"]
     some = impute(trained, tmp_path / f"some.{suffix}", features=["protein5", "protein2"])
@@ -69,7 +69,7 @@ def test_a_file_holds_what_the_slots_hold(trained, tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_half_precision_and_sparse_files(trained, tmp_path, suffix):
-    expected = trained[0]["rna"].obsm["jamie_protein"].to_numpy()
+    expected = trained[0]["rna"].obsm["jamie_imputed_protein"].to_numpy()
     half = impute(trained, tmp_path / f"half.{suffix}", dtype="float16").X
     assert half.dtype == np.float16
     assert_allclose(half, expected, atol=2e-3)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.train._schedule import round_ends
+from jamie.train._schedule import cycle_ends
 
 
 def three_modalities():
@@ -63,7 +63,7 @@ def test_slots(runs):
     assert about["version"] == jm.__version__
     assert about["recipe"]["max_steps"] == 10
     assert about["history"]["step"].is_monotonic_increasing
-    assert about["history"]["step"].iloc[-1] == round_ends(10, model.recipe_.rounds)[0]  # no pairs to judge it by
+    assert about["history"]["step"].iloc[-1] == cycle_ends(10, model.recipe_.cycles)[0]  # no pairs to judge it by
     assert np.isfinite(about["history"].to_numpy(dtype=float)).all()
     assert 0 < about["summary"]["best_step"] <= 10
     assert isinstance(model, jm.JAMIE)
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(runs):
     for name in ("rna", "protein"):
         assert_array_equal(first[name].obsm["X_jamie"], again[name].obsm["X_jamie"])
         assert not np.allclose(first[name].obsm["X_jamie"], other[name].obsm["X_jamie"], atol=0.01)
-    a, b, c = (mdata["rna"].obsm["jamie_protein"].to_numpy() for mdata in (first, again, other))
+    a, b, c = (mdata["rna"].obsm["jamie_imputed_protein"].to_numpy() for mdata in (first, again, other))
     assert_array_equal(a, b)
     assert not np.allclose(a, c, atol=0.01)
 
@@ -204,7 +204,7 @@ def test_integration_joins_the_cells_it_was_trained_on_better_than_the_default()
         model = jm.tl.train(jm.datasets.toy(share_paired=1.0), recipe=recipe, max_steps=300)
         foscttm[recipe] = model.summary_["foscttm rna protein"]
     assert model.summary_["cells"] == "training"
-    assert not model.network_.skips
+    assert not model.network_.kernel_mixes
     assert foscttm["integrate"] < 0.01
 
 
@@ -239,11 +239,15 @@ def test_missing_constant_and_empty_survive():
     model = jm.tl.train(mdata, max_steps=40)
     jm.tl.impute(mdata, model, source="rna", target="ephys")
     jm.tl.impute(mdata, model, source="ephys", target="rna")
-    for slot in (mdata.obsm["X_jamie"], mdata["rna"].obsm["jamie_ephys"], mdata["ephys"].obsm["jamie_rna"]):
+    for slot in (
+        mdata.obsm["X_jamie"],
+        mdata["rna"].obsm["jamie_imputed_ephys"],
+        mdata["ephys"].obsm["jamie_imputed_rna"],
+    ):
         assert np.isfinite(np.asarray(slot)).all()
     assert np.isfinite(model.history_.to_numpy(dtype=float)).all()
-    assert_allclose(mdata["rna"].obsm["jamie_ephys"]["f"], -3, atol=1e-4)
-    assert_allclose(mdata["ephys"].obsm["jamie_rna"]["gene8"], 0, atol=1e-4)
+    assert_allclose(mdata["rna"].obsm["jamie_imputed_ephys"]["f"], -3, atol=1e-4)
+    assert_allclose(mdata["ephys"].obsm["jamie_imputed_rna"]["gene8"], 0, atol=1e-4)
     assert model.summary_["correlation rna ephys"] > 0.3
     assert np.isnan(mdata["ephys"].X).sum() == np.isnan(values).sum()
 
@@ -409,7 +413,7 @@ def test_modalities_without_a_pair_are_joined_by_what_was_inferred(capsys):
     assert model.history_["alignment"].all()
     assert model.history_["contrastive"].all()
     jm.tl.impute(mdata, model, source="rna", target="protein")
-    assert np.isfinite(mdata["rna"].obsm["jamie_protein"].to_numpy()).all()
+    assert np.isfinite(mdata["rna"].obsm["jamie_imputed_protein"].to_numpy()).all()
 
 
 def test_inference_without_a_pair_runs_end_to_end():

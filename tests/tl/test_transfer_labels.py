@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import jamie as jm
 
-LABEL, CONFIDENCE = "jamie_cell_type", "jamie_cell_type_confidence"
+LABEL, CONFIDENCE = "jamie_label_cell_type", "jamie_confidence_cell_type"
 
 
 def transfer(mdata, **options):
@@ -83,8 +83,8 @@ def test_fewer_labelled_cells_than_neighbours_all_vote(trained):
     mdata["rna"].obs["few"] = labels
     transfer(mdata, labels="few")
     counts = labels.value_counts(normalize=True)
-    assert (mdata["protein"].obs["jamie_few"] == counts.idxmax()).all()
-    assert_allclose(mdata["protein"].obs["jamie_few_confidence"], counts.max(), rtol=1e-6)
+    assert (mdata["protein"].obs["jamie_label_few"] == counts.idxmax()).all()
+    assert_allclose(mdata["protein"].obs["jamie_confidence_few"], counts.max(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("written", [("rna", "protein"), ("protein", "rna")])
@@ -133,7 +133,7 @@ def test_numbers_that_are_classes_are_taken(trained, tmp_path, values, categorie
     mdata, _ = trained
     mdata["rna"].obs["cluster"] = np.resize(values, mdata["rna"].n_obs)
     transfer(mdata, labels="cluster")
-    assert list(mdata["protein"].obs["jamie_cluster"].cat.categories) == categories
+    assert list(mdata["protein"].obs["jamie_label_cluster"].cat.categories) == categories
     mdata.write(tmp_path / "cells.h5mu")
 
 
@@ -194,7 +194,7 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
     assert list(mdata["protein"].obs) == before
     jm.tl.embed(mdata, model, key_added="mine")
     transfer(mdata, key_added="mine")
-    assert list(mdata["protein"].obs) == [*before, "mine_cell_type", "mine_cell_type_confidence"]
+    assert list(mdata["protein"].obs) == [*before, "mine_label_cell_type", "mine_confidence_cell_type"]
 
 
 def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
@@ -202,10 +202,10 @@ def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
     inferred(toy, "rna", "protein")
     transfer(toy, labels="level 1/type", through="inferred")
     toy["rna"].obs = toy["rna"].obs.drop(columns="level 1/type")
-    assert toy["protein"].obs["jamie_level 1_type"].isna().any()
+    assert toy["protein"].obs["jamie_label_level 1_type"].isna().any()
     toy.write(tmp_path / "cells.h5mu")
     again = mudata.read_h5mu(tmp_path / "cells.h5mu")
-    columns = ["jamie_level 1_type", "jamie_level 1_type_confidence"]
+    columns = ["jamie_label_level 1_type", "jamie_label_level 1_type_confidence"]
     pd.testing.assert_frame_equal(again["protein"].obs[columns], toy["protein"].obs[columns])
 
 

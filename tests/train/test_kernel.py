@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.kernel_ridge import KernelRidge as Reference
 from sklearn.metrics.pairwise import euclidean_distances
 
-from jamie.train import Setting, best_share, regress, tune
+from jamie.train import Setting, best_mix_weight, regress, tune
 from jamie.train import _kernel as kernel
 
 SETTING = Setting(0.4, 0.3)
@@ -223,7 +223,7 @@ def test_of_many_cells_the_share_is_that_of_the_least_error(w):
     rng = np.random.default_rng(0)
     decoded, predicted = rng.normal(size=(2, 5000, 6))
     measured = (1 - w) * decoded + w * predicted + 0.1 * rng.normal(size=(5000, 6))
-    found = best_share(measured, decoded, predicted)
+    found = best_mix_weight(measured, decoded, predicted)
     assert found == pytest.approx(w, abs=0.005)
     apart = (predicted - decoded).ravel()
     optimum = np.linalg.lstsq(apart[:, None], (measured - decoded).ravel())[0][0]
@@ -234,19 +234,19 @@ def test_of_many_cells_the_share_is_that_of_the_least_error(w):
 def test_few_cells_are_drawn_towards_a_half():
     rng = np.random.default_rng(0)
     decoded, predicted = rng.normal(size=(2, 5000, 2))
-    shares = [best_share(decoded[:n], decoded[:n], predicted[:n]) for n in (0, 1, 10, 5000)]
+    shares = [best_mix_weight(decoded[:n], decoded[:n], predicted[:n]) for n in (0, 1, 10, 5000)]
     assert shares == pytest.approx([0.5, 0.5 * 10 / 11, 0.25, 0], abs=1e-3)
 
 
 def test_the_share_is_a_half_where_nothing_tells_them_apart():
     none = np.empty((0, 3), np.float32)
-    assert best_share(none, none, none) == 0.5
+    assert best_mix_weight(none, none, none) == 0.5
     same = np.ones((4, 3), np.float32)
-    assert best_share(2 * same, same, same) == 0.5
+    assert best_mix_weight(2 * same, same, same) == 0.5
 
 
 @pytest.mark.parametrize(("beyond", "expected"), [(-0.7, 0.0), (1.7, 1.0)])
 def test_the_share_stays_between_none_and_all(beyond, expected):
     rng = np.random.default_rng(0)
     decoded, predicted = rng.normal(size=(2, 500, 4))
-    assert best_share((1 - beyond) * decoded + beyond * predicted, decoded, predicted) == expected
+    assert best_mix_weight((1 - beyond) * decoded + beyond * predicted, decoded, predicted) == expected

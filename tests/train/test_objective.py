@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from jamie.data import Batch, Draw, Loader, ModalityView, Problem, Units, stratified, with_partners
+from jamie.data import Batch, Draw, LinkedCells, Loader, ModalityView, Problem, stratified, with_partners
 from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs, contrastive
 from jamie.train import RECIPES, Target, objective
@@ -193,7 +193,7 @@ def test_missing_values_do_not_count(rng):
 
 def test_gradient_of_the_total_reaches_every_parameter():
     torch.manual_seed(0)
-    network = JointVAE(WIDTHS, n_latent=G, hidden=dict.fromkeys(WIDTHS, (6, 5)), style=RECIPE.style, dropout=0.0)
+    network = JointVAE(WIDTHS, n_latent=G, hidden=dict.fromkeys(WIDTHS, (6, 5)), norm=RECIPE.norm, dropout=0.0)
     inputs = {name: torch.randn(5, d) for name, d in WIDTHS.items()}
     known = {pair: torch.eye(5) for pair in (("a", "b"), ("a", "c"), ("b", "c"))}
     outputs = network(inputs, known, crossed=True)
@@ -207,7 +207,7 @@ def test_gradient_of_the_total_reaches_every_parameter():
 @pytest.mark.parametrize("confidence", [0.5, 0.2])
 def test_pairs_pull_by_as_much_as_they_are_sure(rng, confidence, values):
     torch.manual_seed(0)
-    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, style="layer", dropout=0.0).double()
+    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, norm="layer", dropout=0.0).double()
     inputs = {name: torch.from_numpy(rng.normal(size=(5, WIDTHS[name]))) for name in "ab"}
     f = torch.eye(5, dtype=torch.float64)
     f[4] = 0
@@ -270,10 +270,10 @@ def test_the_mean_loss_of_batches_is_that_of_all_cells(rng, three):
     alone_b = ~known["a", "b"].any(0)  # a guest comes without its own partner: its aggregate is its latent
     inferred = {("a", "b"): random_rows(rng, 30, alone_b)}
     problem = small_problem(rng, known, inferred, sizes)
-    units = Units.of(problem)
+    units = LinkedCells.of(problem)
     torch.manual_seed(0)
     widths = {name: WIDTHS[name] for name in sizes}
-    network = JointVAE(widths, n_latent=G, hidden=dict.fromkeys(sizes, (6,)), style="layer", dropout=0.5).eval()
+    network = JointVAE(widths, n_latent=G, hidden=dict.fromkeys(sizes, (6,)), norm="layer", dropout=0.5).eval()
     targets = {name: Target(1.0 + i, None) for i, name in enumerate(sizes)}
     load = Loader(problem, dict.fromkeys(sizes, 1.3), torch.device("cpu"))
 
@@ -313,7 +313,7 @@ def test_guests_are_only_ever_the_partner(rng):
     (joined,) = with_partners(iter([alone]), problem, training(problem), rng=rng)
     assert_array_equal(joined.cells["b"], [4, 0, 1])
     torch.manual_seed(0)
-    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, style="layer", dropout=0.0).eval()
+    network = JointVAE({"a": 3, "b": 2}, n_latent=G, hidden={"a": (6,), "b": (5,)}, norm="layer", dropout=0.0).eval()
     targets = dict.fromkeys("ab", Target(1.0, None))
     terms = {}
     for key, draw in (("alone", alone), ("joined", joined)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jamie.train import kl_weight, one_cycle
-from jamie.train._schedule import averaging_weight, round_ends
+from jamie.train._schedule import averaging_weight, cycle_ends
 
 
 @pytest.mark.parametrize("t_min", [2_500, 300])
@@ -34,11 +34,11 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "rounds", "ends"),
+    ("max_steps", "cycles", "ends"),
     [(700, 3, [100, 300, 700]), (100, 3, [14, 43, 100]), (300, 2, [100, 300]), (400, 1, [400]), (3, 3, [1, 1, 3])],
 )
-def test_each_round_is_twice_as_long_as_the_one_before(max_steps, rounds, ends):
-    assert round_ends(max_steps, rounds) == ends
+def test_each_round_is_twice_as_long_as_the_one_before(max_steps, cycles, ends):
+    assert cycle_ends(max_steps, cycles) == ends
 
 
 def test_the_rate_takes_the_same_course_in_every_round():
@@ -53,10 +53,10 @@ def test_the_rate_takes_the_same_course_in_every_round():
         assert 0.04 <= one_cycle(start + 1, ends) < 0.05
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("cycles", [1, 2, 3])
 @pytest.mark.parametrize("max_steps", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_rounds_of_a_few_steps_have_a_rate_and_end_with_the_last(max_steps, rounds):
-    ends = round_ends(max_steps, rounds)
+def test_cycles_of_a_few_steps_have_a_rate_and_end_with_the_last(max_steps, cycles):
+    ends = cycle_ends(max_steps, cycles)
     assert ends == sorted(ends)
     assert ends[0] >= 1
     assert ends[-1] == max_steps

@@ -11,7 +11,7 @@ from jamie.data import Batch, Draw
 from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs
 from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
-from jamie.train._schedule import averaging_weight, round_ends
+from jamie.train._schedule import averaging_weight, cycle_ends
 from jamie.train._trainer import held_out_cells, held_out_error
 
 SIZES = {"a": 4, "b": 3}
@@ -25,9 +25,9 @@ RECIPE = replace(
     patience=10,
     dropout=0.0,
     averaging=0.0,
-    rounds=0,
+    cycles=0,
 )
-ROUNDS = replace(RECIPE, max_steps=21, rounds=3)  # that end with steps 3, 9 and 21; scores are looked at every 4
+CYCLES = replace(RECIPE, max_steps=21, cycles=3)  # that end with steps 3, 9 and 21; scores are looked at every 4
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ class Watched:
         hidden = {name: recipe.hidden_for(d) for name, d in SIZES.items()}
         self.recipe, self.interrupt_at, self.states = recipe, interrupt_at, []
         self.network = JointVAE(
-            SIZES, n_latent=recipe.n_latent, hidden=hidden, style=recipe.style, dropout=recipe.dropout
+            SIZES, n_latent=recipe.n_latent, hidden=hidden, norm=recipe.norm, dropout=recipe.dropout
         )
         latent, mix = torch.randn(60, 2), {name: torch.randn(2, d) for name, d in SIZES.items()}
         self.inputs = {name: latent @ mix[name] + 0.1 * torch.randn(60, d) for name, d in SIZES.items()}
@@ -80,11 +80,11 @@ class Watched:
             assert torch.equal(value, self.states[step][name]), name
 
 
-@pytest.mark.parametrize("style", ["layer", "batch"])
-def test_weights_of_the_lowest_score_are_restored(style, monkeypatch):
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_weights_of_the_lowest_score_are_restored(norm, monkeypatch):
     scores = iter([3.0, 2.0, 2.5, 1.0, 1.0, 4.0])
     monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: next(scores))
-    watched = Watched(replace(RECIPE, style=style, max_steps=24))
+    watched = Watched(replace(RECIPE, norm=norm, max_steps=24))
     fitted, history = watched.fit()
     assert history["step"].tolist() == [4, 8, 12, 16, 20, 24]
     assert fitted.best_step == 16
@@ -93,7 +93,7 @@ def test_weights_of_the_lowest_score_are_restored(style, monkeypatch):
 
 
 def test_the_restored_network_has_the_best_score_on_held_out_pairs():
-    watched = Watched(replace(RECIPE, style="batch", learning_rate=1.0, max_steps=60))
+    watched = Watched(replace(RECIPE, norm="batch", learning_rate=1.0, max_steps=60))
     fitted, history = watched.fit()
     assert history["score"].iloc[-1] > history["score"].min()
     assert fitted.best_step == history["step"][history["score"].argmin()]
@@ -157,13 +157,13 @@ def test_losses_of_epochs_do_not_compare_before_the_weight_of_the_divergence_has
 
 
 def test_training_learns_from_the_pairs():
-    watched = Watched(replace(RECIPE, max_steps=150, learning_rate=0.03, weight_decay=0.0, rounds=1))
+    watched = Watched(replace(RECIPE, max_steps=150, learning_rate=0.03, weight_decay=0.0, cycles=1))
     _, history = watched.fit()
     assert history["score"].min() < 0.2 * history["score"].iloc[0]
 
 
 def test_a_network_in_eval_mode_is_trained_all_the_same():
-    watched = Watched(replace(RECIPE, style="batch", max_steps=1))
+    watched = Watched(replace(RECIPE, norm="batch", max_steps=1))
     watched.network.eval()
     watched.fit()
     assert watched.network.encoders[0].trunk[1].num_batches_tracked == 1
@@ -205,9 +205,9 @@ def scored(monkeypatch, *scores):
 
 
 @pytest.mark.parametrize(("last", "best"), [(1.0, 21), (2.5, 9)])
-def test_in_rounds_weights_are_kept_at_the_end_of_one_alone(monkeypatch, last, best):
+def test_in_cycles_weights_are_kept_at_the_end_of_one_alone(monkeypatch, last, best):
     scored(monkeypatch, 3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, last)
-    watched = Watched(ROUNDS)
+    watched = Watched(CYCLES)
     fitted, history = watched.fit()
     assert history["step"].tolist() == [3, 4, 8, 9, 12, 16, 20, 21]
     assert history["score"].tolist() == [3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, last]
@@ -217,9 +217,9 @@ def test_in_rounds_weights_are_kept_at_the_end_of_one_alone(monkeypatch, last, b
 
 
 @pytest.mark.parametrize(("patience", "n_steps"), [(1, 9), (2, 21)])
-def test_training_stops_after_rounds_that_were_not_better(monkeypatch, patience, n_steps):
+def test_training_stops_after_cycles_that_were_not_better(monkeypatch, patience, n_steps):
     scored(monkeypatch, 3.0, 0.1, 0.2, 3.5, 0.1, 0.2, 0.3, 4.0)
-    watched = Watched(replace(ROUNDS, patience=patience))
+    watched = Watched(replace(CYCLES, patience=patience))
     fitted, history = watched.fit()
     assert history["step"].iloc[-1] == len(watched.states) == n_steps
     assert fitted.best_step == 3
@@ -228,7 +228,7 @@ def test_training_stops_after_rounds_that_were_not_better(monkeypatch, patience,
 
 def test_a_round_that_was_better_gives_patience_anew(monkeypatch):
     scored(monkeypatch, 3.0, 9.0, 9.0, 2.0, 9.0, 9.0, 9.0, 2.1)
-    watched = Watched(replace(ROUNDS, patience=1))
+    watched = Watched(replace(CYCLES, patience=1))
     fitted, _ = watched.fit()
     assert len(watched.states) == 21
     assert fitted.best_step == 9
@@ -236,15 +236,15 @@ def test_a_round_that_was_better_gives_patience_anew(monkeypatch):
 
 
 @pytest.mark.parametrize("least", [1, 30])
-def test_rounds_do_not_wait_for_the_least_steps(least):
-    watched = Watched(replace(ROUNDS, learning_rate=0.0, patience=1, min_steps=least))
+def test_cycles_do_not_wait_for_the_least_steps(least):
+    watched = Watched(replace(CYCLES, learning_rate=0.0, patience=1, min_steps=least))
     fitted, _ = watched.fit()
     assert (fitted.best_step, len(watched.states)) == (3, 9)
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.8])
 def test_without_held_out_pairs_there_is_one_round(averaging):
-    watched = Watched(replace(ROUNDS, averaging=averaging, learning_rate=0.1, max_steps=35))
+    watched = Watched(replace(CYCLES, averaging=averaging, learning_rate=0.1, max_steps=35))
     fitted, history = watched.fit(validated=False, steps_per_epoch=2)
     assert history["step"].tolist() == [2, 4, 5]
     assert fitted.best_step == len(watched.states) == 5
@@ -254,7 +254,7 @@ def test_without_held_out_pairs_there_is_one_round(averaging):
 @pytest.mark.parametrize(("at", "kept"), [(2, 2), (8, 3), (14, 9)])
 def test_an_interrupt_keeps_the_best_round_so_far(monkeypatch, at, kept):
     scored(monkeypatch, 3.0, 0.1, 0.2, 2.0, 0.1, 0.2, 0.3, 1.0)
-    watched = Watched(ROUNDS, interrupt_at=at)
+    watched = Watched(CYCLES, interrupt_at=at)
     fitted, _ = watched.fit()
     assert fitted.best_step == kept
     watched.assert_restored(kept)
@@ -314,12 +314,12 @@ def test_errors_of_single_cells_have_the_held_out_error_as_their_mean(share):
 
 @pytest.mark.parametrize(("gain", "best"), [(0.5, 9), (0.01, 3)])
 def test_a_longer_training_must_be_better_by_more_than_its_standard_error(monkeypatch, gain, best):
-    """Of 20 cells whose errors differ by ±1 between rounds the standard error of the mean is 0.23."""
+    """Of 20 cells whose errors differ by ±1 between cycles the standard error of the mean is 0.23."""
     scores, spread = iter([2.0, 2.0, 2.0, 1.9, 3.0, 3.0, 3.0, 3.0]), torch.tensor([1.0, -1.0]).repeat(10)
     cells = iter([torch.full((20,), 2.0), 2.0 - gain + spread, torch.full((20,), 3.0)])
     monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: next(scores))
     monkeypatch.setattr("jamie.train._trainer.held_out_cells", lambda *_: [next(cells)])
-    fitted, _ = Watched(replace(ROUNDS, patience=2)).fit()
+    fitted, _ = Watched(replace(CYCLES, patience=2)).fit()
     assert fitted.best_step == best
 
 
@@ -342,10 +342,10 @@ def rates(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(("clock", "tick"), [("step", 1), ("epoch", 3)])
-def test_the_rate_rises_and_falls_in_rounds(rates, clock, tick):
-    Watched(replace(ROUNDS, max_steps=14, learning_rate=0.5, clock=clock)).fit(steps_per_epoch=3)
-    ends = round_ends(14 * tick, 3)
+@pytest.mark.parametrize(("step_unit", "tick"), [("step", 1), ("epoch", 3)])
+def test_the_rate_rises_and_falls_in_cycles(rates, step_unit, tick):
+    Watched(replace(CYCLES, max_steps=14, learning_rate=0.5, step_unit=step_unit)).fit(steps_per_epoch=3)
+    ends = cycle_ends(14 * tick, 3)
     assert rates == pytest.approx([0.5 * one_cycle(step, ends) for step in range(1, 14 * tick + 1)])
 
 
@@ -354,8 +354,8 @@ def test_the_rate_can_be_constant(rates):
     assert rates == [0.5] * 5
 
 
-@pytest.mark.parametrize(("clock", "tick"), [("step", 1), ("epoch", 3)])
-def test_the_weight_of_the_divergence_rises_over_the_least_steps(monkeypatch, clock, tick):
+@pytest.mark.parametrize(("step_unit", "tick"), [("step", 1), ("epoch", 3)])
+def test_the_weight_of_the_divergence_rises_over_the_least_steps(monkeypatch, step_unit, tick):
     seen = []
 
     def watch(outputs: Outputs, batch, targets, recipe, kappa):
@@ -363,12 +363,12 @@ def test_the_weight_of_the_divergence_rises_over_the_least_steps(monkeypatch, cl
         return objective(outputs, batch, targets, recipe, kappa)
 
     monkeypatch.setattr("jamie.train._trainer.objective", watch)
-    Watched(replace(RECIPE, max_steps=9, min_steps=8, clock=clock)).fit(validated=False, steps_per_epoch=3)
+    Watched(replace(RECIPE, max_steps=9, min_steps=8, step_unit=step_unit)).fit(validated=False, steps_per_epoch=3)
     assert seen == pytest.approx([kl_weight(step / tick, 8) for step in range(1, 9 * tick + 1)])
 
 
 def test_epochs_count_as_in_the_paper():
-    watched = Watched(replace(RECIPE, max_steps=9, min_steps=4, patience=1, clock="epoch", learning_rate=1.0))
+    watched = Watched(replace(RECIPE, max_steps=9, min_steps=4, patience=1, step_unit="epoch", learning_rate=1.0))
     _, history = watched.fit(validated=False, steps_per_epoch=3)
     last = history["step"].iloc[-1]
     assert 12 <= last <= 27

@@ -10,6 +10,7 @@ import pandas as pd
 from mudata import MuData
 
 import jamie as jm
+from jamie._errors import MissingFileError
 from jamie.datasets._load import present
 
 from ._figures import headless, save
@@ -35,7 +36,7 @@ def _datasets(seed: int) -> dict[str, MuData]:
     names = [name for name in REAL if name in present(Path(folder))] or present(Path(folder))[:1]
     if not names:
         msg = f"expected {' or '.join(f'{name}.h5mu' for name in REAL)} in JAMIE_DATA_DIR={folder}, found neither"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return {name: jm.datasets.load(name, folder=folder) for name in names}
 
 

@@ -11,6 +11,7 @@ from mudata import MuData
 import jamie as jm
 from jamie._checks import require_choice
 from jamie._compat import quiet_mudata
+from jamie._errors import InvalidValueError, MissingFileError
 
 from ._figures import headless, save
 from ._write import write_mudata
@@ -47,10 +48,10 @@ def run(given: argparse.Namespace) -> None:
 def _read(path: Path) -> MuData:
     if not path.is_file():
         msg = f"expected a MuData file at {path}, found none"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         with quiet_mudata():
             return mudata.read_h5mu(path)
     except (OSError, ValueError) as error:
         msg = f"expected a MuData file at {path}, found what cannot be read as one ({error})"
-        raise ValueError(msg) from error
+        raise InvalidValueError(msg) from error

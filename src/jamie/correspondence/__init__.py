@@ -5,14 +5,14 @@ from __future__ import annotations
 from ._infer import METHODS, Method, choose, enough, infer
 from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
 from ._methods import FEWEST_ANCHORS
-from ._question import Answer, Question
+from ._problem import MatchingProblem, MatchingResult
 
 __all__ = [
     "FEWEST_ANCHORS",
     "METHODS",
-    "Answer",
+    "MatchingProblem",
+    "MatchingResult",
     "Method",
-    "Question",
     "cap_rows",
     "choose",
     "enough",

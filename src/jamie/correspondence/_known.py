@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from jamie._errors import InvalidValueError
 from jamie._types import Array, Pair
 
 MOST_SHARED = 50
@@ -41,7 +42,7 @@ def from_table(
     """
     if pairs.shape[1] not in (2, 3):
         msg = f"expected `pairs` with two columns of names and at most one of confidences, found {list(pairs.columns)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if modalities is not None and all(list(pairs.columns).count(name) == 1 for name in modalities):
         pairs = pairs[[*modalities, *pairs.columns.drop(list(modalities))]]
     i, j = (_positions(pairs, place, names) for place, names in enumerate((rows, columns)))
@@ -72,7 +73,7 @@ def from_column(rows: pd.Series, columns: pd.Series) -> sparse.csr_matrix:
                 f"expected values of the column {column.name!r} to name cells, found {values[counts.argmax()]!r} in "
                 f"{counts.max()} cells; a column of classes says nothing about pairs"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         (i,) = np.nonzero(code >= 0)
         members.append(_matrix(i, code[i], np.ones(len(i)), (len(column), len(values))))
     return sparse.csr_matrix(members[0] @ members[1].T)
@@ -95,7 +96,7 @@ def from_matrix(
         msg = (
             f"expected `pairs` to be a table of names or a sparse matrix of shape {shape}, cells × cells, found {found}"
         )
-        raise ValueError(msg + (f"; {remedy}" if remedy else ""))
+        raise InvalidValueError(msg + (f"; {remedy}" if remedy else ""))
     coo = sparse.coo_matrix(pairs)
     some = _rounded(coo.data) != 0
     return _confident(coo.row[some], coo.col[some], coo.data[some], shape, names=names)
@@ -132,7 +133,7 @@ def _positions(pairs: pd.DataFrame, place: int, names: pd.Index) -> Array:
             f"expected names of cells in column {title!r} of `pairs`, found {missing.sum()} missing of {len(pairs)}, "
             f"first in row {int(missing.argmax())}, {pairs.iloc[int(missing.argmax())].tolist()}; call pairs.dropna()"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     position = names.get_indexer(given.convert_dtypes().astype(str))  # 1.0 is cell '1'
     unknown = given[position < 0]
     if len(unknown):
@@ -140,7 +141,7 @@ def _positions(pairs: pd.DataFrame, place: int, names: pd.Index) -> Array:
             f"expected names of cells in column {title!r} of `pairs`, found {len(unknown)} unknown of {len(pairs)}, "
             f"first {unknown.iloc[0]!r}; the modality's names look like {list(names[:3])}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return position
 
 
@@ -168,7 +169,7 @@ def _confident(
             f"expected confidences above 0 and at most 1 in `pairs`, found {int(wrong.sum())} others, first {value} "
             f"of {pair(first)}; drop what is no pair, or divide scores by the largest of them"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     f = _matrix(i, j, rounded, shape)
     if f.nnz < len(i):
         twice = pd.Series(i.astype(np.int64) * shape[1] + j).duplicated().to_numpy()
@@ -176,5 +177,5 @@ def _confident(
             f"expected each pair once in `pairs`, found {int(twice.sum())} repeated, first "
             f"{pair(int(twice.argmax()))}; drop the duplicates"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return f

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jamie._errors import InvalidValueError
 from jamie._types import Array
 
 _TRIAL_STEPS = 50  # of each start, before the best one goes on
@@ -181,5 +182,5 @@ def _require_distances(k: Array, name: str) -> float:
     if not (square and np.isfinite(k).all() and k.min() >= 0 and k.max() > 0 and np.allclose(k, k.T)):
         found = f"values from {k.min():g} to {k.max():g}" if square and k.size else f"shape {k.shape}"
         msg = f"expected `{name}` as distances between cells, square, symmetric, finite and ≥ 0, found {found}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return float(k.max())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._batches import Draw, permuted, stratified, with_partners
-from ._cells import CellMatrix
+from ._cell_matrix import CellMatrix
 from ._container import (
     known_pairs,
     matrix,
@@ -14,14 +14,14 @@ from ._container import (
     training_cells,
     writable,
 )
+from ._external_pca import external_pca
 from ._genome import coordinates, near, starts
-from ._given import given_components
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
-from ._sampler import Units
-from ._survey import survey
+from ._sampler import LinkedCells
+from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
 
 __all__ = [
@@ -32,15 +32,15 @@ __all__ = [
     "Batch",
     "CellMatrix",
     "Draw",
+    "LinkedCells",
     "Loader",
     "ModalityView",
     "Preparation",
     "Problem",
-    "Units",
     "coordinates",
     "detect_kind",
+    "external_pca",
     "fingerprint",
-    "given_components",
     "known_pairs",
     "matched",
     "matrix",
@@ -57,8 +57,8 @@ __all__ = [
     "starts",
     "stored_pairs",
     "stratified",
-    "survey",
     "training_cells",
+    "value_stats",
     "with_partners",
     "writable",
 ]

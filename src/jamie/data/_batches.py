@@ -10,7 +10,7 @@ from scipy import sparse
 
 from jamie._types import Array, Pair
 
-from ._sampler import Units
+from ._sampler import LinkedCells
 from ._views import Problem
 
 
@@ -30,14 +30,14 @@ class Draw(NamedTuple):
     partners: dict[Pair, Partners]
 
 
-def permuted(units: Units, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
+def permuted(units: LinkedCells, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
     """Endless batches of `size` of the chosen units: one permutation after the other, the rest of each left out."""
     for some in _stream(chosen, min(size, len(chosen)), rng):
         yield Draw(units.cells(some), None, {})
 
 
 def stratified(
-    units: Units, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
+    units: LinkedCells, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
 ) -> Iterator[Draw]:
     """Endless batches in which each kind of unit has its share, pairs at least `least_paired` of the batch.
 

@@ -9,11 +9,12 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._checks import require_choice, require_unique
+from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys
 from jamie._types import Array
 from jamie.correspondence import from_names
 
-from ._cells import CellMatrix
+from ._cell_matrix import CellMatrix
 
 
 def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> list[str]:
@@ -24,10 +25,10 @@ def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> li
         require_choice(name, list(mdata.mod), name="modality")
     if len(set(names)) < 2:
         msg = f"expected at least two modalities, found {len(set(names))}: {names}; the MuData has {list(mdata.mod)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if len(set(names)) < len(names):
         msg = f"expected each modality once, found {names}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     for name in names:
         require_unique_names(mdata, name)
     return names
@@ -39,7 +40,7 @@ def require_mudata(mdata: MuData) -> None:
         msg = (
             f"expected a MuData, found {type(mdata).__name__}; make one with mudata.MuData({{'rna': ..., 'atac': ...}})"
         )
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
 
 
 def require_unique_names(mdata: MuData, name: str) -> None:
@@ -59,7 +60,7 @@ def writable(mdata: MuData, *, copy: bool) -> MuData:
             "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() "
             "first, or pass copy=True"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return mdata
 
 
@@ -72,7 +73,7 @@ def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> CellMatrix:
     where = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
     if x is None:
         msg = f"expected values in `{where}`, found none; pass layer= to use one of {list(adata.layers)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return CellMatrix(x, where=where, cells=adata.obs_names, features=adata.var_names)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
+from jamie._errors import MissingNameError
 from jamie._types import Array
 
 COLUMNS = ("chrom", "start", "end")
@@ -36,7 +37,7 @@ def coordinates(mdata: MuData, name: str) -> pd.DataFrame:
             f"expected coordinates of {name!r}: columns 'chrom', 'start' and 'end' in `mdata[{name!r}].var`, or names "
             f"such as 'chr1:100-200', found columns {list(var)} and names such as {str(var.index[0])!r}; add columns"
         )
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     return found.where(found.notna().all(axis=1))
 
 

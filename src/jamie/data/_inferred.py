@@ -11,7 +11,7 @@ from scipy import sparse
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Pair
-from jamie.correspondence import FEWEST_ANCHORS, Question, enough, from_mask, infer, n_paired
+from jamie.correspondence import FEWEST_ANCHORS, MatchingProblem, enough, from_mask, infer, n_paired
 
 from ._container import stored_pairs
 
@@ -28,7 +28,7 @@ def inferred_pairs(
 ) -> dict[Pair, sparse.csr_matrix]:
     """F̃ of each two modalities that `pp.infer_correspondence` was called on, or that share few known pairs.
 
-    Keys are ordered: the cells of the first ask, those of the second answer. The modality with more cells to match
+    Keys are ordered: the cells of the first ask, those of the second result. The modality with more cells to match
     asks, unless it was written otherwise. Few is: a smaller share of the training cells of either than `infer_below`,
     but enough for anchors. Without pairs nothing is inferred here: from geometry alone it can be wrong, and is left for
     the user to ask for. What is inferred here rests on the training cells alone, and is of them alone.
@@ -71,12 +71,12 @@ def _by_anchors(
 ) -> sparse.csr_matrix:
     """F̃ of the training cells of a pair of modalities, rows and columns of the others empty."""
     rows, columns = (np.flatnonzero(train[name]) for name in pair)
-    question = Question(
+    problem = MatchingProblem(
         inputs[pair[0]][rows],
         inputs[pair[1]][columns],
         known=known[rows][:, columns],
         linked=None,
         n_keep=enough(len(columns)),
     )
-    among = infer(question, "anchors", np.random.default_rng(seed)).matrix.tocoo()
+    among = infer(problem, "anchors", np.random.default_rng(seed)).matrix.tocoo()
     return sparse.csr_matrix((among.data, (rows[among.row], columns[among.col])), shape=known.shape)

@@ -19,8 +19,8 @@ from sklearn.preprocessing import normalize
 
 from jamie._types import Array, Kind, Matrix
 
-from ._cells import CellMatrix
-from ._survey import Survey
+from ._cell_matrix import CellMatrix
+from ._value_stats import ValueStats
 
 SCALES: dict[str, str] = {
     "counts": "log1p of counts per training-median depth",
@@ -36,7 +36,7 @@ _NAMES: dict[Kind, str] = {
 }
 
 
-def detect_kind(name: str, found: Survey) -> Kind:
+def detect_kind(name: str, found: ValueStats) -> Kind:
     """Guess the kind from the modality's name and its values; anything but whole counts is continuous.
 
     Integers of a modality whose name says nothing are counts if most of them are zero. Regions that are mostly
@@ -71,7 +71,7 @@ class Normaliser:
     idf: Array
 
     @classmethod
-    def fit(cls, kind: Kind, cells: CellMatrix, train: Array, found: Survey) -> Normaliser:
+    def fit(cls, kind: Kind, cells: CellMatrix, train: Array, found: ValueStats) -> Normaliser:
         """Learn from training cells; one more pass over proteins."""
         depth, idf = 1.0, np.empty(0)
         if kind == "counts":

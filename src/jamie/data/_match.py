@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array
 
-from ._cells import CellMatrix
+from ._cell_matrix import CellMatrix
 from ._container import matrix, require_unique_names
 from ._prepare import Preparation
 from ._views import looks_prepared
@@ -72,7 +73,7 @@ def matched(mdata: MuData, name: str, preparation: Preparation) -> Matched:
             "or train on "
             "these features with jm.tl.train(mdata)"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if n_missing:
         logger.warning(
             "%d of %d features of %r are missing, first %r: the training mean stands in for them",

@@ -24,7 +24,7 @@ from sklearn.decomposition import PCA
 from jamie._settings import settings
 from jamie._types import Array, Matrix
 
-from ._cells import CellMatrix, in_threads
+from ._cell_matrix import CellMatrix, in_threads
 
 GATHERED = 0.25
 """Share of `settings.memory_gb` that standardised cells may fill."""

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._settings import settings
 from jamie._types import Array, Kind, Matrix
 
-from ._cells import CellMatrix, missing
+from ._cell_matrix import CellMatrix, missing
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
 from ._pca import principal_components
-from ._survey import Survey
+from ._value_stats import ValueStats
 
 DEFAULT_COMPS = 50
 DEFAULT_MAX_VALUE = 3.0
@@ -69,7 +70,7 @@ class Preparation:
         cls,
         cells: CellMatrix,
         train: Array,
-        found: Survey,
+        found: ValueStats,
         *,
         kind: Kind,
         n_comps: int,
@@ -90,7 +91,7 @@ class Preparation:
             msg = (
                 f"expected a feature of `{cells.where}` that varies among the training cells, found none; leave it out"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         vectors, variance = principal_components(
             cells, train, lambda x: _standardised(normaliser(x), mean, sd, max_value), n_comps=n_comps, seed=seed
         )
@@ -115,7 +116,7 @@ class Preparation:
 
     @property
     def scale(self) -> str:
-        """Units of imputed values."""
+        """LinkedCells of imputed values."""
         return SCALES[self.kind]
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
@@ -227,7 +228,7 @@ def require_complete(n_missing: Array, where: str, kind: Kind) -> None:
             f"expected no NaN in `{where}`, of kind {kind!r}, for its cells are normalised by their total; set them to "
             "0 if they are no counts, or pass kinds={...: 'continuous'} for it"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def _standardised(x: Matrix, mean: Array, sd: Array, max_value: float) -> Matrix:
@@ -247,7 +248,7 @@ def _clipped(standardised: Array, max_value: float) -> Array:
     return standardised.clip(-max_value, max_value) if max_value else standardised
 
 
-def _openness(found: Survey, mean: Array, sd: Array) -> Array:
+def _openness(found: ValueStats, mean: Array, sd: Array) -> Array:
     """Rate of being open, and the slope of its log-odds in TF-IDF: the regression of open on TF-IDF at the mean."""
     n = found.n_train
     rate = found.opened / n

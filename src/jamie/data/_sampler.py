@@ -19,7 +19,7 @@ ROUNDS = 16
 
 
 @dataclass(frozen=True)
-class Units:
+class LinkedCells:
     """Groups of cells that are drawn together: connected by known pairs, or a single cell.
 
     Where pairs connect more than `MOST_CELLS` cells, only the surest links keep cells together: a unit then has at most
@@ -37,7 +37,7 @@ class Units:
     starts: dict[str, Array]
 
     @classmethod
-    def of(cls, problem: Problem) -> Units:
+    def of(cls, problem: Problem) -> LinkedCells:
         """Find the units of the training cells: connected components of the known pairs, in O(pairs)."""
         names = list(problem.modalities)
         sizes = [len(problem.modalities[name].cells) for name in names]

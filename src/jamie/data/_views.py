@@ -13,17 +13,18 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
 from jamie.correspondence import cap_rows
 
-from ._cells import CellMatrix, missing
+from ._cell_matrix import CellMatrix, missing
 from ._container import known_pairs, matrix, modality_names, training_cells
 from ._inferred import inferred_pairs
 from ._kinds import detect_kind
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, require_complete
-from ._survey import Survey, survey
+from ._value_stats import ValueStats, value_stats
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def read(
                 "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
                 "jm.pp.infer_correspondence(mdata) if you do not"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
     views = {}
     for name in names:
         train = training_cells(mdata, name, keys)
@@ -87,7 +88,7 @@ def read(
         inputs = mdata[name].obsm[keys.input] if stored else preparation.inputs(x)
         if stored and not looks_prepared(x, preparation, inputs):
             msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         views[name] = ModalityView(
             name=name,
             cells=mdata[name].obs_names,
@@ -125,11 +126,11 @@ def prepare(
     cells, train = matrix(mdata, name, layer=layer), training_cells(mdata, name, Keys(key_added))
     if n_comps is not None and not 1 <= n_comps <= MAX_COMPS:
         msg = f"expected 1 to {MAX_COMPS} components, found n_comps={n_comps}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not 0 <= max_value < np.inf:
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
-        raise ValueError(msg)
-    found = survey(cells, train)
+        raise InvalidValueError(msg)
+    found = value_stats(cells, train)
     taken = kind or detect_kind(name, found)
     if kind is None:
         logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, taken, name)
@@ -162,7 +163,7 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
     if not isinstance(stored, Mapping) or int(stored.get("schema", -1)) != SCHEMA:
         schema = stored.get("schema", "none") if isinstance(stored, Mapping) else "none"
         msg = f"expected schema {SCHEMA} in `{where}`, found {schema}: another version of jamie wrote it; {remedy}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     n_train = int(train.sum())
     needed = {
         "kind",
@@ -179,23 +180,23 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
     }
     if needed - set(stored):
         msg = f"expected a whole preparation in `{where}`, found none of {sorted(needed - set(stored))}; {remedy}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if len(stored["mean"]) != adata.n_vars or keys.loadings not in adata.varm or keys.input not in adata.obsm:
         msg = f"expected `{where}` for {adata.n_vars} features, found {len(stored['mean'])}: the data changed; {remedy}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if int(stored["n_fitted"]) != n_train:
         msg = (
             f"expected a preparation fitted on the {n_train} training cells of {name!r}, found one fitted on "
             f"{int(stored['n_fitted'])}: the split changed since; {remedy}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if stored["fitted_on"] != fingerprint(adata.obs_names[train], adata.var_names):
         msg = (
             f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
             "found another "
             f"in `{where}`: names or the split changed since; {remedy}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return Preparation.from_dict(dict(stored), features=np.asarray(adata.var_names), loadings=adata.varm[keys.loadings])
 
 
@@ -213,7 +214,7 @@ def _has_missing(cells: CellMatrix, train: Array) -> bool:
     return any(cells.map(lambda x, of_train: bool(missing(x[of_train], axis=1).any()), train))
 
 
-def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: Survey) -> None:
+def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: ValueStats) -> None:
     """Raise if there are values, or none, where the kind does not allow it."""
     empty = found.missing == cells.shape[0]
     if empty.any():
@@ -221,7 +222,7 @@ def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: Survey) -
             f"expected a measured value in every feature of `{cells.where}`, found {int(empty.sum())} with NaN only, "
             f"first {cells.features[empty][0]!r}; drop it: a feature that was not measured need not be there"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if kind == "continuous":
         return
     if found.negative.any():
@@ -230,5 +231,5 @@ def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: Survey) -
             f"in feature {cells.features[found.negative > 0][0]!r}; pass raw counts by layer=, or "
             f"kinds={{{name!r}: 'continuous'}}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     require_complete(found.missing, cells.where, kind)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jamie._checks import generator
+from jamie._errors import InvalidValueError
 
 from ._assemble import LABELS, PSEUDOTIME, assemble, modality
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 WIDTH = 0.08
 """Standard deviation of the cells across their branch."""
 N_HIDDEN = 32
-"""Units between the latent plane and the features of view y."""
+"""LinkedCells between the latent plane and the features of view y."""
 N_ROWS = 4096
 """Cells that get their noise at a time, and that the scale of a view is taken from."""
 
@@ -149,10 +150,10 @@ def _measured(view: Array, noise: float, rng: np.random.Generator) -> Array:
 def _check(n_cells: int, n_features: tuple[int, int], noise: float) -> None:
     if n_cells < len(TREE):
         msg = f"expected `n_cells` of at least {len(TREE)}, one cell per branch, found {n_cells}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if np.shape(n_features) != (2,) or min(n_features) < 1:
         msg = f"expected `n_features` to be two positive numbers, of x and of y, found {n_features!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not noise >= 0:
         msg = f"expected `noise` ≥ 0, found {noise!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)

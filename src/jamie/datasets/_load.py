@@ -10,6 +10,7 @@ import mudata
 
 from jamie._checks import require_choice
 from jamie._compat import quiet_mudata
+from jamie._errors import InvalidValueError, MissingFileError
 
 from ._catalogue import CATALOGUE
 
@@ -54,7 +55,7 @@ def load(name: str, *, folder: str | Path | None = None) -> MuData:
     >>> jamie.datasets.load("pbmc10k")
     Traceback (most recent call last):
         ...
-    KeyError: "... did you mean 'citeseq_pbmc10k'?"
+    jamie._errors.MissingNameError: ... did you mean 'citeseq_pbmc10k'?
     """
     require_choice(name, CATALOGUE, name="name")
     folder = _folder(folder)
@@ -65,7 +66,7 @@ def load(name: str, *, folder: str | Path | None = None) -> MuData:
             f"expected {path.name!r} in {str(folder)!r}, found {', '.join(present(folder)) or 'no known data set'}; "
             f"put the file there, made from {entry.publication} (doi:{entry.doi}), or pass another `folder=`"
         )
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     with quiet_mudata():
         return mudata.read_h5mu(path)
 
@@ -80,9 +81,9 @@ def _folder(folder: str | Path | None) -> Path:
     given = folder or os.environ.get(VARIABLE)
     if not given:
         msg = f"expected a folder of `.h5mu` files, found none; set the variable {VARIABLE} or pass `folder=`"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     path = Path(given).expanduser()
     if not path.is_dir():
         msg = f"expected a folder, found nothing of that kind at {str(path)!r}; correct `folder=` or {VARIABLE}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return path

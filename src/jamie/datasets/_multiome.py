@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from jamie._checks import generator
+from jamie._errors import InvalidValueError
 
 from ._assemble import LABELS, assemble, modality
 
@@ -209,10 +210,10 @@ def _check(n_cells: int, n_genes: int, n_peaks: int, n_true: int, n_types: int, 
             f"expected a gene, a driver a gene, and as many regions, found {n_true} drivers of {n_genes} genes each "
             f"and {n_peaks} regions; pass n_peaks={max(1, n_true) * max(1, n_genes)} or more"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not 1 <= n_types <= n_cells:
         msg = f"expected `n_cells` of at least `n_types`={n_types}, and that at least 1, found {n_cells}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not NEAREST < window <= LENGTH // 10:
         msg = f"expected `window` over {NEAREST} and up to {LENGTH // 10:,} bases, found {window:,}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)

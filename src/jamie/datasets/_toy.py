@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from jamie._checks import generator
+from jamie._errors import InvalidValueError
 
 from ._assemble import LABELS, assemble, modality
 
@@ -102,7 +103,7 @@ def _measured_cells(n_cells: int, share_paired: float, rng: np.random.Generator)
 def _check(n_cells: int, share_paired: float) -> None:
     if n_cells < len(CELL_TYPES):
         msg = f"expected `n_cells` of at least {len(CELL_TYPES)}, one cell per type, found {n_cells}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not 0 <= share_paired <= 1:
         msg = f"expected 0 ≤ `share_paired` ≤ 1, found {share_paired!r}; pass 0.8 for 80 % of the cells"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie.data import matrix, measured
 
@@ -80,7 +81,7 @@ def comparison(
     at, rows = pairs.test
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     index = frame.index[at]
     x = measured(
         matrix(mdata, target, layer=about["layer"] or None)[rows], kind=about["kind"], depth=float(about["depth"])

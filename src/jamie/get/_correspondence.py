@@ -12,6 +12,7 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Pair
@@ -41,7 +42,7 @@ def correspondences(
         f = known_pairs(mdata, a, b, keys) if slot == "known" else stored_pairs(mdata, a, b, key)
         if f is not None and not (np.isfinite(f.data).all() and (f.data >= 0).all()):
             msg = f"expected entries of at least 0 in `mdata.obsp[{key(a, b)!r}]`, found negative or infinite ones"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         if f is not None and f.count_nonzero():
             found[a, b] = normalised(f)
     if not found:
@@ -50,7 +51,7 @@ def correspondences(
             f"expected entries in `mdata.obsp[{getattr(keys, slot)(a, b)!r}]`, found none; `mdata.obsp` has "
             f"{sorted(mdata.obsp)}; call {SLOTS[slot].format(a, b)}"
         )
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     return found
 
 
@@ -71,7 +72,7 @@ def label_codes(mdata: MuData, pair: Pair, labels: str) -> tuple[Array, Array, l
     order = sorted(present, key=lambda value: (first.get(value, len(first)), str(value)))
     if any(value.isna().all() for value in values):
         msg = f"expected a label {labels!r} for cells of both {pair[0]!r} and {pair[1]!r}, found none in one of them"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     rows, columns = (pd.Index(order, dtype=object).get_indexer(pd.Index(value, dtype=object)) for value in values)
     return rows, columns, [str(value) for value in order]
 

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import safe_name
 from jamie._types import Array, Matrix
@@ -149,7 +150,7 @@ def mean_values(mdata: MuData, *, source: str, target: str, key_added: str = "ja
     return Means(
         frame.set_axis(names, axis=1),
         base=np.asarray(about["base"]),
-        kept=[f"{slot}_{name}" for name in frame.columns],
+        kept=[Keys(key_added).shap_by_cell(safe_name(target), name) for name in frame.columns],
         scale=str(about["scale"]),
         n_cells=int(about["n_cells"]),
         n_features=int(about["n_features"]),
@@ -167,12 +168,12 @@ def values_by_cell(mdata: MuData, *, source: str, target: str, feature: str, key
             f"expected the {means.n_features:,} features of {source!r} whose values sum to what is explained, found "
             f"{adata.n_vars:,}; call {remedy} again"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     layer = stored(adata.layers, means.kept[at], where=f"mdata[{source!r}].layers", remedy=remedy)
     rows = np.flatnonzero(~np.isnan(layer).all(axis=1))
     if not len(rows):
         msg = f"expected an explained cell in `mdata[{source!r}].layers[{means.kept[at]!r}]`, found none; call {remedy}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return ByCell(
         np.asarray(layer)[rows],
         base=float(means.base[at]),

@@ -10,6 +10,7 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 
 from ._stored import stored, stored_record
@@ -44,8 +45,9 @@ def knockouts(
     if feature is not None and (groups or measure != "correlation"):
         found = "groups" if groups else f"measure={measure!r}"
         msg = f"expected `feature` with the correlation and without groups, found it with {found}; leave out `feature`"
-        raise ValueError(msg)
-    slot = Keys(key_added).knockout(measure, target) + ("_groups" if groups else "")
+        raise InvalidValueError(msg)
+    keys = Keys(key_added)
+    slot = keys.knockout_groups(measure, target) if groups else keys.knockout(measure, target)
     given = f", measure={measure!r}" + (", labels=..." if measure in ("lta", "likelihood") else "")
     given += ", groups=..." if groups else ""
     remedy = f"jm.tl.knockout(mdata, model, source={source!r}, target={target!r}{given})"

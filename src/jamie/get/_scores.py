@@ -9,6 +9,7 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._checks import require_choice
+from jamie._errors import MissingNameError
 from jamie._keys import Keys
 
 from ._evaluation import evaluation
@@ -50,7 +51,7 @@ def alignments(mdata: MuData, *, source: str, target: str, key_added: str = "jam
             "expected label transfer accuracies, found an evaluation without labels; call jm.tl.evaluate(mdata, model, "
         )
         msg += "labels='cell_type', aligners=['cca'])"
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     return means[means["foscttm"].notna()]
 
 
@@ -66,7 +67,7 @@ def _means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFr
             f"expected {source} → {target} in `mdata.uns[{Keys(key_added).evaluation!r}]`, found {directions}; call "
             "jm.tl.evaluate(mdata, model)"
         )
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     return means
 
 

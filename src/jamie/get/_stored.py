@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import SCHEMA
 
 
@@ -12,7 +13,7 @@ def stored(slot: Mapping[str, Any], key: str, *, where: str, remedy: str) -> Any
     """Value of `key`, or an error that names the call that writes it."""
     if key not in slot:
         msg = f"expected `{where}[{key!r}]`, found {sorted(map(str, slot))}; call {remedy}"
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     return slot[key]
 
 
@@ -30,5 +31,5 @@ def stored_record(uns: Mapping[str, Any], key: str, *, remedy: str, where: str =
             f"expected schema {SCHEMA} in `{where}[{key!r}]`, found {schema}: another version of jamie "
             f"wrote it; call {remedy}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return found

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.neighbors import KNeighborsClassifier
 
 from jamie._checks import require_same_shape
+from jamie._errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def foscttm(x: Array, y: Array) -> float:
     kept = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
     if not kept.any():
         msg = f"expected at least one cell measured in both `x` and `y`, found none among {len(x)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     x, y = x[kept], y[kept]
     return float((_closer(x, y) + _closer(y, x)) / (2 * len(x) ** 2))
 
@@ -99,10 +100,10 @@ def label_transfer_accuracy(
     kept_x, kept_y = ~(pd.isna(labels_x) | np.isnan(x).any(1)), ~(pd.isna(labels_y) | np.isnan(y).any(1))
     if not kept_x.any():
         msg = f"expected at least one labelled cell in `x`, found none among {len(x)}; pass labels that are not missing"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not 1 <= n_neighbors <= kept_y.sum():
         msg = f"expected 1 <= `n_neighbors` <= {kept_y.sum()}, the labelled cells of `y`, found {n_neighbors}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     codes, _ = pd.factorize(np.concatenate([labels_x[kept_x], labels_y[kept_y]]), sort=True)
     truth, known = np.split(codes, [kept_x.sum()])
     classifier = KNeighborsClassifier(n_neighbors).fit(y[kept_y], known)
@@ -114,7 +115,7 @@ def _latent(latent: Array, name: str) -> Array:
     if latent.ndim != 2 or np.isinf(latent).any():
         found = "infinite values" if latent.ndim == 2 else f"shape {latent.shape}"
         msg = f"expected `{name}` as cells × latent dimensions without infinite values, found {found}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return latent
 
 
@@ -122,7 +123,7 @@ def _labels(labels: Any, n: int, name: str) -> Array:
     labels = np.asarray(labels, dtype=object)
     if labels.shape != (n,):
         msg = f"expected one label for each of the {n} cells of `{name}`, found shape {labels.shape}"
-        raise ValueError(msg + "; pass `labels_y` where `y` holds other cells than `x`" * (name == "y"))
+        raise InvalidValueError(msg + "; pass `labels_y` where `y` holds other cells than `x`" * (name == "y"))
     return labels
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from jamie._checks import require_same_shape
+from jamie._errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def paired_columns(measured: Matrix, imputed: Matrix) -> list[slice]:
     for name, matrix in (("measured", measured), ("imputed", imputed)):
         if len(np.shape(matrix)) != 2 or not np.shape(matrix)[0]:
             msg = f"expected `{name}` as cells × features with at least one cell, found shape {np.shape(matrix)}"
-            raise ValueError(msg + "; one feature is a column: `values[:, None]`")
+            raise InvalidValueError(msg + "; one feature is a column: `values[:, None]`")
     require_same_shape(measured, imputed, names=("measured", "imputed"))
     n, width = np.shape(measured)
     step = max(_BLOCK // n, 1)

@@ -10,6 +10,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import binomtest
 
 from jamie._checks import require_same_shape
+from jamie._errors import InvalidValueError
 
 from ._columns import column_blocks
 
@@ -62,7 +63,7 @@ def js_distance(measured: Matrix, imputed: Matrix, *, groups: Any | None = None,
     """
     if n_bins < 2:
         msg = f"expected `n_bins` >= 2, found {n_bins}; histograms of one bin are always equal"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if groups is None:
         return np.concatenate([_distance(a, b, n_bins) for a, b in column_blocks(measured, imputed)])
     codes, n_groups = _codes(groups, np.shape(measured)[0])
@@ -101,7 +102,7 @@ def binomial_test(scores_a: Array, scores_b: Array) -> BinomialTest:
     require_same_shape(a, b, names=("scores_a", "scores_b"))
     if a.ndim != 1:
         msg = f"expected one score a feature, found shape {a.shape}; average or select the rows first"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     wins, losses, ties = (int(np.count_nonzero(mask)) for mask in (a > b, a < b, a == b))
     p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return BinomialTest(wins, losses, ties, p_value)
@@ -112,11 +113,11 @@ def _codes(groups: Any, n: int) -> tuple[Array, int]:
     labels = np.asarray(groups, dtype=object)
     if labels.shape != (n,):
         msg = f"expected one group for each of the {n} cells of `measured`, found shape {labels.shape}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     codes, names = pd.factorize(labels, sort=True)
     if not len(names):
         msg = f"expected at least one cell with a group, found none among {n}; pass `groups=None` to compare all cells"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return codes, len(names)
 
 

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from ._explain import AllCells, Cells, Head, contributions, feature_head, outputs
+from ._device import by_rows, on_threads
 from ._jamie import JAMIE
-from ._knockout import knocked_out
-from ._shap import shap_contributions
 from ._summary import announce
 
-__all__ = [
-    "JAMIE",
-    "AllCells",
-    "Cells",
-    "Head",
-    "announce",
-    "contributions",
-    "feature_head",
-    "knocked_out",
-    "outputs",
-    "shap_contributions",
-]
+__all__ = ["JAMIE", "announce", "by_rows", "on_threads"]

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 
 from jamie._compat import cpu_has_bfloat16
+from jamie._errors import InvalidValueError
 from jamie._settings import settings
 from jamie._types import Array
 
@@ -27,10 +28,10 @@ def resolve_device(device: str) -> torch.device:
         found = torch.device(name)
     except RuntimeError:
         msg = f"expected `device` to be 'auto', 'cpu', 'cuda' or another torch device, found {device!r}"
-        raise ValueError(msg) from None
+        raise InvalidValueError(msg) from None
     if found.type == "cuda" and not torch.cuda.is_available():
         msg = f"expected a CUDA device for device={device!r}, found none; pass device='cpu'"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return found
 
 

@@ -13,16 +13,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Pair, Seed
-from jamie.data import Draw, Loader, Units, model_inputs, read, require_mudata
+from jamie.data import Draw, LinkedCells, Loader, model_inputs, read, require_mudata
 from jamie.nn import aggregate, copy_from_first, join, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
+from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
-from ._skips import Skips
 from ._summary import summarise
 
 
@@ -101,14 +102,14 @@ class JAMIE(BaseEstimator):
             seed=int(rng.integers(2**31)),
             infer_below=self.recipe_.infer_below,
         )
-        units = Units.of(problem)
+        units = LinkedCells.of(problem)
         training, validation = hold_out(units, self.recipe_, rng)
         if self.max_steps and not len(validation):  # as many steps as were asked for
-            self.recipe_ = recipe_of(self.recipe_, rounds=min(self.recipe_.rounds, 1))
+            self.recipe_ = recipe_of(self.recipe_, cycles=min(self.recipe_.cycles, 1))
         require_batch(len(training), self.batch_size)
         self.preparations_ = {name: view.preparation for name, view in problem.modalities.items()}
-        self.scales_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
-        load = Loader(problem, self.scales_, device, least=2 if self.recipe_.style == "batch" else 1)
+        self.divisors_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
+        load = Loader(problem, self.divisors_, device, least=2 if self.recipe_.norm == "batch" else 1)
         width = widest(self.preparations_, self.recipe_)
         with on_threads(width), seeded(rng, device):
             self.network_ = network_of(self.preparations_, self.recipe_).to(device)
@@ -119,14 +120,14 @@ class JAMIE(BaseEstimator):
                 self.network_,
                 draws(problem, units, training, self.recipe_, rng),
                 load,
-                {name: loss_target(view, self.scales_[name], device) for name, view in problem.modalities.items()},
+                {name: loss_target(view, self.divisors_[name], device) for name, view in problem.modalities.items()},
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
                 validation=load(Draw(units.cells(validation), None, {})) if len(validation) else None,
             )
-            skips = Skips(self.network_, problem, self.scales_) if self.recipe_.skip else None
-            if skips:
-                skips.choose(units.cells(training), units.cells(validation), rng)
+            kernel_mixes = KernelMixes(self.network_, problem, self.divisors_) if self.recipe_.kernel_mix else None
+            if kernel_mixes:
+                kernel_mixes.choose(units.cells(training), units.cells(validation), rng)
         copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
@@ -136,8 +137,8 @@ class JAMIE(BaseEstimator):
             "seconds": fitted.seconds,
             **summarise(self, mdata, problem, units, judged),
         }
-        if skips and len(validation):
-            skips.refit(units.cells(np.concatenate([training, validation])), rng)
+        if kernel_mixes and len(validation):
+            kernel_mixes.refit(units.cells(np.concatenate([training, validation])), rng)
         return self
 
     def embed(self, mdata: MuData, *, key_added: str = "jamie") -> dict[str, Array]:
@@ -187,7 +188,7 @@ class JAMIE(BaseEstimator):
 
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""
-        scale = self.scales_[name]
+        scale = self.divisors_[name]
         return by_rows(inputs, lambda x: self.network_.encode(name, x / scale)[0], self._device)
 
     def translate(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
@@ -196,7 +197,7 @@ class JAMIE(BaseEstimator):
         decode_target(μ_source), and the share of the kernel regression where there is one; what `impute` does with the
         cells of a MuData. `columns` are positions of features of `target`.
         """
-        scale = self.scales_[source]
+        scale = self.divisors_[source]
         return by_rows(
             inputs,
             lambda x: self.network_.impute(source, target, x / scale),
@@ -221,16 +222,16 @@ class JAMIE(BaseEstimator):
 
     def correction(self, inputs: Array, source: str, target: str) -> Array:
         """What the kernel regression changes in the decoded components of `target`, (n, k); 0 where there is none."""
-        scale = self.scales_[source]
+        scale = self.divisors_[source]
         return by_rows(inputs, lambda x: self.network_.correction(source, target, x / scale), self._device)
 
     def regressed(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
         """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d)."""
-        scale, skip = self.scales_[source], self.network_.skip(source, target)
-        if skip is None:
+        scale, kernel_mix = self.divisors_[source], self.network_.kernel_mix(source, target)
+        if kernel_mix is None:
             msg = f"expected a kernel regression from {source!r} to {target!r}, found none; take recipe='default'"
-            raise ValueError(msg)
-        return self._features(by_rows(inputs, lambda x: skip.predict(x / scale), self._device), target, columns)
+            raise InvalidValueError(msg)
+        return self._features(by_rows(inputs, lambda x: kernel_mix.predict(x / scale), self._device), target, columns)
 
     @torch.inference_mode()
     def aggregate(self, latents: Mapping[str, Array], known: Mapping[Pair, sparse.csr_matrix]) -> dict[str, Array]:
@@ -250,7 +251,7 @@ class JAMIE(BaseEstimator):
         return _persist.load(cls, Path(path), device=device)
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
-        return self.preparations_[name].inverse(scores * self.scales_[name], columns).astype(np.float32, copy=False)
+        return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)
 
     @property
     def _device(self) -> torch.device:

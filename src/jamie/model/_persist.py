@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
+from jamie._errors import InvalidValueError, MissingFileError
 from jamie._settings import is_first
 from jamie.data import Preparation
 from jamie.train import Recipe
@@ -23,17 +24,17 @@ from ._plan import network_of
 if TYPE_CHECKING:
     from ._jamie import JAMIE
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def save(model: JAMIE, path: Path) -> None:
     """Write through a temporary file, so that `path` is never half a model."""
     if not hasattr(model, "network_"):
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if not path.parent.is_dir():
         msg = f"expected a folder to write the model to, found none at `{path.parent}`; make it first"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     tensors = {f"network/{name}": value.cpu().contiguous() for name, value in model.network_.state_dict().items()}
     described = {}
     for i, (name, preparation) in enumerate(model.preparations_.items()):
@@ -46,7 +47,7 @@ def save(model: JAMIE, path: Path) -> None:
             "max_value": preparation.max_value,
             "layer": preparation.layer,
             "features": preparation.features.tolist(),
-            "scale": model.scales_[name],
+            "scale": model.divisors_[name],
         }
     header = {
         "schema": SCHEMA,
@@ -71,11 +72,11 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, no model, or of a newer schema.
+        If the file is truncated, no model, or of another schema.
     """
     if not path.is_file():
         msg = f"expected a model file at `{path}`, found none; write one with model.save(path)"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["jamie"])
@@ -86,17 +87,18 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
             f"expected a model written by model.save in `{path}`, found a file that is truncated or "
             f"something else: {error}"
         )
-        raise ValueError(msg) from None
-    if schema > SCHEMA:
+        raise InvalidValueError(msg) from None
+    if schema != SCHEMA:
+        remedy = "upgrade jamie-tools" if schema > SCHEMA else "train again with jm.tl.train(mdata)"
         msg = (
-            f"expected a model of schema {SCHEMA} or older in `{path}`, found schema {schema}, written by jamie-tools "
-            f"{header['version']}; upgrade jamie-tools"
+            f"expected a model of schema {SCHEMA} in `{path}`, found schema {schema}, written by jamie-tools "
+            f"{header['version']}; {remedy}"
         )
-        raise ValueError(msg)
-    recipe = Recipe.from_dict(_migrated(header["recipe"]) if schema == 1 else header["recipe"])
+        raise InvalidValueError(msg)
+    recipe = Recipe.from_dict(header["recipe"])
     model = cls(recipe, device=device)
     model.recipe_ = recipe
-    model.preparations_, model.scales_ = {}, {}
+    model.preparations_, model.divisors_ = {}, {}
     for i, (name, stored) in enumerate(header["modalities"].items()):
         prefix = f"preparation/{i}/"
         arrays = {key.removeprefix(prefix): t.numpy() for key, t in tensors.items() if key.startswith(prefix)}
@@ -104,21 +106,11 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
         model.preparations_[name] = Preparation.from_dict(
             {"max_value": 0.0, **stored, **arrays}, features=stored["features"], loadings=loadings
         )
-        model.scales_[name] = stored["scale"]
+        model.divisors_[name] = stored["scale"]
     model.network_ = network_of(model.preparations_, recipe)
     state = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
-    model.network_.add_skips_of(state)
+    model.network_.add_kernel_mixes_of(state)
     model.network_.load_state_dict(state)
     model.network_.to(resolve_device(device)).eval()
     model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
     return model
-
-
-def _migrated(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Recipe of schema 1, which had one round or none, no clipping and no kernel regression."""
-    return {
-        **{key: value for key, value in recipe.items() if key != "schedule"},
-        "max_value": 0.0,
-        "rounds": int(recipe["schedule"] == "one_cycle"),
-        "skip": False,
-    }

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
+from jamie._errors import InvalidValueError
 from jamie._types import Array
-from jamie.data import Draw, ModalityView, Preparation, Problem, Units, permuted, stratified, with_partners
+from jamie.data import Draw, LinkedCells, ModalityView, Preparation, Problem, permuted, stratified, with_partners
 from jamie.nn import JointVAE
 from jamie.train import Recipe, Target
 
 
-def hold_out(units: Units, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Units to train on, and pairs to choose the weights by: none where that would leave too few to tell."""
+def hold_out(units: LinkedCells, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Linked cells to train on, and pairs to choose the weights by: none where that would leave too few to tell."""
     everyone = np.arange(len(units))
     paired = everyone[units.n_modalities >= 2]
     n = min(max(int(recipe.validation * len(paired)), min(20, len(paired) // 5)), 2_000)
@@ -24,7 +25,9 @@ def hold_out(units: Units, recipe: Recipe, rng: np.random.Generator) -> tuple[Ar
     return np.setdiff1d(everyone, validation), validation
 
 
-def draws(problem: Problem, units: Units, chosen: Array, recipe: Recipe, rng: np.random.Generator) -> Iterator[Draw]:
+def draws(
+    problem: Problem, units: LinkedCells, chosen: Array, recipe: Recipe, rng: np.random.Generator
+) -> Iterator[Draw]:
     """Batches of the chosen units, with inferred partners where there are any."""
     found = (
         stratified(units, chosen, size=recipe.batch_size, least_paired=recipe.least_paired, rng=rng)
@@ -49,17 +52,17 @@ def require_batch(n_units: int, asked: int | None) -> None:
             f"cells{'' if asked is None else ' for batch_size=' + str(asked)}, found "
             f"{n_units}; " + ("collect more cells" if asked is None else f"pass batch_size={n_units} or less")
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def require_ranks(n: int, recipe: Recipe) -> None:
     """Raise if several processes train a network that normalises over the cells of a batch."""
-    if n > 1 and recipe.style == "batch":
+    if n > 1 and recipe.norm == "batch":
         msg = (
             f"expected one process for recipe {recipe.name!r}, whose batch norm needs all cells of a batch, found {n}; "
             "train it without torchrun, or take recipe='default'"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def input_scale(view: ModalityView, recipe: Recipe) -> float:
@@ -81,7 +84,7 @@ def network_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> Joint
         widths,
         n_latent=recipe.n_latent,
         hidden={name: recipe.hidden_for(width) for name, width in widths.items()},
-        style=recipe.style,
+        norm=recipe.norm,
         dropout=recipe.dropout,
     )
 

@@ -12,11 +12,11 @@ from mudata import MuData
 
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import Problem, Units, matrix
+from jamie.data import LinkedCells, Problem, matrix
 from jamie.metrics import feature_correlation, foscttm
 from jamie.train import Recipe
 
-from ._skips import surest_pairs
+from ._kernel_mixes import surest_pairs
 
 if TYPE_CHECKING:
     from ._jamie import JAMIE
@@ -26,7 +26,7 @@ NEAR_CHANCE = 0.4
 VALUES = 2**24  # imputed at a time
 
 
-def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judged: Array) -> dict[str, float]:
+def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: LinkedCells, judged: Array) -> dict[str, float]:
     """FOSCTTM and mean correlation of the features imputed both ways, on the pairs of the given units.
 
     Beside each correlation stands that of kernel ridge regression alone, where there is one.
@@ -48,7 +48,7 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judge
             measured = preparation.measured(matrix(mdata, target, layer=preparation.layer or None)[index[target]])
             inputs = problem.modalities[source].inputs[index[source]]
             ways: dict[str, Callable[..., Array]] = {"correlation": model.translate}
-            if model.network_.skip(source, target):
+            if model.network_.kernel_mix(source, target):
                 ways["kernel ridge"] = model.regressed
             for way, impute in ways.items():
                 found[f"{way} {source} {target}"] = _mean_correlation(measured, partial(impute, inputs, source, target))
@@ -57,7 +57,7 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: Units, judge
 
 def announce(summary: dict[str, float | str], recipe: Recipe) -> None:
     """Log the summary in one line, and warn where the alignment is near chance."""
-    was_improving = recipe.rounds and summary["cells"] == "validation" and summary["best_step"] == recipe.max_steps
+    was_improving = recipe.cycles and summary["cells"] == "validation" and summary["best_step"] == recipe.max_steps
     scores = {key: float(value) for key, value in summary.items() if key.startswith(("foscttm", "correlation"))}
     shown = []
     for key, value in scores.items():

@@ -6,15 +6,15 @@ from ._aggregate import aggregate, cross
 from ._attribution import kernel_pullback, pullback
 from ._coders import Decoder, Encoder
 from ._joint import JointVAE, Outputs
+from ._kernel_mix import KernelMix
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
 from ._ranks import average_gradients, copy_from_first, join, n_ranks, own_noise
-from ._skip import KernelSkip
 
 __all__ = [
     "Decoder",
     "Encoder",
     "JointVAE",
-    "KernelSkip",
+    "KernelMix",
     "Outputs",
     "aggregate",
     "alignment",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ._skip import KernelSkip
+from ._kernel_mix import KernelMix
 
 Pullback = Callable[[Tensor], Tensor]  # multipliers of outputs (n, t, q) → multipliers of inputs (n, t, p)
 
@@ -60,13 +60,13 @@ def pullback(layers: Iterable[nn.Module], x: Tensor, reference: Tensor) -> tuple
     return x, reference, through
 
 
-def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+def kernel_pullback(kernel_mix: KernelMix, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
     """Predict by the kernel regression from inputs and references, (n, k), and carry multipliers back through it.
 
     Here the multipliers of the outputs are the same for all cells, (t, d). All is in double precision: the
     sum over the landmarks is a small difference of large numbers.
     """
-    z, coefficients, rate = skip.landmarks.double(), skip.coefficients.double(), skip.rate.double()
+    z, coefficients, rate = kernel_mix.landmarks.double(), kernel_mix.coefficients.double(), kernel_mix.rate.double()
     total, kind = (x + reference).double(), x.dtype
     distance, distance_r = (torch.cdist(side.double(), z) for side in (x, reference))  # (n, m)
     kernel, kernel_r = (torch.exp(-rate * d) for d in (distance, distance_r))
@@ -75,7 +75,7 @@ def kernel_pullback(skip: KernelSkip, x: Tensor, reference: Tensor) -> tuple[Ten
     flat = change.abs() < _NO_CHANGE * middle.square()
     derivative = -0.5 * rate * torch.exp(-rate * middle) / middle
     slope = torch.where(flat, derivative, (kernel - kernel_r) / torch.where(flat, 1, change))
-    y, y_reference = ((k @ coefficients).to(kind) + skip.offset for k in (kernel, kernel_r))
+    y, y_reference = ((k @ coefficients).to(kind) + kernel_mix.offset for k in (kernel, kernel_r))
 
     def back(multipliers: Tensor) -> Tensor:
         on_landmarks = multipliers.double() @ coefficients.T  # (t, m)

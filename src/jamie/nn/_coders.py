@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import Style, hidden_layers
+from ._blocks import Norm, hidden_layers
 
 
 class Encoder(nn.Module):
     """Prepared input → mean and log-variance of the latent: q(l | x) = N(μ, diag eᵛ) (section 4.1)."""
 
-    def __init__(self, n_input: int, n_latent: int, hidden: Sequence[int], *, style: Style, dropout: float) -> None:
+    def __init__(self, n_input: int, n_latent: int, hidden: Sequence[int], *, norm: Norm, dropout: float) -> None:
         super().__init__()
-        self.trunk = hidden_layers([n_input, *hidden], style=style, dropout=dropout)
+        self.trunk = hidden_layers([n_input, *hidden], norm=norm, dropout=dropout)
         self.mean = nn.Linear(hidden[-1], n_latent)
         self.log_variance = nn.Linear(hidden[-1], n_latent)
 
@@ -27,9 +27,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latent → prepared input: the mirror of the encoder, its last layer bare (section 4.5)."""
 
-    def __init__(self, n_latent: int, n_output: int, hidden: Sequence[int], *, style: Style, dropout: float) -> None:
+    def __init__(self, n_latent: int, n_output: int, hidden: Sequence[int], *, norm: Norm, dropout: float) -> None:
         super().__init__()
-        self.trunk = hidden_layers([n_latent, *hidden], style=style, dropout=dropout)
+        self.trunk = hidden_layers([n_latent, *hidden], norm=norm, dropout=dropout)
         self.output = nn.Linear(hidden[-1], n_output)
 
     def forward(self, latent: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ._aggregate import Correspondence, aggregate, cross
-from ._blocks import Style
+from ._blocks import Norm
 from ._coders import Decoder, Encoder
+from ._kernel_mix import KernelMix
 from ._ranks import over_ranks
-from ._skip import KernelSkip
 
 
 class Outputs(NamedTuple):
@@ -38,7 +38,7 @@ class JointVAE(nn.Module):
         Latent dimensions g.
     hidden
         Widths of the encoder's hidden layers by modality; decoders mirror them.
-    style
+    norm
         Kind of the hidden layers, see `hidden_layers`.
     dropout
         Share of hidden units dropped in training.
@@ -50,19 +50,19 @@ class JointVAE(nn.Module):
         *,
         n_latent: int,
         hidden: Mapping[str, Sequence[int]],
-        style: Style,
+        norm: Norm,
         dropout: float,
     ) -> None:
         super().__init__()
         self.names = list(n_inputs)
         self.encoders = nn.ModuleList(
-            Encoder(n_inputs[name], n_latent, hidden[name], style=style, dropout=dropout) for name in self.names
+            Encoder(n_inputs[name], n_latent, hidden[name], norm=norm, dropout=dropout) for name in self.names
         )
         self.decoders = nn.ModuleList(
-            Decoder(n_latent, n_inputs[name], hidden[name][::-1], style=style, dropout=dropout) for name in self.names
+            Decoder(n_latent, n_inputs[name], hidden[name][::-1], norm=norm, dropout=dropout) for name in self.names
         )
         self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
-        self.skips = nn.ModuleDict()
+        self.kernel_mixes = nn.ModuleDict()
         self.low_precision = False  # whether `forward` has its matrix products in bfloat16
 
     @property
@@ -81,32 +81,32 @@ class JointVAE(nn.Module):
     def impute(self, source: str, target: str, x: Tensor) -> Tensor:
         """Prepared input of `target` from that of `source`, (n, d_source) → (n, d_target).
 
-        decode_target(μ_source), into which the skip path is mixed where there is one.
+        decode_target(μ_source), into which the kernel mix is mixed where there is one.
         """
         decoded = self.decode(target, self.encode(source, x)[0])
-        skip = self.skip(source, target)
-        return decoded if skip is None else skip(x, decoded)
+        kernel_mix = self.kernel_mix(source, target)
+        return decoded if kernel_mix is None else kernel_mix(x, decoded)
 
     def correction(self, source: str, target: str, x: Tensor) -> Tensor:
-        """What the skip path changes in decode_target(μ_source), (n, d_source) → (n, d_target)."""
+        """What the kernel mix changes in decode_target(μ_source), (n, d_source) → (n, d_target)."""
         decoded = self.decode(target, self.encode(source, x)[0])
-        skip = self.skip(source, target)
-        return torch.zeros_like(decoded) if skip is None else skip(x, decoded) - decoded
+        kernel_mix = self.kernel_mix(source, target)
+        return torch.zeros_like(decoded) if kernel_mix is None else kernel_mix(x, decoded) - decoded
 
-    def add_skip(self, source: str, target: str, skip: KernelSkip) -> None:
+    def add_kernel_mix(self, source: str, target: str, kernel_mix: KernelMix) -> None:
         """Set the path that goes around the latent from `source` to `target`."""
-        self.skips[self._key(source, target)] = skip
+        self.kernel_mixes[self._key(source, target)] = kernel_mix
 
-    def add_skips_of(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for the skip paths of a state that is to be loaded."""
-        for key in {name.split(".")[1] for name in state if name.startswith("skips.")}:
-            names = ("landmarks", "coefficients", "offset", "rate", "share")
-            self.skips[key] = KernelSkip(**{name: state[f"skips.{key}.{name}"] for name in names})
+    def add_kernel_mixes_of(self, state: Mapping[str, Tensor]) -> None:
+        """Make room for the kernel mixs of a state that is to be loaded."""
+        for key in {name.split(".")[1] for name in state if name.startswith("kernel_mixes.")}:
+            names = ("landmarks", "coefficients", "offset", "rate", "mix_weight")
+            self.kernel_mixes[key] = KernelMix(**{name: state[f"kernel_mixes.{key}.{name}"] for name in names})
 
-    def skip(self, source: str, target: str) -> KernelSkip | None:
+    def kernel_mix(self, source: str, target: str) -> KernelMix | None:
         """The path that goes around the latent from `source` to `target`, if there is one."""
         key = self._key(source, target)
-        return cast(KernelSkip, self.skips[key]) if key in self.skips else None
+        return cast(KernelMix, self.kernel_mixes[key]) if key in self.kernel_mixes else None
 
     def forward(
         self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from mudata import MuData
 
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Pair
 from jamie.correspondence._score import binned, label_mass
@@ -75,11 +76,11 @@ def correspondence(
     keys = Keys(key_added)
     if n_bins < 1:
         msg = f"expected `n_bins` >= 1, found {n_bins}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     found = correspondences(mdata, modalities, slot, keys)
     if len(found) > 1:
         msg = f"expected one correspondence, found {list(found)}; pass modalities={next(iter(found))}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     ((pair, f),) = found.items()
     codes = [np.zeros(n, dtype=int) for n in f.shape]
     names = [""]

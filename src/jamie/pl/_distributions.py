@@ -13,6 +13,7 @@ from mudata import MuData
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie.get._comparison import comparison
 from jamie.metrics import feature_correlation, js_distance
 
@@ -108,7 +109,7 @@ def _groups(values: pd.Series, by: str) -> pd.Series:
             f"expected 1 to {MOST_GROUPS} groups of cells in `mdata.obs[{by!r}]`, found {len(found.cat.categories)}; "
             "pass by= a column of cell types"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return found.cat.rename_categories(str)
 
 

@@ -15,6 +15,7 @@ from mudata import MuData
 from jamie._checks import generator, require_choice
 from jamie._compat import seed_argument
 from jamie._docs import document
+from jamie._errors import MissingNameError
 from jamie._keys import Keys
 from jamie._types import Array, Seed
 
@@ -109,7 +110,7 @@ def _drawn(
     names = [name for name in mdata.mod if slot in mdata[name].obsm]
     if not names:
         msg = f"expected cells in `mdata[m].obsm[{slot!r}]`, found none; call {remedy}"
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     parts, obs = {}, []
     for name in names:
         cells = mdata[name].obs_names

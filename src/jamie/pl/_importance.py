@@ -14,6 +14,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice, require_positive
 from jamie._docs import document
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._types import Array
 from jamie.get._explanation import ByCell, Means, call, mean_values, values_by_cell
 
@@ -83,7 +84,7 @@ def importance(
     require_positive(n_top=n_top)
     if cell is not None and kind != "waterfall":
         msg = f"expected kind='waterfall' beside `cell`, found kind={kind!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     means = mean_values(mdata, source=source, target=target, key_added=key_added)
     explained = list(means.frame.columns)
     if feature is not None:
@@ -93,7 +94,7 @@ def importance(
         kept = [name for name, layer in zip(explained, means.kept, strict=True) if layer in mdata[source].layers]
         more = call(mdata, source, target, "...")
         msg = f"expected `feature` for kind={kind!r}, one kept by cell: {kept}, found None; call {more} to keep others"
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     found = None
     if kind != "bars":
         found = values_by_cell(mdata, source=source, target=target, feature=str(feature), key_added=key_added)

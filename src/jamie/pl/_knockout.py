@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from mudata import MuData
 
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie.get._knockout import Knockouts, knockouts
 
 from ._style import PALETTE, bare
@@ -80,7 +81,7 @@ def knockout(
             f"expected at least one knock-out to draw, found {len(table)} with n_top={n_top} and a baseline of "
             f"{found.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if groups:
         names = [fill(f"{name} ({n:,})", 22) for name, n in zip(table.index, table["n_features"], strict=True)]
     else:

@@ -9,6 +9,7 @@ from matplotlib.transforms import ScaledTranslation
 from mudata import MuData
 
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie.get._knockout import knockout_by_distance as stored_correlations
 
 from ._style import PALETTE, bare
@@ -55,7 +56,7 @@ def knockout_by_distance(mdata: MuData, *, ax: Axes | None = None, key_added: st
     values = found[names].dropna()
     if values.empty:
         msg = f"expected a gene whose correlation is a number, found none of {len(found)}; judge by more cells: n_cells"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     at = np.arange(len(names))
     if ax is None:
         _, ax = plt.subplots(figsize=(3.5, 3.1), layout="constrained")

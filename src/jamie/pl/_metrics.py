@@ -11,6 +11,7 @@ from mudata import MuData
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import MissingNameError
 from jamie._types import Array
 from jamie.get._scores import Scores, scores
 from jamie.metrics import binomial_test
@@ -76,7 +77,7 @@ def _baseline(found: Scores, against: str | None) -> str:
             "expected a baseline to compare with, found none in the evaluation; call jm.tl.evaluate(mdata, model, "
             "baselines=['ridge'])"
         )
-        raise KeyError(msg)
+        raise MissingNameError(msg)
     if against is None:
         return str(baselines["correlation"].fillna(-np.inf).idxmax())
     hint = "name it in `baselines` of jm.tl.evaluate"

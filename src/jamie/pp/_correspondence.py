@@ -11,6 +11,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
@@ -79,7 +80,7 @@ def correspondence(
     mdata = writable(mdata, copy=copy)
     if pairs is not None and on is not None:
         msg = "expected one of `pairs` and `on`, found both; each says by itself which cells are the same"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     rows, columns = mdata[a].obs_names, mdata[b].obs_names
     if on is not None:
         for name in (a, b):
@@ -99,7 +100,7 @@ def correspondence(
             f"expected at least one pair of {a!r} and {b!r}{left}, found none; pass pairs= (a table of names) or "
             "on= (an obs column)"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     logger.info("%d known pairs of %r and %r", f.nnz, a, b)
     if on is None:
         _warn_of_more_than_one(f, (a, b), (rows, columns))
@@ -112,7 +113,7 @@ def correspondence(
 def _two(names: list[str]) -> tuple[str, str]:
     if len(names) != 2:
         msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=({names[0]!r}, {names[1]!r})"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return names[0], names[1]
 
 
@@ -124,7 +125,7 @@ def _mask(mdata: MuData, column: str, cells: pd.Index) -> Array:
             f"expected a boolean column `mdata.obs[{column!r}]`, found {values.dtype}; "
             f"make it one, as in mdata.obs[{column!r}] == {values.dropna().iloc[0] if values.notna().any() else True!r}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return values.astype(object).astype("boolean").reindex(cells).to_numpy(dtype=bool, na_value=False)
 
 

@@ -12,11 +12,12 @@ from scipy import sparse
 
 from jamie._checks import generator, require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array, Matrix, Seed
-from jamie.correspondence import METHODS, Method, Question, choose, enough, from_mask, infer
+from jamie.correspondence import METHODS, MatchingProblem, Method, choose, enough, from_mask, infer
 from jamie.data import (
     known_pairs,
     matrix,
@@ -54,7 +55,7 @@ def infer_correspondence(
 ) -> MuData | None:
     """Infer which cells of two modalities correspond, F̃ of the paper, helped by whatever pairs are known.
 
-    The question is that of eq. 8: place the cells of one modality on those of the other so that distances agree.
+    The problem is that of eq. 8: place the cells of one modality on those of the other so that distances agree.
 
     ============== ================================ ==========================================================
     method         needs                            how
@@ -71,7 +72,7 @@ def infer_correspondence(
     ============== ================================ ==========================================================
 
     **Geometry alone can be confidently wrong.** Where a cell type is missing on one side, `gw` and `unioncom` place
-    the others wrongly, with the same objective, gap and agreement as a right answer. What they find is marked
+    the others wrongly, with the same objective, gap and agreement as a right result. What they find is marked
     unverified and warned about: check it by :func:`jamie.tl.check_correspondence`, or get 10 to 20 known pairs or
     linked features. Cells that :func:`jamie.pp.split` held out get partners too: their
     values take part, their pairs do not.
@@ -131,21 +132,21 @@ def infer_correspondence(
     names = modality_names(mdata, modalities)
     if len(names) != 2:
         msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=({names[0]!r}, {names[1]!r})"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     for value, name in ((n_keep, "n_keep"), (n_starts, "n_starts")):
         if value is not None and value < 1:
             msg = f"expected `{name}` of at least 1, found {value}"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
     a, b = names
     if not (cap == "auto" or isinstance(cap, bool)):
         msg = f"expected `cap` to be True, False or 'auto', found {cap!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     for name in use_rep if isinstance(use_rep, Mapping) else ():
         require_choice(name, names, name="use_rep")
     rng = generator(rng)
     seed = int(rng.integers(2**31))
     x, y = (_representation(mdata, name, use_rep, keys, seed) for name in names)
-    question = Question(
+    problem = MatchingProblem(
         x,
         y,
         known=from_mask(known_pairs(mdata, a, b, keys), *(training_cells(mdata, name, keys) for name in names)),
@@ -154,10 +155,10 @@ def infer_correspondence(
         cap=None if cap == "auto" else bool(cap),
         n_starts=n_starts,
     )
-    chosen, why = choose(question) if method == "auto" else (method, "asked for")
+    chosen, why = choose(problem) if method == "auto" else (method, "asked for")
     logger.info("method %r: %s", chosen, why)
-    answer = infer(question, chosen, rng)
-    report: dict[str, Any] = {"schema": SCHEMA, "why": why, **answer.report}
+    result = infer(problem, chosen, rng)
+    report: dict[str, Any] = {"schema": SCHEMA, "why": why, **result.report}
     if not report["verified"]:
         logger.warning(
             "the correspondence of %r and %r is unverified: it rests on %s; call "
@@ -166,7 +167,7 @@ def infer_correspondence(
             b,
             *CAUTION["linked" if chosen == "linked" else "geometry"],
         )
-    write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(answer.matrix, mdata, a, b))
+    write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(result.matrix, mdata, a, b))
     write(mdata, None, "uns", keys.inferred(a, b), report)
     return mdata if copy else None
 
@@ -186,7 +187,7 @@ def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] |
     if not np.isfinite(x).all():
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
         msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return x
 
 
@@ -195,7 +196,7 @@ def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, 
     if not isinstance(table, pd.DataFrame) or table.shape[1] != 2 or not len(table):
         found = f"shape {table.shape}" if isinstance(table, pd.DataFrame) else type(table).__name__
         msg = f"expected `linked` to be a table of two columns, features of {a!r} and of {b!r}, found {found}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     sides = []
     for name, column in zip((a, b), table.columns, strict=True):
         features = list(mdata[name].var_names)

@@ -13,8 +13,8 @@ from jamie._slots import write
 from jamie._types import Kind, Seed
 from jamie.data import (
     DEFAULT_MAX_VALUE,
+    external_pca,
     fingerprint,
-    given_components,
     matrix,
     modality_names,
     training_cells,
@@ -108,7 +108,7 @@ def prepare(
     for name in names:
         of_layer, rep = (given.get(name) if isinstance(given, Mapping) else given for given in (layer, use_rep))
         if rep is not None:
-            fitted[name], inputs[name] = given_components(mdata, name, rep, layer=of_layer, key_added=key_added)
+            fitted[name], inputs[name] = external_pca(mdata, name, rep, layer=of_layer, key_added=key_added)
             continue
         fitted[name] = fit_preparation(
             mdata,

@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from jamie._checks import generator, require_choice, require_fraction
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array, Seed
@@ -72,7 +73,7 @@ def split(
     candidates = np.unique(group[(measured > 1) | (size > 1)])
     if not len(candidates):
         msg = "expected cells measured in two modalities, found none; call jm.pp.correspondence(mdata, pairs=...) first"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     first = np.unique(group, return_index=True)[1]
     strata = None if stratify is None else mdata.obs[stratify].astype(str).to_numpy()[first[candidates]]
     test = _draw(candidates, test_fraction, strata, rng)
@@ -96,7 +97,7 @@ def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.rand
         msg = (
             f"expected at least two cells of each stratum, found one of {values[counts.argmin()]!r}; merge small strata"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     n_test = int(np.ceil(fraction * len(candidates)))
     if not len(values) <= n_test <= len(candidates) - len(values):
         msg = (
@@ -104,6 +105,6 @@ def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.rand
             "on both sides, "
             f"found {fraction} of {len(candidates)} cells; hold out another share, or merge strata"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     seed = int(rng.integers(2**31))
     return train_test_split(candidates, test_size=fraction, stratify=strata, random_state=seed)[1]

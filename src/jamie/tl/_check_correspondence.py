@@ -11,6 +11,7 @@ from scipy import sparse
 
 from jamie._checks import generator, require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
@@ -113,7 +114,7 @@ def check_correspondence(
     found = correspondences(mdata, modalities, slot, keys)
     if len(found) > 1 and (pairs is not None or linked is not None):
         msg = f"expected two modalities for `pairs` or `linked`, found {list(found)}; pass modalities=(..., ...)"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     rows = []
     for pair, f in found.items():
         truths = set()
@@ -176,7 +177,7 @@ def _linked(
 ) -> Score:
     if linked.shape[1] != 2 or not len(linked):
         msg = f"expected `linked` with two columns of feature names and a row, found shape {linked.shape}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     partners = np.unique(f[cells].indices)
     sides = []
     for name, column, rows in zip(pair, linked.columns, (cells, partners), strict=True):
@@ -186,7 +187,7 @@ def _linked(
     score = by_features(sides[0], f[cells][:, partners] @ _filled(sides[1]), rng) if len(cells) > 1 else None
     if score is None:
         msg = f"expected linked features that vary in {pair[0]!r} and among their partners, found none of {len(linked)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return score
 
 

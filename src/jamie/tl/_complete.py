@@ -13,6 +13,7 @@ from scipy import sparse
 
 from jamie._compat import quiet_mudata
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
@@ -72,7 +73,7 @@ def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_
                 f"expected the features of `mdata[{name!r}]` to be those of the model, in its order; take them with "
                 f"mdata[{name!r}][:, model.preparations_[{name!r}].features]"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
     joint = joint_latents(mdata, model, latents, keys)
     inputs = {name: model_inputs(mdata, name, model.preparations_[name], keys) for name in latents}
     matrices = {name: _matrix(mdata, model, name, joint, inputs) for name in model.preparations_}

@@ -11,14 +11,15 @@ from mudata import MuData
 
 from jamie._checks import generator, require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array, Pair, Seed
+from jamie.baselines import METHODS
 from jamie.data import writable
 from jamie.get._pairs import CellPairs, cell_pairs
 from jamie.metrics import foscttm, label_transfer_accuracy
-from jamie.metrics._baselines import METHODS
 from jamie.model import JAMIE
 
 from ._placements import placements, require_aligner
@@ -149,7 +150,7 @@ def _pairs_to_score(mdata: MuData, names: Sequence[str], keys: Keys) -> dict[Pai
             f"expected at least {FEWEST} pairs of {shown} to score, found {most}; call jm.pp.split(mdata) with a "
             "larger test_fraction, or name more pairs with jm.pp.correspondence"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     for (a, b), pairs in list(found.items()):
         if counts[a, b] < FEWEST:
             logger.warning("%r and %r have %d pairs of cells to score, and are left out", a, b, counts[a, b])

@@ -11,11 +11,13 @@ from mudata import MuData
 
 from jamie._checks import generator, require_choice, require_positive
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Seed
+from jamie.attribution import AllCells, contributions, shap_contributions
 from jamie.data import training_cells, writable
-from jamie.model import JAMIE, AllCells, contributions, shap_contributions
+from jamie.model import JAMIE
 
 from ._explained import explained_cells, explained_outputs
 
@@ -116,14 +118,14 @@ def explain(
     require_choice(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
     if target is not None and labels is not None:
         msg = f"expected a target or labels, found target={target!r} and labels={labels!r}; call jm.tl.explain for each"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     require_choice(method, METHODS, name="method")
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
     adata = mdata[source]
     every = AllCells.of(mdata, model, source)
     position = every.position
     train = training_cells(mdata, source, keys)
-    what, outputs, head = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
+    what, outputs, readout = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
     explained, background = explained_cells(mdata, source, train, groupby, group, reference)
     background = np.sort(rng.permutation(background)[:n_background])
     if n_cells is not None:
@@ -134,15 +136,15 @@ def explain(
             f"expected at most {MOST_VALUES:,} values to keep by cell, found {n_kept} × {adata.n_obs:,} cells × "
             f"{adata.n_vars:,} features of {source!r}; name fewer, or pass by_cell=False to keep means only"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     total = np.zeros((adata.n_vars, len(outputs)))
     kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
     found, remainder = [], []
     cells, others = every.take(explained), every.take(background)
     if method == "deeplift":
-        each = contributions(model, source, head, cells, others)
+        each = contributions(model, source, readout, cells, others)
     else:
-        each = shap_contributions(model, source, head, cells, others, method=method, rng=rng)
+        each = shap_contributions(model, source, readout, cells, others, method=method, rng=rng)
     for one in each:
         total[position] += np.abs(one.values)
         found.append(one.found)
@@ -170,9 +172,9 @@ def explain(
     slot = keys.shap(safe_name(what))
     means = pd.DataFrame((total / len(explained)).astype(np.float32), index=adata.var_names, columns=names)
     for name in adata.varm.get(slot, ()):  # of an earlier call, whose base may be another
-        mdata[source].layers.pop(f"{slot}_{name}", None)
+        mdata[source].layers.pop(keys.shap_by_cell(safe_name(what), name), None)
     write(mdata, source, "varm", slot, means)
     for name, values in zip(names, kept, strict=False):
-        write(mdata, source, "layers", f"{slot}_{name}", values)
+        write(mdata, source, "layers", keys.shap_by_cell(safe_name(what), name), values)
     write(mdata, source, "uns", slot, about)
     return mdata if copy else None

@@ -9,8 +9,10 @@ from mudata import MuData
 from sklearn.linear_model import LogisticRegression
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._types import Array
-from jamie.model import JAMIE, Head, feature_head
+from jamie.attribution import Readout, feature_readout
+from jamie.model import JAMIE
 
 
 def explained_outputs(
@@ -22,31 +24,31 @@ def explained_outputs(
     target: str | None,
     features: Sequence[str] | None,
     labels: str | None,
-) -> tuple[str, list[str], Head]:
+) -> tuple[str, list[str], Readout]:
     """What is explained: its name in slots, the names of its parts, and their function of the network's outputs."""
     if target is not None:
         require_choice(target, list(model.preparations_), name="target")
         columns = model.columns(target, features)
-        return target, list(model.preparations_[target].features[columns]), feature_head(model, target, columns)
+        return target, list(model.preparations_[target].features[columns]), feature_readout(model, target, columns)
     latents = model.encode(inputs, source)
     n_latent = latents.shape[1]
     if labels is None:
         known = [f"latent{i}" for i in range(n_latent)]
         chosen = [known.index(require_choice(f, known, name="features")) for f in features or known]
-        return "latent", [known[i] for i in chosen], Head(None, np.eye(n_latent)[chosen], np.zeros(len(chosen)))
+        return "latent", [known[i] for i in chosen], Readout(None, np.eye(n_latent)[chosen], np.zeros(len(chosen)))
     require_choice(labels, list(mdata.obs), name="labels")
     of = mdata.obs[labels].astype(object).reindex(mdata[source].obs_names)
     use = train & of.notna().to_numpy()
     if of[use].nunique() < 2:
         msg = f"expected two labels or more among the training cells of {source!r}, found {of[use].nunique()}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     fitted = LogisticRegression(max_iter=1000).fit(latents[use], of[use].astype(str))
     matrix, offset = fitted.coef_, fitted.intercept_
     if len(matrix) == 1:
         matrix, offset = np.vstack([-matrix, matrix]), np.concatenate([-offset, offset])
     known = list(fitted.classes_)
     chosen = [known.index(require_choice(f, known, name="features")) for f in features or known]
-    return labels, [known[i] for i in chosen], Head(None, matrix[chosen], offset[chosen])
+    return labels, [known[i] for i in chosen], Readout(None, matrix[chosen], offset[chosen])
 
 
 def explained_cells(
@@ -56,7 +58,7 @@ def explained_cells(
     if groupby is None:
         if group is not None or reference is not None:
             msg = "expected `groupby`, a column of mdata.obs, beside `group` and `reference`, found none"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         return np.arange(len(train)), np.flatnonzero(train)
     require_choice(groupby, list(mdata.obs), name="groupby")
     of = mdata.obs[groupby].astype(object).reindex(mdata[source].obs_names)

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice, require_unique
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array, Matrix
@@ -66,17 +67,17 @@ def impute(
     -------
     `None`, or a changed copy if `copy=True`. Sets
 
-    `mdata[source].obsm['jamie_<target>']` : :class:`~pandas.DataFrame` (`n_obs × n_features`, float32)
+    `mdata[source].obsm['jamie_imputed_<target>']` : :class:`~pandas.DataFrame` (`n_obs × n_features`, float32)
         Imputed features of every cell of the source. In names ``/`` becomes ``_``, as files hold no ``/`` in a key.
-    `mdata[source].uns['jamie_<target>']` : :class:`dict`
+    `mdata[source].uns['jamie_imputed_<target>']` : :class:`dict`
         Names of the imputed features, and the kind, scale and depth of the target.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
         the model's features, and all of them are imputed.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with `.obs` of the
-    source, `.var` of the target where `mdata` has it, and `.uns['jamie_<target>']` as above. To read it lazily, take
-    ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
+    source, `.var` of the target where `mdata` has it, and
+    `.uns['jamie_imputed_<target>']` as above. To read it lazily, take ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def impute(
     >>> mdata = jm.datasets.toy()
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
-    >>> mdata["rna"].obsm["jamie_protein"].shape
+    >>> mdata["rna"].obsm["jamie_imputed_protein"].shape
     (54, 12)
     """
     keys = Keys(key_added)
@@ -100,7 +101,7 @@ def impute(
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
     values = model.impute(mdata, source=source, target=target, features=features, key_added=key_added)
     names = model.preparations_[target].features[model.columns(target, features)]

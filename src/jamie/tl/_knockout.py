@@ -12,12 +12,14 @@ from mudata import MuData
 
 from jamie._checks import generator, require_choice, require_positive
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array, Seed
+from jamie.attribution import AllCells, knocked_out
 from jamie.data import writable
 from jamie.get._knockout import WORSE
-from jamie.model import JAMIE, AllCells, knocked_out
+from jamie.model import JAMIE
 
 from ._knockout_judge import OF_LABELS, Judged, by_correlation, by_latents
 from ._knockout_sets import Groups, feature_sets
@@ -80,8 +82,9 @@ def knockout(
     `mdata[source].varm['jamie_knockout_correlation_<target>']` : :class:`~pandas.DataFrame` (`n_vars × n_features`)
         The correlation of each feature of the target without each of the source.
     `mdata[source].uns['jamie_knockout_<measure>_<target>']` : :class:`dict`
-        The measure with all features, `baseline`, and what it was taken of. With `groups`, nothing is set but this,
-        under a name that ends in ``_groups``, with the data frame as its `table`.
+        The measure with all features, `baseline`, and what it was taken of.
+    `mdata[source].uns['jamie_knockout_groups_<measure>_<target>']` : :class:`dict`
+        With `groups`, nothing is set but this: the same, with the data frame as its `table`.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def knockout(
     measure = require_choice(measure or ("lta" if labels else "correlation"), WORSE, name="measure")
     if (labels is not None) != (measure in OF_LABELS):
         msg = f"expected `labels` with {' or '.join(OF_LABELS)} and no other measure, found {labels!r} and {measure!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     require_positive(n_cells=n_cells)
     every = AllCells.of(mdata, model, source)
     position = every.position
@@ -140,7 +143,7 @@ def knockout(
     found = pd.DataFrame({"value": mean, "loss": WORSE[measure] * (mean - about["baseline"])})
     if groups is not None:
         table = _beside_random(found, sets)
-        write(mdata, source, "uns", f"{slot}_groups", {**about, "table": table})
+        write(mdata, source, "uns", keys.knockout_groups(measure, target), {**about, "table": table})
         return table
     names = mdata[source].var_names
     table = found.set_index(names[position].rename("feature"))

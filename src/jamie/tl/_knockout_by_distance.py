@@ -11,11 +11,13 @@ from mudata import MuData
 
 from jamie._checks import generator, require_choice, require_positive
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array, Seed
+from jamie.attribution import AllCells, knocked_out
 from jamie.data import coordinates, near, starts, writable
-from jamie.model import JAMIE, AllCells, knocked_out
+from jamie.model import JAMIE
 
 from ._knockout_judge import by_correlation
 from ._predictions import positions
@@ -100,7 +102,7 @@ def knockout_by_distance(
         msg = (
             f"expected a region of {regions!r} within {distance:,} bases of a gene, found none; pass a larger distance"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     judged = by_correlation(mdata, model, regions, genes, features, every, n_cells, rng, keys)
     sets = list(_sets(region, gene, of_regions, of_genes, n_random, rng))
     changes = knocked_out(model, regions, genes, judged.cells, [one.members for one in sets])

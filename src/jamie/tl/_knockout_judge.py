@@ -10,13 +10,25 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
+from jamie.attribution import (
+    NEIGHBORS,
+    AllCells,
+    Cells,
+    Correlation,
+    Foscttm,
+    LabelLikelihood,
+    LabelTransfer,
+    Measure,
+    feature_readout,
+    outputs,
+)
 from jamie.data import training_cells
 from jamie.get._pairs import cell_pairs
-from jamie.model import JAMIE, AllCells, Cells, feature_head, outputs
+from jamie.model import JAMIE
 
-from ._knockout_measures import NEIGHBORS, Correlation, Foscttm, LabelLikelihood, LabelTransfer, Measure
 from ._predictions import measured_values, positions
 
 OF_LABELS: dict[str, type[LabelTransfer | LabelLikelihood]] = {"lta": LabelTransfer, "likelihood": LabelLikelihood}
@@ -53,7 +65,7 @@ def by_correlation(
     cells = every.take(rows)
     intact = outputs(model, source, target, cells.inputs)
     measured = measured_values(mdata, model, target, partners, columns)
-    measure = Correlation(feature_head(model, target, columns), measured, intact)
+    measure = Correlation(feature_readout(model, target, columns), measured, intact)
     return Judged(cells, target, intact, measure, list(model.preparations_[target].features[columns]), held_out)
 
 
@@ -99,7 +111,7 @@ def _paired_cells(
             f"expected at least 3 pairs of {source!r} and {target!r} to judge by, found {len(rows)}; "
             "call jm.pp.correspondence(mdata), or judge by labels with jm.tl.knockout(..., labels=...)"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     kept = np.sort(rng.permutation(len(rows))[:most])
     return rows[kept], partners[kept], pairs.cells
 
@@ -115,6 +127,6 @@ def _labelled_cells(mdata: MuData, labels: dict[str, pd.Series], keys: Keys) -> 
             msg = (
                 f"expected at least {least} labelled cells of {name!r} to judge by, found {has.sum()}; label more cells"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         rows.append(np.flatnonzero(has))
     return rows[0], rows[1], "held-out" if is_held_out else "in-sample"

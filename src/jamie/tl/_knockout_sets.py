@@ -9,6 +9,7 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._checks import require_choice, require_positive
+from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.data import coordinates
 
@@ -44,7 +45,7 @@ def feature_sets(mdata: MuData, name: str, groups: Groups, position: Array) -> d
             f"expected groups of features of {name!r} that the model was trained on, found "
             f"{f'none of {empty[0]!r}' if empty else 'no group'}; pass e.g. groups={{'a name': ['a feature']}}"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return found
 
 

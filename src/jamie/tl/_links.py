@@ -10,12 +10,14 @@ from mudata import MuData
 
 from jamie._checks import generator, require_choice, require_positive
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array, Seed
+from jamie.attribution import AllCells, feature_readout
 from jamie.data import coordinates, near, starts, training_cells, writable
-from jamie.model import JAMIE, AllCells, feature_head
+from jamie.model import JAMIE
 
 from ._knockout_judge import by_correlation
 from ._links_scores import losses_of_pairs, partial_correlation, shap_of_pairs
@@ -104,7 +106,7 @@ def links(
     require_positive(n_cells=n_cells, n_background=n_background)
     if model.preparations_[genes].kind == "accessibility":
         msg = f"expected genes in {genes!r}, found open chromatin; are `genes` and `regions` exchanged?"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     columns = positions(model, genes, features)
     every = AllCells.of(mdata, model, regions)
     position = every.position
@@ -112,9 +114,9 @@ def links(
     pairs = table[["region", "gene"]].to_numpy().T
     train = np.flatnonzero(training_cells(mdata, regions, keys))
     explained, background = (np.sort(rng.permutation(train)[:n]) for n in (n_cells, n_background))
-    head = feature_head(model, genes, columns)
+    readout = feature_readout(model, genes, columns)
     table["shap"], table["abs_shap"] = shap_of_pairs(
-        model, regions, head, every.take(explained), every.take(background), np.unique(pairs[0]), pairs
+        model, regions, readout, every.take(explained), every.take(background), np.unique(pairs[0]), pairs
     )
     if knockout:
         judged = by_correlation(mdata, model, regions, genes, features, every, n_cells, rng, keys)
@@ -141,6 +143,6 @@ def _pairs(mdata: MuData, genes: str, regions: str, names: Array, position: Arra
             f"expected 1 to {MOST_PAIRS:,} pairs of a region and a gene within {reach}, found {len(region):,}; "
             "pass another `window`, or fewer genes by `features`; are chromosomes named alike in both modalities?"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     chrom = of_genes["chrom"].to_numpy()[gene]
     return pd.DataFrame({"region": region, "gene": gene, "chrom": chrom, "distance": distance.astype(int)})

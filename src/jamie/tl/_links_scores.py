@@ -8,25 +8,25 @@ from scipy import sparse
 
 from jamie._keys import Keys
 from jamie._types import Array
+from jamie.attribution import AllCells, Cells, Correlation, Readout, contributions, knocked_out
 from jamie.get._pairs import cell_pairs
-from jamie.model import JAMIE, AllCells, Cells, Head, contributions, knocked_out
+from jamie.model import JAMIE
 
 from ._knockout_judge import Judged
-from ._knockout_measures import Correlation
 from ._predictions import measured_values
 
 AT_ONCE = 2**24  # unexplained values at a time
 
 
 def shap_of_pairs(
-    model: JAMIE, source: str, head: Head, cells: Cells, background: Cells, rows: Array, pairs: Array
+    model: JAMIE, source: str, readout: Readout, cells: Cells, background: Cells, rows: Array, pairs: Array
 ) -> tuple[Array, Array]:
     """Mean SHAP value of each pair over the cells that are open, and mean absolute value over all.
 
     What is explained are the components of the genes; from there to single pairs all is linear.
     """
-    components = Head(head.target, np.eye(head.matrix.shape[1]), np.zeros(head.matrix.shape[1]))
-    at, weights = np.searchsorted(rows, pairs[0]), head.matrix[pairs[1]].astype(np.float32)
+    components = Readout(readout.target, np.eye(readout.matrix.shape[1]), np.zeros(readout.matrix.shape[1]))
+    at, weights = np.searchsorted(rows, pairs[0]), readout.matrix[pairs[1]].astype(np.float32)
     signed, absolute, n_open = np.zeros(len(at)), np.zeros(len(at)), np.zeros(len(rows))
     is_open = sparse.csr_matrix(cells.scaled[:, rows] > 0)
     for one in contributions(model, source, components, cells, background):

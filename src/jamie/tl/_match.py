@@ -8,6 +8,7 @@ import numpy as np
 from mudata import MuData
 
 from jamie._docs import document
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array
@@ -91,18 +92,18 @@ def latents(mdata: MuData, source: str, target: str, keys: Keys) -> tuple[Array,
                 f"expected latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found {list(mdata[name].obsm)}; call "
                 "jm.tl.train(mdata), or jm.tl.embed(mdata, model) on new cells"
             )
-            raise KeyError(msg)
+            raise MissingNameError(msg)
         found.append(np.asarray(mdata[name].obsm[keys.latent]))
         if not np.isfinite(found[-1]).all():
             msg = f"expected finite latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found NaN or infinite ones"
-            raise ValueError(msg + "; call jm.tl.embed(mdata, model)")
+            raise InvalidValueError(msg + "; call jm.tl.embed(mdata, model)")
     x, y = found
     if x.shape[1] != y.shape[1]:
         msg = (
             f"expected latents of {source!r} and {target!r} from the same model, found {x.shape[1]} and {y.shape[1]} "
             "dimensions; call jm.tl.embed(mdata, model)"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return x, y
 
 
@@ -110,4 +111,4 @@ def require_count(value: int, *, name: str) -> None:
     """Raise if `value` is not a whole number of at least 1."""
     if not isinstance(value, Integral) or value < 1:
         msg = f"expected `{name}` to be a whole number of at least 1, found {value!r}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)

@@ -9,10 +9,11 @@ import numpy as np
 from mudata import MuData
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._types import Array, Pair
+from jamie.baselines import ALIGNERS, align
 from jamie.data import model_inputs
 from jamie.get._pairs import CellPairs
-from jamie.metrics._aligners import ALIGNERS, align
 from jamie.model import JAMIE
 
 
@@ -27,7 +28,7 @@ def require_aligner(mdata: MuData, method: str, names: Sequence[str]) -> None:
                 f"expected as many dimensions of {method!r} in every modality, found {widths}; pass a slot with cells "
                 "of all modalities in one space"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
 
 
 def placements(

@@ -10,9 +10,9 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._types import Array
+from jamie.baselines import predict
 from jamie.data import matrix, model_inputs
 from jamie.get._pairs import CellPairs
-from jamie.metrics._baselines import predict
 from jamie.model import JAMIE
 
 

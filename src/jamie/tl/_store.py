@@ -22,6 +22,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._compat import quiet_mudata
+from jamie._errors import MissingFileError
 from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
@@ -91,7 +92,7 @@ def require_out(out: str | Path, suffixes: tuple[str, ...]) -> Path:
     require_choice(out.suffix, list(suffixes), name="out", hint="its ending is the format")
     if not out.parent.is_dir():
         msg = f"expected a folder to write to, found none at `{out.parent}`; make it first"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return out
 
 

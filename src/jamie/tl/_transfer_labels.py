@@ -11,6 +11,7 @@ from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array
@@ -59,10 +60,10 @@ def transfer_labels(
     -------
     `None`, or a changed copy if `copy=True`. Sets
 
-    `mdata[target].obs['jamie_<labels>']` : categorical (`n_obs`)
+    `mdata[target].obs['jamie_label_<labels>']` : categorical (`n_obs`)
         The label with the most votes, the first in order of the categories on a tie; categories are the source's. NaN
         where no labelled cell votes: through an inferred correspondence a cell may have no partner.
-    `mdata[target].obs['jamie_<labels>_confidence']` : float32 (`n_obs`)
+    `mdata[target].obs['jamie_confidence_<labels>']` : float32 (`n_obs`)
         Share of the votes for that label, from 0 to 1; NaN where no labelled cell votes.
 
     Raises
@@ -79,7 +80,7 @@ def transfer_labels(
     >>> mdata = jm.datasets.toy()
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein")
-    >>> mdata["protein"].obs[["jamie_cell_type", "jamie_cell_type_confidence"]].shape
+    >>> mdata["protein"].obs[["jamie_label_cell_type", "jamie_confidence_cell_type"]].shape
     (54, 2)
     """
     mdata, keys = writable(mdata, copy=copy), Keys(key_added)
@@ -97,9 +98,9 @@ def transfer_labels(
     else:
         partners = correspondences(mdata, [target, source], "inferred", keys)[target, source]
     winner, share = _vote(partners, classes.codes, len(classes.categories))
-    key = keys.transferred(safe_name(labels))
-    write(mdata, target, "obs", key, pd.Categorical.from_codes(winner, dtype=classes.dtype))
-    write(mdata, target, "obs", f"{key}_confidence", share)
+    column = safe_name(labels)
+    write(mdata, target, "obs", keys.label(column), pd.Categorical.from_codes(winner, dtype=classes.dtype))
+    write(mdata, target, "obs", keys.confidence(column), share)
     return mdata if copy else None
 
 
@@ -114,7 +115,7 @@ def _classes(mdata: MuData, labels: str, source: str) -> pd.Categorical:
     values = column.dropna()
     if not len(values):
         msg = f"expected labels of cells of {source!r} in `{where}`, found none; all {len(column)} are missing"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         n = values.nunique()
         if n > MOST_CLASSES or (values != values.round()).any():
@@ -122,7 +123,7 @@ def _classes(mdata: MuData, labels: str, source: str) -> pd.Categorical:
                 f"expected categories in `{where}`, found {column.dtype} with {n} values; cut it into classes with "
                 "pd.cut, or make it .astype('category') if the numbers name classes"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
     return pd.Categorical(column)
 
 

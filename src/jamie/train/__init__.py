@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ._config import RECIPES, Recipe, recipe_of
 from ._history import History
-from ._kernel import KernelRidge, Setting, best_share, regress, tune
+from ._kernel import KernelRidge, Setting, best_mix_weight, regress, tune
 from ._objective import Losses, Target, objective
+from ._recipe import RECIPES, Recipe, recipe_of
 from ._schedule import kl_weight, one_cycle
 from ._trainer import Fitted, fit
 
@@ -18,7 +18,7 @@ __all__ = [
     "Recipe",
     "Setting",
     "Target",
-    "best_share",
+    "best_mix_weight",
     "fit",
     "kl_weight",
     "objective",

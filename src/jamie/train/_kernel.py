@@ -78,7 +78,7 @@ def regress(x: Array, y: Array, setting: Setting, rng: np.random.Generator) -> K
     return KernelRidge(landmarks, coefficients.astype(np.float32), offset.astype(np.float32), setting)
 
 
-def best_share(measured: Array, decoded: Array, predicted: Array) -> float:
+def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
     """Share w of `predicted` in (1 − w) `decoded` + w `predicted` of the least squared error, drawn towards a half.
 
     Without cells to choose it by it is a half, which is seldom far from the best: the errors of two unlike predictors

@@ -12,7 +12,7 @@ from jamie._types import Pair
 from jamie.data import Batch
 from jamie.nn import Outputs, alignment, combination, contrastive, kl_divergence, reconstruction
 
-from ._config import Recipe
+from ._recipe import Recipe
 
 
 class Target(NamedTuple):

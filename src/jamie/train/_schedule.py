@@ -12,9 +12,9 @@ def kl_weight(step: float, min_steps: int) -> float:
     return 1 / (1 + math.exp(-5 * (min(step, 2 * min_steps) - half) / half))
 
 
-def round_ends(max_steps: int, rounds: int) -> list[int]:
+def cycle_ends(max_steps: int, cycles: int) -> list[int]:
     """Last step of each round; each is twice as long as the one before, the last ends at `max_steps`."""
-    return [max(1, round(max_steps * (2**i - 1) / (2**rounds - 1))) for i in range(1, rounds + 1)]
+    return [max(1, round(max_steps * (2**i - 1) / (2**cycles - 1))) for i in range(1, cycles + 1)]
 
 
 def one_cycle(step: int, ends: list[int]) -> float:

@@ -15,10 +15,10 @@ from jamie._settings import logger
 from jamie.data import Batch, Draw
 from jamie.nn import JointVAE, Outputs, average_gradients
 
-from ._config import Recipe
 from ._history import History
 from ._objective import Target, cell_errors, objective
-from ._schedule import averaging_weight, kl_weight, one_cycle, round_ends
+from ._recipe import Recipe
+from ._schedule import averaging_weight, cycle_ends, kl_weight, one_cycle
 
 CHECK_EVERY = 20
 
@@ -46,16 +46,16 @@ def fit(
     With a `validation` batch the best weights have its lowest cross-modal error, looked at every `CHECK_EVERY` steps;
     without one the lowest mean loss of an epoch, as in Algorithm 1. Either is looked for from `min_steps` on: before
     that κ still rises, so that two losses do not compare, and the learning rate is high, so that a low error is luck.
-    In rounds it is looked for at the end of each instead, and without a validation batch there is but the first.
+    In cycles it is looked for at the end of each instead, and without a validation batch there is but the first.
     """
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     scored = copy.deepcopy(network) if recipe.averaging else network
     history, best = History(), _Best(network, scored)
-    tick = steps_per_epoch if recipe.clock == "epoch" else 1
+    tick = steps_per_epoch if recipe.step_unit == "epoch" else 1
     max_steps, min_steps = tick * recipe.max_steps, tick * recipe.min_steps
-    ends = round_ends(max_steps, recipe.rounds) if recipe.rounds else []
+    ends = cycle_ends(max_steps, recipe.cycles) if recipe.cycles else []
     check_every = steps_per_epoch if validation is None else CHECK_EVERY
     running, since = torch.zeros((), device=network.log_weights.device), 0
     began, done = time.perf_counter(), 0

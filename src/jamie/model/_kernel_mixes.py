@@ -11,16 +11,16 @@ from scipy import sparse
 
 from jamie._types import Array, Pair
 from jamie.data import Problem
-from jamie.nn import JointVAE, KernelSkip
-from jamie.train import Setting, best_share, regress, tune
+from jamie.nn import JointVAE, KernelMix
+from jamie.train import Setting, best_mix_weight, regress, tune
 
 LEAST = 10  # pairs to fit on
 
 Cells = Mapping[str, Array]  # rows by modality
 
 
-class Skips:
-    """Adds a :class:`KernelSkip` to the network for each two modalities that share enough training pairs."""
+class KernelMixes:
+    """Adds a :class:`KernelMix` to the network for each two modalities that share enough training pairs."""
 
     def __init__(self, network: JointVAE, problem: Problem, scales: Mapping[str, float]) -> None:
         self._network, self._problem = network, problem
@@ -32,31 +32,31 @@ class Skips:
         for pair, x, y in self._pairs(training):
             if len(x) >= LEAST:
                 self._settings[pair] = tune(x, y, rng)
-                self._fit(pair, x, y, share=0.5, rng=rng)
+                self._fit(pair, x, y, mix_weight=0.5, rng=rng)
         for (a, b), x, y in self._pairs(validation):
-            if skip := self._network.skip(a, b):
+            if kernel_mix := self._network.kernel_mix(a, b):
                 inputs = self._tensor(x)
                 with torch.inference_mode():
                     decoded = self._network.decode(b, self._network.encode(a, inputs)[0]).cpu().numpy()
-                    predicted = skip.predict(inputs).cpu().numpy()
-                skip.share.fill_(best_share(y, decoded, predicted))
+                    predicted = kernel_mix.predict(inputs).cpu().numpy()
+                kernel_mix.mix_weight.fill_(best_mix_weight(y, decoded, predicted))
 
     def refit(self, cells: Cells, rng: np.random.Generator) -> None:
         """Fit once more, on all of these cells, with settings and shares as they were chosen."""
         for (a, b), x, y in self._pairs(cells):
-            if skip := self._network.skip(a, b):
-                self._fit((a, b), x, y, share=float(skip.share), rng=rng)
+            if kernel_mix := self._network.kernel_mix(a, b):
+                self._fit((a, b), x, y, mix_weight=float(kernel_mix.mix_weight), rng=rng)
 
-    def _fit(self, pair: Pair, x: Array, y: Array, *, share: float, rng: np.random.Generator) -> None:
+    def _fit(self, pair: Pair, x: Array, y: Array, *, mix_weight: float, rng: np.random.Generator) -> None:
         ridge = regress(x, y, self._settings[pair], rng)
-        self._network.add_skip(
+        self._network.add_kernel_mix(
             *pair,
-            KernelSkip(
+            KernelMix(
                 self._tensor(ridge.landmarks),
                 self._tensor(ridge.coefficients),
                 offset=self._tensor(ridge.offset),
                 rate=self._tensor(np.float32(ridge.setting.rate)),
-                share=self._tensor(np.float32(share)),
+                mix_weight=self._tensor(np.float32(mix_weight)),
             ),
         )
 

@@ -7,8 +7,9 @@ from scipy import sparse
 from scipy.linalg import block_diag, eigh
 from sklearn.cross_decomposition import CCA
 
-from jamie.metrics import _aligners, foscttm
-from jamie.metrics._aligners import ALIGNERS, align
+from jamie.baselines import _aligners
+from jamie.baselines._aligners import ALIGNERS, align
+from jamie.metrics import foscttm
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 from mudata import MuData
 
 from jamie._checks import require_choice
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
 
@@ -18,7 +19,7 @@ LOADINGS = {"X_pca": "PCs"}
 """Where loadings stand, if not under the name of the components."""
 
 
-def given_components(
+def external_pca(
     mdata: MuData, name: str, use_rep: str, *, layer: str | None = None, key_added: str = "jamie"
 ) -> tuple[Preparation, Array]:
     """Preparation and inputs from components of a modality's values as they are, (X − mean) @ loadings.
@@ -42,7 +43,7 @@ def given_components(
             f"{len(products)} columns with products of up to {np.abs(products).max():.2g}; "
             "call jm.pp.prepare(mdata) without use_rep"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     cells, train = matrix(mdata, name, layer=layer), training_cells(mdata, name, Keys(key_added))
     mean = np.broadcast_to(combined(cells.map(moments, description="means")).mean, cells.shape[1])
     preparation = Preparation(
@@ -63,5 +64,5 @@ def given_components(
             f"expected `mdata[{name!r}].obsm[{use_rep!r}]` to be the components of `{cells.where}`, found them "
             f"{apart:.2g} standard deviations apart; pass layer= for the values they were made of, or leave out use_rep"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     return preparation, scores

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import CellMatrix, survey
+from jamie.data import CellMatrix, value_stats
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
@@ -16,7 +16,7 @@ def test_one_pass_tells_what_numpy_tells(container, gb, monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.poisson(0.7, (300, 9)).astype(np.float32)
     train = rng.random(300) < 0.6
-    found = survey(CellMatrix(container(x)), train)
+    found = value_stats(CellMatrix(container(x)), train)
     assert found.is_whole
     assert found.n_train == train.sum()
     assert found.filled == (x[train] != 0).mean()
@@ -25,7 +25,7 @@ def test_one_pass_tells_what_numpy_tells(container, gb, monkeypatch):
     assert not found.negative.any()
     assert not found.missing.any()
     x[290, 2], x[5, 2], x[7, 8] = -1, -0.5, np.nan
-    found = survey(CellMatrix(container(x)), train)
+    found = value_stats(CellMatrix(container(x)), train)
     assert not found.is_whole
     assert_array_equal(found.negative, [0, 0, 2, 0, 0, 0, 0, 0, 0])
     assert_array_equal(found.missing, [0, 0, 0, 0, 0, 0, 0, 0, 1])
@@ -33,4 +33,4 @@ def test_one_pass_tells_what_numpy_tells(container, gb, monkeypatch):
 
 def test_fractions_and_nothing_are_not_whole():
     for x in (np.full((4, 3), 0.5, np.float32), sparse.csr_matrix((4, 3), dtype=np.float32)):
-        assert not survey(CellMatrix(x), np.ones(4, bool)).is_whole
+        assert not value_stats(CellMatrix(x), np.ones(4, bool)).is_whole

@@ -10,7 +10,7 @@ with z the standardised features, L their loadings and M_b the multipliers again
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,18 +21,14 @@ from torch import Tensor, nn
 from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import CellMatrix, Preparation, matched
+from jamie.model import JAMIE, by_rows, on_threads
 from jamie.nn import kernel_pullback, pullback
-
-from ._device import by_rows, on_threads
-
-if TYPE_CHECKING:
-    from ._jamie import JAMIE
 
 BUDGET = 2**26  # bytes of multipliers at a time
 WIDEST = 512
 
 
-class Head(NamedTuple):
+class Readout(NamedTuple):
     """What is explained: f = outputs @ matrix.T + offset, cut to [0, 1] if it is a probability.
 
     The outputs are the decoded components of `target`, or, without one, the latents.
@@ -95,11 +91,11 @@ class Contribution(NamedTuple):
     base: Array  # (t,): mean f of the background
 
 
-def feature_head(model: JAMIE, target: str, columns: Array | slice = slice(None)) -> Head:
+def feature_readout(model: JAMIE, target: str, columns: Array | slice = slice(None)) -> Readout:
     """Features of `target` in imputed units."""
     preparation = model.preparations_[target]
     matrix, offset = preparation.readout(columns)
-    return Head(target, matrix * model.scales_[target], offset, is_probability=preparation.kind == "accessibility")
+    return Readout(target, matrix * model.divisors_[target], offset, is_probability=preparation.kind == "accessibility")
 
 
 def outputs(model: JAMIE, source: str, target: str | None, inputs: Array) -> Array:
@@ -109,14 +105,14 @@ def outputs(model: JAMIE, source: str, target: str | None, inputs: Array) -> Arr
     def through(x: Tensor) -> Tensor:
         return network.encode(source, x)[0] if target is None else network.impute(source, target, x)
 
-    return by_rows(inputs / np.float32(model.scales_[source]), through, network.log_weights.device)
+    return by_rows(inputs / np.float32(model.divisors_[source]), through, network.log_weights.device)
 
 
 def contributions(
-    model: JAMIE, source: str, head: Head, cells: Cells, background: Cells, *, description: str = "explaining"
+    model: JAMIE, source: str, readout: Readout, cells: Cells, background: Cells, *, description: str = "explaining"
 ) -> Iterator[Contribution]:
     """Explain one cell after the other against the mean of the background cells."""
-    walk = _Walk(model, source, head, background)
+    walk = _Walk(model, source, readout, background)
     per_cell = 4 * len(background.inputs) * len(walk.seeds) * WIDEST
     step = max(1, BUDGET // per_cell)
     outwards = _Outwards(model.preparations_[source].loadings[cells.columns], background.scaled)
@@ -126,30 +122,30 @@ def contributions(
                 multipliers, found, base = walk(cells.inputs[start : start + step])
             for i, of_cell in enumerate(multipliers):
                 values = outwards(of_cell, cells.scaled[start + i : start + i + 1])
-                yield Contribution(start + i, values if walk.through else values @ head.matrix.T, found[i], base[i])
+                yield Contribution(start + i, values if walk.through else values @ readout.matrix.T, found[i], base[i])
                 bar.update()
 
 
 class _Walk:
-    """Multipliers of one source and head against a fixed background."""
+    """Multipliers of one source and readout against a fixed background."""
 
-    def __init__(self, model: JAMIE, source: str, head: Head, background: Cells) -> None:
+    def __init__(self, model: JAMIE, source: str, readout: Readout, background: Cells) -> None:
         network = model.network_
         encoder = network.encoders[network.names.index(source)]
-        self.head, self.scale, self.device = head, float(model.scales_[source]), network.log_weights.device
+        self.readout, self.scale, self.device = readout, float(model.divisors_[source]), network.log_weights.device
         self.encoder: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
         self.decoder: list[nn.Module] = []
-        self.skip = None
-        if head.target is not None:
-            decoder = network.decoders[network.names.index(head.target)]
+        self.kernel_mix = None
+        if readout.target is not None:
+            decoder = network.decoders[network.names.index(readout.target)]
             self.decoder = [*decoder.trunk, decoder.output]  # type: ignore
-            self.skip = network.skip(source, head.target)
-        self.matrix = self._tensor(head.matrix)
-        self.offset = self._tensor(head.offset)
+            self.kernel_mix = network.kernel_mix(source, readout.target)
+        self.matrix = self._tensor(readout.matrix)
+        self.offset = self._tensor(readout.offset)
         t, q = self.matrix.shape
         self.few = t < q  # fewer targets than components: it is cheaper to start at them
         self.seeds = self.matrix if self.few else torch.eye(q, device=self.device)
-        self.through = self.few or head.is_probability  # whether multipliers of targets are given, or of components
+        self.through = self.few or readout.is_probability  # whether multipliers of targets are given, or of components
         self.background = self._tensor(background.inputs / self.scale)
 
     @torch.no_grad()
@@ -159,9 +155,9 @@ class _Walk:
         x = self._tensor(inputs / self.scale).repeat_interleave(b, 0)
         reference = self.background.repeat(n, 1)
         out, out_reference, back = pullback([*self.encoder, *self.decoder], x, reference)
-        if self.skip is not None:
-            predicted, predicted_reference, around = kernel_pullback(self.skip, x, reference)
-            share, through = self.skip.share, back
+        if self.kernel_mix is not None:
+            predicted, predicted_reference, around = kernel_pullback(self.kernel_mix, x, reference)
+            share, through = self.kernel_mix.mix_weight, back
             out, out_reference = out.lerp(predicted, share), out_reference.lerp(predicted_reference, share)
 
             def back(seeds: Tensor) -> Tensor:
@@ -169,7 +165,7 @@ class _Walk:
 
         f, f_reference = (side @ self.matrix.T + self.offset for side in (out, out_reference))
         multipliers = back(self.seeds)
-        if self.head.is_probability:
+        if self.readout.is_probability:
             cut, cut_reference = f.clamp(0, 1), f_reference.clamp(0, 1)
             change = f - f_reference
             kept = torch.where(change == 0, 1, (cut - cut_reference) / torch.where(change == 0, 1, change))

@@ -11,8 +11,8 @@ from jamie._types import Array
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is known of two modalities, and how the answer should look.
+class MatchingProblem:
+    """What is known of two modalities, and how the result should look.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MatchingResult:
     """F̃ and how it was found: plain values that can be written to `.uns`."""
 
     matrix: sparse.csr_matrix

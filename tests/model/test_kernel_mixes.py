@@ -17,10 +17,10 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 import jamie as jm
 from jamie.data import model_inputs
-from jamie.model import _jamie, _skips
-from jamie.train import RECIPES, best_share, regress, tune
+from jamie.model import _jamie, _kernel_mixes
+from jamie.train import RECIPES, best_mix_weight, regress, tune
 
-RECIPE = replace(RECIPES["default"], hidden=(16,), n_latent=6, max_steps=28, rounds=2, validation=0.1, skip=True)
+RECIPE = replace(RECIPES["default"], hidden=(16,), n_latent=6, max_steps=28, cycles=2, validation=0.1, kernel_mix=True)
 BOTH = (("rna", "protein"), ("protein", "rna"))
 
 
@@ -42,7 +42,7 @@ def assert_same_bits(one, other):
 
 def scaled(model, mdata, name):
     """Inputs of the network by cell."""
-    x = model_inputs(mdata, name, model.preparations_[name]) / np.float32(model.scales_[name])
+    x = model_inputs(mdata, name, model.preparations_[name]) / np.float32(model.divisors_[name])
     return pd.DataFrame(x, index=mdata[name].obs_names)
 
 
@@ -56,7 +56,7 @@ def rows_of(x):
 
 
 def skip_of(model, *pair):
-    return {key: value.numpy().astype(float) for key, value in model.network_.skip(*pair).named_buffers()}
+    return {key: value.numpy().astype(float) for key, value in model.network_.kernel_mix(*pair).named_buffers()}
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def seen(monkeypatch):
 
         return watch
 
-    for name, function in (("tune", tune), ("regress", regress), ("best_share", best_share)):
-        monkeypatch.setattr(_skips, name, watched(name, function))
+    for name, function in (("tune", tune), ("regress", regress), ("best_mix_weight", best_mix_weight)):
+        monkeypatch.setattr(_kernel_mixes, name, watched(name, function))
     return found
 
 
@@ -101,15 +101,15 @@ def test_held_out_cells_are_imputed_by_network_and_kernel(fitted, pair):
     mdata, model = fitted
     source, target = pair
     test = mdata[source].obs_names[mdata.obs["jamie_split"].reindex(mdata[source].obs_names) == "test"]
-    skip, preparation = skip_of(model, *pair), model.preparations_[target]
+    kernel_mix, preparation = skip_of(model, *pair), model.preparations_[target]
     x = scaled(model, mdata, source).loc[test].to_numpy()
     decoded = model.network_.decode(target, model.network_.encode(source, torch.from_numpy(x))[0]).detach().numpy()
-    by_kernel = np.exp(-skip["rate"] * euclidean_distances(x.astype(float), skip["landmarks"]))
-    by_kernel = by_kernel @ skip["coefficients"] + skip["offset"]
-    mixed = (1 - skip["share"]) * decoded + skip["share"] * by_kernel
-    expected = preparation.inverse((mixed * model.scales_[target]).astype(np.float32), slice(None))
+    by_kernel = np.exp(-kernel_mix["rate"] * euclidean_distances(x.astype(float), kernel_mix["landmarks"]))
+    by_kernel = by_kernel @ kernel_mix["coefficients"] + kernel_mix["offset"]
+    mixed = (1 - kernel_mix["mix_weight"]) * decoded + kernel_mix["mix_weight"] * by_kernel
+    expected = preparation.inverse((mixed * model.divisors_[target]).astype(np.float32), slice(None))
     found = pd.DataFrame(model.impute(mdata, source=source, target=target), index=mdata[source].obs_names).loc[test]
-    assert 0 < skip["share"] <= 1
+    assert 0 < kernel_mix["mix_weight"] <= 1
     assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert abs(decoded - by_kernel).max() > 0.05
 
@@ -126,24 +126,24 @@ def test_translating_inputs_is_imputing(fitted):
 @pytest.mark.parametrize("pair", BOTH)
 def test_the_kernel_is_fitted_on_every_training_pair(fitted, pair):
     mdata, model = fitted
-    skip = skip_of(model, *pair)
+    kernel_mix = skip_of(model, *pair)
     x, y = (scaled(model, mdata, name).loc[training_pairs(mdata)].to_numpy() for name in pair)
     place = {row.tobytes(): i for i, row in enumerate(x)}
-    order = [place[row.tobytes()] for row in skip["landmarks"].astype(np.float32)]
+    order = [place[row.tobytes()] for row in kernel_mix["landmarks"].astype(np.float32)]
     assert sorted(order) == list(range(len(x)))
-    assert_allclose(skip["offset"], y.mean(axis=0), atol=1e-5)
-    k = np.exp(-skip["rate"] * euclidean_distances(skip["landmarks"]))
-    left = y[order] - skip["offset"] - k @ skip["coefficients"]  # which is α c
-    alpha = (left * skip["coefficients"]).sum() / np.square(skip["coefficients"]).sum()
+    assert_allclose(kernel_mix["offset"], y.mean(axis=0), atol=1e-5)
+    k = np.exp(-kernel_mix["rate"] * euclidean_distances(kernel_mix["landmarks"]))
+    left = y[order] - kernel_mix["offset"] - k @ kernel_mix["coefficients"]  # which is α c
+    alpha = (left * kernel_mix["coefficients"]).sum() / np.square(kernel_mix["coefficients"]).sum()
     assert alpha > 1e-4
-    assert_allclose(left, alpha * skip["coefficients"], atol=1e-3)
+    assert_allclose(left, alpha * kernel_mix["coefficients"], atol=1e-3)
 
 
 def test_held_out_pairs_choose_the_share_and_are_fitted_on_afterwards(held, seen):
     mdata = cells()
     model = jm.JAMIE(RECIPE).fit(mdata)
     names = [name for name, *_ in seen]
-    assert names == [*["tune", "regress"] * 2, *["best_share"] * 2, *["regress"] * 2]
+    assert names == [*["tune", "regress"] * 2, *["best_mix_weight"] * 2, *["regress"] * 2]
     calls = {name: [call for call in seen if call[0] == name] for name in set(names)}
     n_pairs = len(training_pairs(mdata))
     for i, (source, target) in enumerate(BOTH):
@@ -156,20 +156,22 @@ def test_held_out_pairs_choose_the_share_and_are_fitted_on_afterwards(held, seen
         assert len(after[1]) == n_pairs
         assert rows_of(after[1]) == rows_of(before[1]) | rows_of(x)
         assert before[3] == after[3]
-        measured, decoded, predicted = calls["best_share"][i][1:]
+        measured, decoded, predicted = calls["best_mix_weight"][i][1:]
         assert rows_of(measured) == rows_of(y)
         assert len(measured) == len(x) >= 10
-        assert skip_of(model, source, target)["share"] == pytest.approx(best_share(measured, decoded, predicted))
+        assert skip_of(model, source, target)["mix_weight"] == pytest.approx(
+            best_mix_weight(measured, decoded, predicted)
+        )
 
 
 def test_the_summary_is_of_the_kernel_that_has_not_seen_its_cells(monkeypatch, fitted):
     mdata, model = fitted
-    monkeypatch.setattr(_skips.Skips, "refit", lambda *_: None)
+    monkeypatch.setattr(_kernel_mixes.KernelMixes, "refit", lambda *_: None)
     blind = jm.JAMIE(RECIPE).fit(mdata)
     assert len(skip_of(blind, "rna", "protein")["landmarks"]) < len(skip_of(model, "rna", "protein")["landmarks"])
     assert {**blind.summary_, "seconds": 0} == {**model.summary_, "seconds": 0}
     assert model.summary_["cells"] == "validation"
-    without = jm.JAMIE(replace(RECIPE, skip=False)).fit(mdata)
+    without = jm.JAMIE(replace(RECIPE, kernel_mix=False)).fit(mdata)
     for source, target in BOTH:
         key = f"correlation {source} {target}"
         assert model.summary_[key] != without.summary_[key]
@@ -181,15 +183,15 @@ def test_without_held_out_pairs_the_share_is_a_half(seen):
     assert model.summary_["cells"] == "training"
     assert [name for name, *_ in seen] == ["tune", "regress"] * 2
     for pair in BOTH:
-        assert skip_of(model, *pair)["share"] == 0.5
+        assert skip_of(model, *pair)["mix_weight"] == 0.5
         assert len(skip_of(model, *pair)["landmarks"]) == 48
 
 
 def test_the_network_is_the_same_with_and_without(fitted):
     mdata, model = fitted
-    without = jm.JAMIE(replace(RECIPE, skip=False)).fit(mdata)
-    assert not without.network_.skips
-    assert_same_bits({n: v for n, v in bits(model).items() if not n.startswith("skips.")}, bits(without))
+    without = jm.JAMIE(replace(RECIPE, kernel_mix=False)).fit(mdata)
+    assert not without.network_.kernel_mixes
+    assert_same_bits({n: v for n, v in bits(model).items() if not n.startswith("kernel_mixes.")}, bits(without))
     pd.testing.assert_frame_equal(model.history_, without.history_)
     for name, latent in model.embed(mdata).items():
         assert_array_equal(latent, without.embed(mdata)[name])
@@ -198,8 +200,8 @@ def test_the_network_is_the_same_with_and_without(fitted):
 
 def test_the_paper_has_none(toy):
     model = jm.JAMIE(replace(RECIPES["paper"], hidden=(8,), max_steps=1)).fit(toy)
-    assert not model.network_.skips
-    assert not any(name.startswith("skips") for name in model.network_.state_dict())
+    assert not model.network_.kernel_mixes
+    assert not any(name.startswith("kernel_mixes") for name in model.network_.state_dict())
 
 
 def test_held_out_cells_of_a_split_are_never_used(fitted):
@@ -212,16 +214,16 @@ def test_held_out_cells_of_a_split_are_never_used(fitted):
         adata.X = sparse.csr_matrix(x) if name == "rna" else x
         assert test.sum() > 5
     again = jm.JAMIE(RECIPE).fit(changed)
-    assert again.network_.skip("rna", "protein") is not None
+    assert again.network_.kernel_mix("rna", "protein") is not None
     assert_same_bits(bits(again), bits(model))
 
 
-@pytest.mark.parametrize(("n_pairs", "n_skips"), [(_skips.LEAST - 1, 0), (_skips.LEAST, 2)])
+@pytest.mark.parametrize(("n_pairs", "n_skips"), [(_kernel_mixes.LEAST - 1, 0), (_kernel_mixes.LEAST, 2)])
 def test_too_few_pairs_have_none(n_pairs, n_skips):
     mdata = jm.datasets.toy(share_paired=n_pairs / 60)
     assert len(mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)) == n_pairs
     model = jm.JAMIE(replace(RECIPE, infer_below=0.0)).fit(mdata)
-    assert len(model.network_.skips) == n_skips
+    assert len(model.network_.kernel_mixes) == n_skips
     assert np.isfinite(model.impute(mdata, source="rna", target="protein")).all()
 
 
@@ -240,22 +242,22 @@ def three_modalities(n_both, n_rna):
 def test_three_modalities_have_six_paths():
     mdata = three_modalities(80, 10)
     model = jm.JAMIE(replace(RECIPE, infer_below=0.0)).fit(mdata)
-    assert len(model.network_.skips) == 6
+    assert len(model.network_.kernel_mixes) == 6
     for source, target in permutations(mdata.mod, 2):
-        skip = skip_of(model, source, target)
+        kernel_mix = skip_of(model, source, target)
         shared = mdata[source].obs_names.intersection(mdata[target].obs_names)
         x = scaled(model, mdata, source)
-        assert rows_of(skip["landmarks"]) == rows_of(x.loc[shared].to_numpy())
-        assert skip["coefficients"].shape == (len(shared), scaled(model, mdata, target).shape[1])
-        assert model.network_.skip(source, source) is None
+        assert rows_of(kernel_mix["landmarks"]) == rows_of(x.loc[shared].to_numpy())
+        assert kernel_mix["coefficients"].shape == (len(shared), scaled(model, mdata, target).shape[1])
+        assert model.network_.kernel_mix(source, source) is None
 
 
 def test_only_those_that_share_enough_pairs_have_paths():
-    mdata = three_modalities(_skips.LEAST - 1, 5)
+    mdata = three_modalities(_kernel_mixes.LEAST - 1, 5)
     model = jm.JAMIE(replace(RECIPE, infer_below=0.0, validation=0.0)).fit(mdata)
-    found = {pair for pair in permutations(mdata.mod, 2) if model.network_.skip(*pair)}
+    found = {pair for pair in permutations(mdata.mod, 2) if model.network_.kernel_mix(*pair)}
     assert found == {*BOTH, ("rna", "ephys"), ("ephys", "rna")}
-    assert len(skip_of(model, "rna", "ephys")["landmarks"]) == _skips.LEAST + 4
+    assert len(skip_of(model, "rna", "ephys")["landmarks"]) == _kernel_mixes.LEAST + 4
     assert np.isfinite(model.impute(mdata, source="ephys", target="protein")).all()
 
 
@@ -265,7 +267,7 @@ def test_the_same_numbers_after_saving(fitted, tmp_path):
     loaded = jm.JAMIE.load(tmp_path / "model")
     assert_same_bits(bits(loaded), bits(model))
     for source, target in BOTH:
-        assert loaded.network_.skip(source, target) is not None
+        assert loaded.network_.kernel_mix(source, target) is not None
         expected = model.impute(mdata, source=source, target=target)
         assert_array_equal(loaded.impute(mdata, source=source, target=target), expected)
     loaded.save(tmp_path / "again")
@@ -273,16 +275,16 @@ def test_the_same_numbers_after_saving(fitted, tmp_path):
 
 
 def test_a_model_without_skips_is_loaded_without(toy, tmp_path):
-    jm.JAMIE(replace(RECIPE, skip=False)).fit(toy).save(tmp_path / "model")
-    assert not jm.JAMIE.load(tmp_path / "model").network_.skips
+    jm.JAMIE(replace(RECIPE, kernel_mix=False)).fit(toy).save(tmp_path / "model")
+    assert not jm.JAMIE.load(tmp_path / "model").network_.kernel_mixes
 
 
 def test_the_surest_partner_is_taken_of_those_allowed():
     f = sparse.csr_matrix(np.array([[0.2, 0.8, 0, 0], [0, 0, 0, 0], [0.3, 0, 0.6, 0.1], [0, 1, 0, 0]]))
-    rows, columns = _skips.surest_pairs(f, np.arange(4), np.arange(4))
+    rows, columns = _kernel_mixes.surest_pairs(f, np.arange(4), np.arange(4))
     assert (rows.tolist(), columns.tolist()) == ([0, 2, 3], [1, 2, 1])
-    rows, columns = _skips.surest_pairs(f, np.array([3, 2, 0]), np.array([3, 0]))
+    rows, columns = _kernel_mixes.surest_pairs(f, np.array([3, 2, 0]), np.array([3, 0]))
     assert (rows.tolist(), columns.tolist()) == ([2, 0], [0, 0])
-    rows, columns = _skips.surest_pairs(f, np.array([1]), np.array([3, 0]))
+    rows, columns = _kernel_mixes.surest_pairs(f, np.array([1]), np.array([3, 0]))
     assert not len(rows)
     assert not len(columns)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from jamie.attribution import Readout
+from jamie.attribution._measures import Correlation
 from jamie.metrics import feature_correlation
-from jamie.model import Head
-from jamie.tl._knockout_measures import Correlation
 
 
 @pytest.mark.parametrize("is_probability", [False, True])
@@ -16,17 +16,17 @@ from jamie.tl._knockout_measures import Correlation
 def test_correlations_are_updated_by_the_rows_that_change(is_probability, share_missing):
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(200, 4)).astype(np.float32)
-    head = Head("target", 0.3 * rng.normal(size=(6, 4)), np.linspace(0.2, 100, 6), is_probability)
+    readout = Readout("target", 0.3 * rng.normal(size=(6, 4)), np.linspace(0.2, 100, 6), is_probability)
     if is_probability:
-        head = head._replace(offset=np.full(6, 0.4))
-    measured = head(outputs) + rng.normal(size=(200, 6))
+        readout = readout._replace(offset=np.full(6, 0.4))
+    measured = readout(outputs) + rng.normal(size=(200, 6))
     measured[rng.random(measured.shape) < share_missing] = np.nan
     measured[:, 5] = 1
-    measure = Correlation(head, measured, outputs)
+    measure = Correlation(readout, measured, outputs)
     for rows in (np.arange(0), np.array([3, 50]), np.arange(200)):
         changed = outputs.copy()
         changed[rows] = rng.normal(size=(len(rows), 4))
-        expected = feature_correlation(measured, head(changed))
+        expected = feature_correlation(measured, readout(changed))
         assert_allclose(measure(rows, changed[rows]), expected, atol=1e-5)
         some = np.array([4, 1])
         assert_allclose(measure(rows, changed[rows], some), expected[some], atol=1e-5)
@@ -36,7 +36,7 @@ def test_correlations_are_updated_by_the_rows_that_change(is_probability, share_
 def test_what_does_not_vary_any_more_correlates_with_nothing():
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(50, 2))
-    head = Head("target", np.eye(2), np.array([7.0, 1e4]))
-    measure = Correlation(head, rng.normal(size=(50, 2)) + outputs, outputs)
+    readout = Readout("target", np.eye(2), np.array([7.0, 1e4]))
+    measure = Correlation(readout, rng.normal(size=(50, 2)) + outputs, outputs)
     noise = 1e-7 * rng.normal(size=(50, 2))
     assert_allclose(measure(np.arange(50), np.ones((50, 2)) + noise), 0)

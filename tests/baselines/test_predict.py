@@ -8,8 +8,9 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from jamie.metrics import _baselines, _regressions, feature_correlation
-from jamie.metrics._baselines import METHODS, predict
+from jamie.baselines import _predict, _regressions
+from jamie.baselines._predict import METHODS, predict
+from jamie.metrics import feature_correlation
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
 def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
     full = scores("kernel_ridge", curved)
     monkeypatch.setattr(_regressions, "_LANDMARKS", 60)
-    monkeypatch.setattr(_baselines, "_TUNED", 150)
+    monkeypatch.setattr(_predict, "_TUNED", 150)
     assert scores("kernel_ridge", curved) == pytest.approx(full, abs=0.02)
 
 
@@ -208,7 +209,7 @@ def test_tuning_finds_nearly_the_best_of_the_grid(method, request):
     family, grid = _regressions.FAMILIES[method]
     centred = y - y.mean(0)
     errors = {s: np.mean((p + y.mean(0) - y_test) ** 2) for s, p in family(x, centred, x_test, grid(x), 0)}
-    chosen = _baselines._tune(family, x, centred, grid(x), 0)
+    chosen = _predict._tune(family, x, centred, grid(x), 0)
     assert errors[chosen] <= 1.1 * min(errors.values())
     assert max(errors.values()) > errors[chosen]
 
@@ -218,9 +219,9 @@ def test_a_wide_target_is_tuned_as_the_whole(curved, monkeypatch):
     rng = np.random.default_rng(5)
     wide = y @ rng.normal(size=(4, 400)) + 3 * rng.normal(size=(200, 400))
     family, grid = _regressions.FAMILIES["ridge"]
-    projected = _baselines._tune(family, x, wide, grid(x), 0)
-    monkeypatch.setattr(_baselines, "_DIRECTIONS", 400)
-    whole = _baselines._tune(family, x, wide, grid(x), 0)
+    projected = _predict._tune(family, x, wide, grid(x), 0)
+    monkeypatch.setattr(_predict, "_DIRECTIONS", 400)
+    whole = _predict._tune(family, x, wide, grid(x), 0)
     assert abs(np.log10(projected / whole)) < 0.7
 
 

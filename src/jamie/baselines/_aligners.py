@@ -19,9 +19,9 @@ from sklearn.model_selection import KFold
 from sklearn.neighbors import kneighbors_graph
 
 from jamie._checks import generator, require_choice
+from jamie._errors import InvalidValueError
 from jamie._types import Array, Matrix, Seed
-
-from ._alignment import foscttm
+from jamie.metrics import foscttm
 
 ALIGNERS = ("cca", "lma", "nlma")
 
@@ -80,7 +80,7 @@ def align(
     --------
     >>> import numpy as np
     >>> from jamie.metrics import foscttm
-    >>> from jamie.metrics._aligners import align
+    >>> from jamie.baselines import align
     >>> z = np.random.default_rng(0).normal(size=(200, 3))
     >>> known = np.arange(100)
     >>> a, b = align("cca", z, z[:, ::-1] + 1, (known, known), rng=0)
@@ -185,11 +185,11 @@ def _checked(pairs: Pairs, n_x: int, n_y: int) -> Pairs:
     rows, columns = (np.asarray(side, dtype=np.intp) for side in pairs)
     if rows.ndim != 1 or rows.shape != columns.shape or len(rows) < 2:
         msg = f"expected `pairs` as two arrays of at least two rows each, found shapes {rows.shape} and {columns.shape}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     for name, side, n in (("x", rows, n_x), ("y", columns, n_y)):
         if side.min() < 0 or side.max() >= n:
             msg = f"expected rows 0 to {n - 1} of `{name}` in `pairs`, found {side.min()} to {side.max()}"
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
     return rows, columns
 
 

@@ -1,4 +1,4 @@
-"""Contributions of features: they sum to what is explained, exactly, whatever the container, kind and head."""
+"""Contributions of features: they sum to what is explained, exactly, whatever the container, kind and readout."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 import jamie as jm
+from jamie.attribution import _contributions
+from jamie.attribution._contributions import Cells, Readout, contributions, feature_readout
 from jamie.data import matrix, model_inputs
-from jamie.model import _explain
-from jamie.model._explain import Cells, Head, contributions, feature_head
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def explained():
     return mdata, model, cells
 
 
-def gathered(model, source, head, cells, background):
-    found = list(contributions(model, source, head, cells, background))
+def gathered(model, source, readout, cells, background):
+    found = list(contributions(model, source, readout, cells, background))
     assert [one.cell for one in found] == list(range(len(cells.inputs)))
     return (np.stack([getattr(one, name) for one in found]) for name in ("values", "found", "base"))
 
@@ -45,7 +45,7 @@ def gathered(model, source, head, cells, background):
 def test_contributions_sum_to_the_imputed_value(explained, source, target):
     mdata, model, cells = explained
     values, found, base = gathered(
-        model, source, feature_head(model, target), cells(source, slice(0, 9)), cells(source, slice(20, 32))
+        model, source, feature_readout(model, target), cells(source, slice(0, 9)), cells(source, slice(20, 32))
     )
     imputed = model.impute(mdata, source=source, target=target)
     spread = imputed.std(axis=0).max()
@@ -56,8 +56,8 @@ def test_contributions_sum_to_the_imputed_value(explained, source, target):
 
 def test_latents_are_explained_too(explained):
     mdata, model, cells = explained
-    head = Head(None, np.eye(model.recipe_.n_latent)[:4], np.zeros(4))
-    values, found, base = gathered(model, "rna", head, cells("rna", slice(0, 5)), cells("rna", slice(20, 30)))
+    readout = Readout(None, np.eye(model.recipe_.n_latent)[:4], np.zeros(4))
+    values, found, base = gathered(model, "rna", readout, cells("rna", slice(0, 5)), cells("rna", slice(20, 30)))
     latent = model.embed(mdata)["rna"][:, :4]
     assert_allclose(found, latent[:5], atol=1e-5)
     assert_allclose(values.sum(1) + base, latent[:5], atol=1e-5)
@@ -65,21 +65,21 @@ def test_latents_are_explained_too(explained):
 
 def test_sparse_and_dense_features_get_the_same(explained):
     _, model, cells = explained
-    head = feature_head(model, "protein", np.array([3, 0]))
+    readout = feature_readout(model, "protein", np.array([3, 0]))
     some, background = cells("rna", slice(0, 4)), cells("rna", slice(10, 20))
     assert sparse.issparse(some.scaled)
-    expected, *_ = gathered(model, "rna", head, some, background)
+    expected, *_ = gathered(model, "rna", readout, some, background)
     dense = (Cells(one.inputs, one.scaled.toarray()) for one in (some, background))
-    found, *_ = gathered(model, "rna", head, *dense)
+    found, *_ = gathered(model, "rna", readout, *dense)
     assert_allclose(found, expected, atol=1e-6)
 
 
 def test_blocks_of_cells_do_not_change_the_result(explained, monkeypatch):
     _, model, cells = explained
-    head, background = feature_head(model, "protein"), cells("rna", slice(10, 20))
-    expected, *_ = gathered(model, "rna", head, cells("rna", slice(0, 7)), background)
-    monkeypatch.setattr(_explain, "BUDGET", 3 * 4 * 10 * len(head.matrix[0]) * _explain.WIDEST)
-    found, *_ = gathered(model, "rna", head, cells("rna", slice(0, 7)), background)
+    readout, background = feature_readout(model, "protein"), cells("rna", slice(10, 20))
+    expected, *_ = gathered(model, "rna", readout, cells("rna", slice(0, 7)), background)
+    monkeypatch.setattr(_contributions, "BUDGET", 3 * 4 * 10 * len(readout.matrix[0]) * _contributions.WIDEST)
+    found, *_ = gathered(model, "rna", readout, cells("rna", slice(0, 7)), background)
     assert_allclose(found, expected, atol=1e-6)
 
 
@@ -92,10 +92,10 @@ def test_features_in_feature_space_are_as_shap_explains_them():
     network = model.network_.double()
     encoder, decoder = network.encoders[0], network.decoders[1]
     first = torch.nn.Linear(*source.loadings.shape).double()
-    first.weight.data = torch.from_numpy(source.loadings.T / model.scales_["rna"]).double()
+    first.weight.data = torch.from_numpy(source.loadings.T / model.divisors_["rna"]).double()
     first.bias.data[:] = 0
     last = torch.nn.Linear(*target.loadings.shape[::-1]).double()
-    last.weight.data = torch.from_numpy(target.loadings * target.sd[:, None] * model.scales_["protein"]).double()
+    last.weight.data = torch.from_numpy(target.loadings * target.sd[:, None] * model.divisors_["protein"]).double()
     last.bias.data = torch.from_numpy(target.mean).double()
     whole = torch.nn.Sequential(first, *encoder.trunk, encoder.mean, *decoder.trunk, decoder.output, last)
     scaled = source.scaled(matrix(mdata, "rna")[:]).toarray() - source.mean / source.sd
@@ -104,6 +104,10 @@ def test_features_in_feature_space_are_as_shap_explains_them():
     model.network_.float()
     inputs = model_inputs(mdata, "rna", source)
     values, *_ = gathered(
-        model, "rna", feature_head(model, "protein"), Cells(inputs[:5], scaled[:5]), Cells(inputs[20:30], scaled[20:30])
+        model,
+        "rna",
+        feature_readout(model, "protein"),
+        Cells(inputs[:5], scaled[:5]),
+        Cells(inputs[20:30], scaled[20:30]),
     )
     assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())

@@ -9,7 +9,6 @@ only cells that it changes pass through the network again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -17,11 +16,9 @@ from scipy import sparse
 from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import Preparation
+from jamie.model import JAMIE
 
-from ._explain import Cells, outputs
-
-if TYPE_CHECKING:
-    from ._jamie import JAMIE
+from ._contributions import Cells, outputs
 
 ROWS = 16_384  # of changed cells at a time
 

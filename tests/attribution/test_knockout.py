@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.model import AllCells, Cells, knocked_out, outputs
-from jamie.model import _knockout as module
+from jamie.attribution import AllCells, Cells, knocked_out, outputs
+from jamie.attribution import _knockout as module
 
 SETS = [np.array([3]), np.array([0, 7, 11]), np.array([], dtype=int)]
 

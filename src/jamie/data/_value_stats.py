@@ -9,10 +9,10 @@ from scipy import sparse
 
 from jamie._types import Array, Matrix
 
-from ._cells import CellMatrix, missing
+from ._cell_matrix import CellMatrix, missing
 
 
-class Survey(NamedTuple):
+class ValueStats(NamedTuple):
     """What no cell may have, and of the training cells what kind and normalisation are learned from."""
 
     is_whole: bool  # whether all values are whole numbers from 0 up, and there are any
@@ -24,11 +24,11 @@ class Survey(NamedTuple):
     opened: Array  # (d,) training cells with a value above 0
 
 
-def survey(cells: CellMatrix, train: Array) -> Survey:
+def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
     """Look at every value once."""
     found = list(cells.map(_look, train, description="surveying"))
     filled, whole, n_stored, negative, absent, totals, opened = zip(*found, strict=True)
-    return Survey(
+    return ValueStats(
         is_whole=all(whole) and sum(n_stored) > 0,
         negative=np.sum(negative, axis=0),
         missing=np.sum(absent, axis=0),

@@ -1,30 +1,35 @@
-"""The same contributions by the shap package: an independent way to the values of :mod:`jamie.model._explain`."""
+"""The same contributions by the shap package, an independent way to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import nn
 
+from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._types import Array
+from jamie.model import JAMIE
 
-from ._explain import Cells, Contribution, Head, outputs
-
-if TYPE_CHECKING:
-    from ._jamie import JAMIE
+from ._contributions import Cells, Contribution, Readout, outputs
 
 MOST_FEATURES = 50  # of a source that coalitions of features are drawn from
 
 
 def shap_contributions(
-    model: JAMIE, source: str, head: Head, cells: Cells, background: Cells, *, method: str, rng: np.random.Generator
+    model: JAMIE,
+    source: str,
+    readout: Readout,
+    cells: Cells,
+    background: Cells,
+    *,
+    method: str,
+    rng: np.random.Generator,
 ) -> Iterator[Contribution]:
     """Explain cell by cell as `contributions` does, by ``"shap"`` (DeepExplainer) or ``"kernel"`` (KernelExplainer).
 
@@ -36,42 +41,44 @@ def shap_contributions(
     ValueError
         If the network has layers that DeepExplainer has no rule for, or the source too many features for coalitions.
     """
-    explain = (_deep if method == "shap" else _kernel)(model, source, head, background, rng)
-    base = _values(model, source, head, _centred(model, source, background), background.columns).mean(0)
+    explain = (_deep if method == "shap" else _kernel)(model, source, readout, background, rng)
+    base = _values(model, source, readout, _centred(model, source, background), background.columns).mean(0)
     with progress(len(cells.inputs), description="explaining") as bar:
         for i in range(len(cells.inputs)):
             z = _centred(model, source, cells.take(slice(i, i + 1)))
-            found = _values(model, source, head, z, cells.columns)[0]
+            found = _values(model, source, readout, z, cells.columns)[0]
             yield Contribution(i, explain(z).reshape(z.shape[1], -1), found, base)
             bar.update()
 
 
-def _deep(model: JAMIE, source: str, head: Head, background: Cells, _: np.random.Generator) -> Callable[[Array], Array]:
+def _deep(
+    model: JAMIE, source: str, readout: Readout, background: Cells, _: np.random.Generator
+) -> Callable[[Array], Array]:
     from shap import DeepExplainer
 
     network = model.network_
     encoder = network.encoders[network.names.index(source)]
     layers: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
-    if head.target is not None:
-        decoder = network.decoders[network.names.index(head.target)]
+    if readout.target is not None:
+        decoder = network.decoders[network.names.index(readout.target)]
         layers += [*decoder.trunk, decoder.output]  # type: ignore
     unknown = {type(layer).__name__ for layer in layers if isinstance(layer, nn.LayerNorm)}
-    if head.target is not None and network.skip(source, head.target) is not None:
-        unknown.add("KernelSkip")
+    if readout.target is not None and network.kernel_mix(source, readout.target) is not None:
+        unknown.add("KernelMix")
     if unknown:
         msg = (
             f"expected layers that shap.DeepExplainer has rules for, found {' and '.join(sorted(unknown))}; pass "
             "method='deeplift', which knows them, method='kernel' for a source of few features, or train with "
             "recipe='paper'"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     loadings = model.preparations_[source].loadings[background.columns]
-    ends: list[nn.Module] = [_linear(head.matrix, head.offset)]
-    if head.is_probability:  # cut to [0, 1] by layers that shap knows: 1 − relu(1 − relu(f))
-        turn = _linear(-np.eye(len(head.matrix)), np.ones(len(head.matrix)))
+    ends: list[nn.Module] = [_linear(readout.matrix, readout.offset)]
+    if readout.is_probability:  # cut to [0, 1] by layers that shap knows: 1 − relu(1 − relu(f))
+        turn = _linear(-np.eye(len(readout.matrix)), np.ones(len(readout.matrix)))
         ends += [nn.ReLU(), turn, nn.ReLU(), deepcopy(turn)]
     path = nn.Sequential(
-        _linear(loadings.T / model.scales_[source], np.zeros(loadings.shape[1])), *deepcopy(layers), *ends
+        _linear(loadings.T / model.divisors_[source], np.zeros(loadings.shape[1])), *deepcopy(layers), *ends
     )
     z = torch.from_numpy(_centred(model, source, background)).double()
     explainer = DeepExplainer(path.cpu().double().eval(), z)
@@ -79,7 +86,7 @@ def _deep(model: JAMIE, source: str, head: Head, background: Cells, _: np.random
 
 
 def _kernel(
-    model: JAMIE, source: str, head: Head, background: Cells, rng: np.random.Generator
+    model: JAMIE, source: str, readout: Readout, background: Cells, rng: np.random.Generator
 ) -> Callable[[Array], Array]:
     from shap import KernelExplainer
 
@@ -89,8 +96,8 @@ def _kernel(
             f"expected at most {MOST_FEATURES} features to draw coalitions from, found {z.shape[1]:,} in {source!r}; "
             "pass method='deeplift'"
         )
-        raise ValueError(msg)
-    explainer = KernelExplainer(lambda rows: _values(model, source, head, rows, background.columns), z)
+        raise InvalidValueError(msg)
+    explainer = KernelExplainer(lambda rows: _values(model, source, readout, rows, background.columns), z)
 
     def explain(of_cell: Array) -> Array:
         with _legacy_seed(rng):
@@ -107,10 +114,10 @@ def _centred(model: JAMIE, source: str, cells: Cells) -> Array:
     return (cells.scaled.toarray() - (preparation.mean / preparation.sd)[cells.columns]).astype(np.float32)
 
 
-def _values(model: JAMIE, source: str, head: Head, z: Array, columns: Array | slice) -> Array:
+def _values(model: JAMIE, source: str, readout: Readout, z: Array, columns: Array | slice) -> Array:
     """What is explained, of cells by their standardised features: (n, d) → (n, t)."""
-    return head(
-        outputs(model, source, head.target, z.astype(np.float32) @ model.preparations_[source].loadings[columns])
+    return readout(
+        outputs(model, source, readout.target, z.astype(np.float32) @ model.preparations_[source].loadings[columns])
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.model_selection import KFold
 
 from jamie._checks import generator, require_choice
+from jamie._errors import InvalidValueError
 from jamie._types import Array, Seed
 
 from ._regressions import FAMILIES, Family
@@ -53,7 +54,7 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     Examples
     --------
     >>> import numpy as np
-    >>> from jamie.metrics._baselines import predict
+    >>> from jamie.baselines import predict
     >>> x = np.linspace(-1, 1, 40)[:, None]
     >>> predict("ridge", x, 2 * x + 1, np.array([[0.5]]), rng=0).round(2)
     array([[2.]])
@@ -62,7 +63,7 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     x, x_test, y = (np.asarray(values, dtype=np.float64) for values in (x_train, x_test, y_train))
     if len(x) != len(y) or len(x) < 2:
         msg = f"expected at least two training cells, the same in `x_train` and `y_train`, found {len(x)} and {len(y)}"
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     y, mean, scale = _standardise(y)
     if method == "mean":
         return np.tile(mean, (len(x_test), 1))

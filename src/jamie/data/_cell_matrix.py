@@ -13,6 +13,7 @@ from joblib import Parallel, cpu_count, delayed
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._settings import settings
 from jamie._types import Array, Matrix
@@ -49,7 +50,7 @@ class CellMatrix:
                 f"expected `{where}` on disk by cells (CSR) or dense, found it by features (CSC), of which no block of "
                 "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
             )
-            raise ValueError(msg)
+            raise InvalidValueError(msg)
         self._values = values.tocsr() if sparse.issparse(values) else values
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
@@ -179,14 +180,14 @@ def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index
             f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} infinite, first in feature "
             f"{features[column]!r}; set them to NaN if they are missing"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
     empty = missing(x, axis=1) == x.shape[1]
     if empty.any():
         msg = (
             f"expected a measured value in every cell of `{where}`, found {int(empty.sum())} with NaN only, first "
             f"{cells[empty][0]!r}; drop it: a cell that was not measured need not be there"
         )
-        raise ValueError(msg)
+        raise InvalidValueError(msg)
 
 
 def missing(x: Matrix, *, axis: int) -> Array:

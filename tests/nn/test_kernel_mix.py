@@ -10,30 +10,30 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import euclidean_distances
 from torch import nn
 
-from jamie.nn import JointVAE, KernelSkip
+from jamie.nn import JointVAE, KernelMix
 
 SIZES = {"a": 4, "b": 3, "c": 2}
 
 
-def skip_of(n_inputs=4, n_outputs=3, *, m=12, rate=0.7, share=0.3, dtype=torch.float32):
+def skip_of(n_inputs=4, n_outputs=3, *, m=12, rate=0.7, mix_weight=0.3, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return KernelSkip(
+    return KernelMix(
         torch.randn(m, n_inputs, generator=generator, dtype=dtype),
         torch.randn(m, n_outputs, generator=generator, dtype=dtype),
         offset=torch.randn(n_outputs, generator=generator, dtype=dtype),
         rate=torch.tensor(rate, dtype=dtype),
-        share=torch.tensor(share, dtype=dtype),
+        mix_weight=torch.tensor(mix_weight, dtype=dtype),
     )
 
 
 def network():
     torch.manual_seed(0)
-    return JointVAE(SIZES, n_latent=2, hidden=dict.fromkeys(SIZES, (5,)), style="layer", dropout=0.0).eval()
+    return JointVAE(SIZES, n_latent=2, hidden=dict.fromkeys(SIZES, (5,)), norm="layer", dropout=0.0).eval()
 
 
 def network_with_skip():
     vae = network()
-    vae.add_skip("a", "b", skip_of())
+    vae.add_kernel_mix("a", "b", skip_of())
     return vae
 
 
@@ -49,65 +49,65 @@ def test_the_prediction_is_scikit_learns(m):
     ridge = KernelRidge(alpha=0.2, kernel="precomputed").fit(np.exp(-0.7 * euclidean_distances(z)), y - y.mean(0))
     parts = (torch.from_numpy(part) for part in (z, ridge.dual_coef_))
     offset, rate, share = (torch.as_tensor(part, dtype=torch.float64) for part in (y.mean(0), 0.7, 1.0))
-    found = KernelSkip(*parts, offset=offset, rate=rate, share=share).predict(torch.from_numpy(x))
+    found = KernelMix(*parts, offset=offset, rate=rate, mix_weight=share).predict(torch.from_numpy(x))
     assert_allclose(found, ridge.predict(np.exp(-0.7 * euclidean_distances(x, z))) + y.mean(0), rtol=1e-8)
 
 
 def test_the_prediction_is_the_sum_over_landmarks(x):
-    skip = skip_of()
-    apart = np.sqrt(np.square(x.numpy()[:, None] - skip.landmarks.numpy()).sum(axis=2))
-    expected = np.exp(-0.7 * apart) @ skip.coefficients.numpy() + skip.offset.numpy()
-    assert_allclose(skip.predict(x), expected, rtol=1e-4, atol=1e-5)
+    kernel_mix = skip_of()
+    apart = np.sqrt(np.square(x.numpy()[:, None] - kernel_mix.landmarks.numpy()).sum(axis=2))
+    expected = np.exp(-0.7 * apart) @ kernel_mix.coefficients.numpy() + kernel_mix.offset.numpy()
+    assert_allclose(kernel_mix.predict(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_far_from_every_landmark_the_offset_is_left():
-    skip = skip_of()
-    assert_allclose(skip.predict(torch.full((1, 4), 1e4))[0], skip.offset)
+    kernel_mix = skip_of()
+    assert_allclose(kernel_mix.predict(torch.full((1, 4), 1e4))[0], kernel_mix.offset)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_is_that_of_the_kernel(x, share):
-    skip, decoded = skip_of(share=share), torch.randn(6, 3)
-    found = skip(x, decoded)
-    assert_allclose(found, (1 - share) * decoded + share * skip.predict(x), rtol=1e-5, atol=1e-6)
-    if share in (0, 1):
-        assert torch.equal(found, skip.predict(x) if share else decoded)
+@pytest.mark.parametrize("mix_weight", [0.0, 0.3, 1.0])
+def test_the_share_is_that_of_the_kernel(x, mix_weight):
+    kernel_mix, decoded = skip_of(mix_weight=mix_weight), torch.randn(6, 3)
+    found = kernel_mix(x, decoded)
+    assert_allclose(found, (1 - mix_weight) * decoded + mix_weight * kernel_mix.predict(x), rtol=1e-5, atol=1e-6)
+    if mix_weight in (0, 1):
+        assert torch.equal(found, kernel_mix.predict(x) if mix_weight else decoded)
 
 
 def test_nothing_is_learned():
-    skip = skip_of()
-    assert not list(skip.parameters())
-    assert set(skip.state_dict()) == {"landmarks", "coefficients", "offset", "rate", "share"}
+    kernel_mix = skip_of()
+    assert not list(kernel_mix.parameters())
+    assert set(kernel_mix.state_dict()) == {"landmarks", "coefficients", "offset", "rate", "mix_weight"}
 
 
 @pytest.mark.parametrize("m", [12, 40])
 def test_gradients_are_finite_also_at_a_landmark(m):
-    skip = skip_of(m=m)
-    x = torch.cat([skip.landmarks[:2], torch.randn(3, 4)]).requires_grad_()
+    kernel_mix = skip_of(m=m)
+    x = torch.cat([kernel_mix.landmarks[:2], torch.randn(3, 4)]).requires_grad_()
     decoded = torch.zeros(5, 3, requires_grad=True)
-    skip(x, decoded).sum().backward()
+    kernel_mix(x, decoded).sum().backward()
     assert x.grad.isfinite().all()
     assert (x.grad != 0).any(dim=1).all()
     assert_allclose(decoded.grad, 0.7, rtol=1e-6)
 
 
 def test_the_network_imputes_with_the_skip_where_there_is_one(x):
-    vae, skip = network(), skip_of()
+    vae, kernel_mix = network(), skip_of()
     decoded = vae.decode("b", vae.encode("a", x)[0])
     assert torch.equal(vae.impute("a", "b", x), decoded)
-    vae.add_skip("a", "b", skip)
-    assert vae.skip("a", "b") is skip
-    assert_allclose(vae.impute("a", "b", x).detach(), (0.7 * decoded + 0.3 * skip.predict(x)).detach(), rtol=1e-5)
+    vae.add_kernel_mix("a", "b", kernel_mix)
+    assert vae.kernel_mix("a", "b") is kernel_mix
+    assert_allclose(vae.impute("a", "b", x).detach(), (0.7 * decoded + 0.3 * kernel_mix.predict(x)).detach(), rtol=1e-5)
     assert torch.equal(vae.impute("a", "c", x), vae.decode("c", vae.encode("a", x)[0]))
     assert torch.equal(vae.impute("a", "a", x), vae.decode("a", vae.encode("a", x)[0]))
-    assert vae.skip("b", "a") is None
+    assert vae.kernel_mix("b", "a") is None
 
 
 def test_the_pass_of_training_goes_through_the_latent_alone(x):
     inputs, known = {"a": x, "b": torch.randn(6, 3)}, {("a", "b"): torch.eye(6)}
     vae = network()
     before = vae(inputs, known, crossed=True)
-    vae.add_skip("a", "b", skip_of())
+    vae.add_kernel_mix("a", "b", skip_of())
     after = vae(inputs, known, crossed=True)
     assert torch.equal(before.crossed["a", "b"][0], after.crossed["a", "b"][0])
     assert torch.equal(before.decoded["b"], after.decoded["b"])
@@ -116,22 +116,22 @@ def test_the_pass_of_training_goes_through_the_latent_alone(x):
 def test_another_skip_takes_the_place_of_the_first():
     vae = network()
     for m in (12, 7):
-        vae.add_skip("a", "b", skip_of(m=m))
-    assert len(vae.skips) == 1
-    assert len(vae.skip("a", "b").landmarks) == 7
+        vae.add_kernel_mix("a", "b", skip_of(m=m))
+    assert len(vae.kernel_mixes) == 1
+    assert len(vae.kernel_mix("a", "b").landmarks) == 7
 
 
 def test_skips_come_back_from_the_state(x):
     vae = network()
-    vae.add_skip("a", "b", skip_of(m=12))
-    vae.add_skip("b", "a", skip_of(3, 4, m=9, share=0.8))
-    vae.add_skip("a", "c", skip_of(4, 2, m=5))
+    vae.add_kernel_mix("a", "b", skip_of(m=12))
+    vae.add_kernel_mix("b", "a", skip_of(3, 4, m=9, mix_weight=0.8))
+    vae.add_kernel_mix("a", "c", skip_of(4, 2, m=5))
     state = {name: value.clone() for name, value in vae.state_dict().items()}
     again = network()
     for parameter in again.parameters():
         nn.init.zeros_(parameter)
-    again.add_skips_of(state)
-    assert set(again.skips) == set(vae.skips) == {"0-1", "1-0", "0-2"}
+    again.add_kernel_mixes_of(state)
+    assert set(again.kernel_mixes) == set(vae.kernel_mixes) == {"0-1", "1-0", "0-2"}
     again.load_state_dict(state)
     for source, target, given in (("a", "b", x), ("a", "c", x), ("b", "a", x[:, :3])):
         assert torch.equal(again.impute(source, target, given), vae.impute(source, target, given))
@@ -140,8 +140,8 @@ def test_skips_come_back_from_the_state(x):
 
 def test_a_state_without_skips_makes_no_room():
     vae = network()
-    vae.add_skips_of(network().state_dict())
-    assert not vae.skips
+    vae.add_kernel_mixes_of(network().state_dict())
+    assert not vae.kernel_mixes
 
 
 def test_skips_follow_the_network_to_another_type(x):

@@ -26,7 +26,7 @@ class Recipe:
         Latent dimensions g.
     hidden
         Widths of the hidden layers; `None` for the paper's d → 2d → d.
-    style
+    norm
         ``"batch"``: BatchNorm, LeakyReLU; ``"layer"``: LayerNorm, GELU.
     dropout
         Share of hidden units dropped in training.
@@ -45,7 +45,7 @@ class Recipe:
         τ of the contrastive term.
     learning_rate, weight_decay
         Of AdamW.
-    rounds
+    cycles
         Rounds of a learning rate that rises and falls, each twice as long as the one before; weights are kept at the
         end of a round. 0: the rate is constant.
     averaging
@@ -53,20 +53,20 @@ class Recipe:
     clip
         Largest norm of the gradient.
     batch_size
-        Units (pairs, or cells without one) a step.
+        Linked cells (pairs, or cells without one) a step.
     least_paired
         Share of a batch that pairs have at least, where there are fewer; 0: batches are drawn from all alike.
     max_steps, min_steps
         Last step, and step until which κ of the KL term rises; at a constant rate no weights are kept before it.
-    clock
+    step_unit
         What these two count: ``"step"`` (batches), or ``"epoch"`` as the published code does, floor(n / batch size)
         batches each.
     validation
         Share of the training pairs held out to choose the weights; 0 keeps those of the lowest training loss.
-    skip
+    kernel_mix
         Whether a kernel regression is fitted beside the networks and mixed into what they impute.
     patience
-        Epochs, or rounds, without improvement after which training stops.
+        Epochs, or cycles, without improvement after which training stops.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Recipe:
     input_scale: Literal["first", "all"]
     n_latent: int
     hidden: tuple[int, ...] | None
-    style: Literal["batch", "layer"]
+    norm: Literal["batch", "layer"]
     dropout: float
     kl: float
     combination: float
@@ -89,17 +89,17 @@ class Recipe:
     temperature: float
     learning_rate: float
     weight_decay: float
-    rounds: int
+    cycles: int
     averaging: float
     clip: float
     batch_size: int
     least_paired: float
     max_steps: int
     min_steps: int
-    clock: Literal["step", "epoch"]
+    step_unit: Literal["step", "epoch"]
     validation: float
     patience: int
-    skip: bool
+    kernel_mix: bool
 
     def hidden_for(self, n_input: int) -> list[int]:
         """Widths of the hidden layers of a modality with `n_input` components."""
@@ -126,7 +126,7 @@ PAPER = Recipe(
     input_scale="all",
     n_latent=32,
     hidden=None,
-    style="batch",
+    norm="batch",
     dropout=0.6,
     kl=0.032,
     combination=32.0,
@@ -140,17 +140,17 @@ PAPER = Recipe(
     temperature=1.0,
     learning_rate=1e-3,
     weight_decay=0.0,
-    rounds=0,
+    cycles=0,
     averaging=0.0,
     clip=1.0,
     batch_size=512,
     least_paired=0.0,
     max_steps=10_000,
     min_steps=2_500,
-    clock="epoch",
+    step_unit="epoch",
     validation=0.0,
     patience=500,
-    skip=False,
+    kernel_mix=False,
 )
 
 DEFAULT = replace(
@@ -160,7 +160,7 @@ DEFAULT = replace(
     max_value=3.0,
     input_scale="first",
     hidden=(256, 256),
-    style="layer",
+    norm="layer",
     dropout=0.5,
     kl=0.01,
     combination=0.1,
@@ -172,20 +172,20 @@ DEFAULT = replace(
     temperature=0.3,
     learning_rate=2e-3,
     weight_decay=0.1,
-    rounds=3,
+    cycles=3,
     averaging=0.98,
     batch_size=256,
     least_paired=0.1,
     max_steps=700,
     min_steps=100,
-    clock="step",
+    step_unit="step",
     validation=0.1,
     patience=1,
-    skip=True,
+    kernel_mix=True,
 )
 
 INTEGRATE = replace(
-    DEFAULT, name="integrate", dropout=0.0, rounds=1, max_steps=3_000, min_steps=500, validation=0.0, skip=False
+    DEFAULT, name="integrate", dropout=0.0, cycles=1, max_steps=3_000, min_steps=500, validation=0.0, kernel_mix=False
 )
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, INTEGRATE, PAPER)}

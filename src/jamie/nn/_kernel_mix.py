@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class KernelSkip(nn.Module):
+class KernelMix(nn.Module):
     """Kernel ridge regression of one modality on another, mixed into what the decoder says.
 
     With the kernel k(x, z) = exp(−γ ‖x − z‖) it predicts Σ_z k(x, z) c_z + b; its share of the imputation is w, so that
@@ -26,15 +26,17 @@ class KernelSkip(nn.Module):
     coefficients: Tensor
     offset: Tensor
     rate: Tensor
-    share: Tensor
+    mix_weight: Tensor
 
-    def __init__(self, landmarks: Tensor, coefficients: Tensor, *, offset: Tensor, rate: Tensor, share: Tensor) -> None:
+    def __init__(
+        self, landmarks: Tensor, coefficients: Tensor, *, offset: Tensor, rate: Tensor, mix_weight: Tensor
+    ) -> None:
         super().__init__()
         self.register_buffer("landmarks", landmarks)
         self.register_buffer("coefficients", coefficients)
         self.register_buffer("offset", offset)
         self.register_buffer("rate", rate)
-        self.register_buffer("share", share)
+        self.register_buffer("mix_weight", mix_weight)
 
     def predict(self, x: Tensor) -> Tensor:
         """Take (n, k) to (n, d), by kernel ridge alone."""
@@ -45,4 +47,4 @@ class KernelSkip(nn.Module):
 
     def forward(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Mix the prediction from inputs `x` into the decoder's, (n, d)."""
-        return torch.lerp(decoded, self.predict(x), self.share)
+        return torch.lerp(decoded, self.predict(x), self.mix_weight)

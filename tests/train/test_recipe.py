@@ -36,7 +36,7 @@ def test_paper_recipe_holds_the_published_numbers():
     assert (paper.n_comps, paper.n_latent, paper.batch_size) == (512, 32, 512)
     assert (paper.min_steps, paper.max_steps, paper.patience) == (2_500, 10_000, 500)
     assert (paper.learning_rate, paper.clip, paper.dropout) == (1e-3, 1, 0.6)
-    assert (paper.rounds, paper.validation, paper.averaging, paper.skip) == (0, 0, 0, False)
+    assert (paper.cycles, paper.validation, paper.averaging, paper.kernel_mix) == (0, 0, 0, False)
     assert paper.hidden_for(10) == [20, 10]
     assert RECIPES["default"].hidden_for(10) == [256, 256]
 

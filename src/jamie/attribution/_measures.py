@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from jamie._types import Array
 from jamie.metrics import foscttm
-from jamie.model import Head
+
+from ._contributions import Readout
 
 NEIGHBORS = 5
 FLAT = 1e-4  # sd, in that of the values imputed with all features, below which nothing but rounding varies
@@ -29,22 +30,22 @@ class Correlation:
     Sums over cells are kept and updated, so that a change of few cells costs little.
     """
 
-    def __init__(self, head: Head, measured: Array, outputs: Array) -> None:
+    def __init__(self, readout: Readout, measured: Array, outputs: Array) -> None:
         self.seen = np.isfinite(measured)
         self.n = np.maximum(self.seen.sum(0), 1)
         centred = np.where(self.seen, measured - np.where(self.seen, measured, 0).sum(0) / self.n, 0)
         length = np.sqrt(np.square(centred).sum(0))
         self.varies = (length > 0) & (self.seen.sum(0) >= 3)
         self.measured = (centred / np.where(self.varies, length, 1)).astype(np.float32)
-        self.head, self.imputed = head, head(outputs)
+        self.readout, self.imputed = readout, readout(outputs)
         self.centre = self.imputed.mean(0)
         self.sums = self._sums(self.imputed, slice(None), slice(None))
         self.variance = self.sums[1] - np.square(self.sums[0]) / self.n
 
     def __call__(self, rows: Array, outputs: Array, some: Array | slice = slice(None)) -> Array:
         """Correlations of some of the features; NaN where the measured values do not vary."""
-        head = self.head._replace(matrix=self.head.matrix[some], offset=self.head.offset[some])
-        new, old = self._sums(head(outputs), rows, some), self._sums(self.imputed[rows][:, some], rows, some)
+        readout = self.readout._replace(matrix=self.readout.matrix[some], offset=self.readout.offset[some])
+        new, old = self._sums(readout(outputs), rows, some), self._sums(self.imputed[rows][:, some], rows, some)
         total, square, product = (a[some] + b - c for a, b, c in zip(self.sums, new, old, strict=True))
         variance = square - np.square(total) / self.n[some]
         flat = variance <= FLAT**2 * self.variance[some]

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
-from jamie.model import AllCells, Head, _shap, contributions, feature_head, outputs, shap_contributions
+from jamie.attribution import AllCells, Readout, _shap, contributions, feature_readout, outputs, shap_contributions
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,15 @@ def values(found):
 def test_deep_explainer_gives_the_same(learned, source, target):
     mdata, model = learned
     if target is None:
-        head = Head(None, np.eye(model.recipe_.n_latent)[:3], np.zeros(3))
+        readout = Readout(None, np.eye(model.recipe_.n_latent)[:3], np.zeros(3))
     else:
-        head = feature_head(model, target, np.array([2, 5]))
-    assert head.is_probability == (target == "protein")
+        readout = feature_readout(model, target, np.array([2, 5]))
+    assert readout.is_probability == (target == "protein")
     cells = AllCells.of(mdata, model, source).take(slice(None))
     some, background = cells.take(slice(0, 5)), cells.take(slice(20, 30))
-    ours = list(contributions(model, source, head, some, background))
+    ours = list(contributions(model, source, readout, some, background))
     theirs = list(
-        shap_contributions(model, source, head, some, background, method="shap", rng=np.random.default_rng(0))
+        shap_contributions(model, source, readout, some, background, method="shap", rng=np.random.default_rng(0))
     )
     assert_allclose(values(theirs), values(ours), atol=1e-4 * np.abs(values(ours)).max())
     for one, other in zip(ours, theirs, strict=True):
@@ -51,12 +51,12 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
     mdata = jm.datasets.toy(share_paired=1.0)
     mdata = jm.datasets.toy(share_paired=1.0)[:, [*mdata["rna"].var_names, *mdata["protein"].var_names[:5]]].copy()
     model = jm.tl.train(mdata, max_steps=30)
-    head = feature_head(model, "rna", np.array([4]))
+    readout = feature_readout(model, "rna", np.array([4]))
     cells = AllCells.of(mdata, model, "protein").take(slice(None))
     some, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     found = values(
-        shap_contributions(model, "protein", head, some, background, method="kernel", rng=np.random.default_rng(0))
+        shap_contributions(model, "protein", readout, some, background, method="kernel", rng=np.random.default_rng(0))
     )
     assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     preparation = model.preparations_["protein"]
@@ -65,7 +65,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
     def value(i, coalition):
         mixed = z_background.copy()
         mixed[:, list(coalition)] = z[i, list(coalition)]
-        return head(outputs(model, "protein", "rna", (mixed @ preparation.loadings).astype(np.float32))).mean()
+        return readout(outputs(model, "protein", "rna", (mixed @ preparation.loadings).astype(np.float32))).mean()
 
     d = z.shape[1]
     for i in range(2):
@@ -82,7 +82,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
 def test_networks_and_sources_they_cannot_explain_are_refused(monkeypatch):
     mdata = jm.datasets.toy(share_paired=1.0)
     model = jm.tl.train(mdata, max_steps=20)
-    with pytest.raises(ValueError, match=r"DeepExplainer has rules for, found KernelSkip and LayerNorm; .*deeplift"):
+    with pytest.raises(ValueError, match=r"DeepExplainer has rules for, found KernelMix and LayerNorm; .*deeplift"):
         jm.tl.explain(mdata, model, source="rna", target="protein", method="shap")
     monkeypatch.setattr(_shap, "MOST_FEATURES", 20)
     with pytest.raises(ValueError, match="at most 20 features to draw coalitions from, found 40 in 'rna'"):
