@@ -144,7 +144,7 @@ def test_names_that_files_cannot_hold_come_back(explained):
     assert len(set(columns)) == 2
     for name, column in zip(("CD3/CD8", "CD3_CD8"), columns, strict=True):
         found = jm.get.shap_values(explained, **WHAT, feature=name)
-        assert_array_equal(found.values, explained["rna"].layers[f"{SLOT}_{column}"])
+        assert_array_equal(found.values, explained["rna"].layers[f"{SLOT}_({column})"])
     assert jm.get.explanation(explained, **WHAT)["explained"].unique().tolist() == ["CD3/CD8", "CD3_CD8"]
 
 

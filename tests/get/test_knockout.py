@@ -82,7 +82,10 @@ def test_what_was_not_computed_is_said(lost):
         ("likelihood", ", labels=...", False),
         ("foscttm", ", groups=...", True),
     ):
-        where = rf"mdata\['rna'\]\.uns\['jamie_knockout_{measure}_protein.*" + remedy % (measure, given)
+        where = rf"mdata\['rna'\]\.uns\['jamie_knockout_{'groups_' * groups}{measure}_protein.*" + remedy % (
+            measure,
+            given,
+        )
         with pytest.raises(KeyError, match=where):
             knockouts(lost, **DIRECTION, measure=measure, groups=groups)
     with pytest.raises(KeyError, match=r"`measure`.*did you mean 'correlation'"):

@@ -27,7 +27,7 @@ def by_hand(mdata, model):
     kernel_mix = {key: value.numpy() for key, value in model.network_.kernel_mix("rna", "protein").named_buffers()}
     apart = np.linalg.norm(z[:, None] / scale - kernel_mix["landmarks"], axis=2)
     by_kernel = np.exp(-kernel_mix["rate"] * apart) @ kernel_mix["coefficients"] + kernel_mix["offset"]
-    scores = (1 - kernel_mix["mix_weight"]) * scores + kernel_mix["share"] * by_kernel
+    scores = (1 - kernel_mix["mix_weight"]) * scores + kernel_mix["mix_weight"] * by_kernel
     measured = mdata["protein"]
     train = (mdata.obs["jamie_split"].reindex(measured.obs_names) == "train").to_numpy()
     clr = np.log1p(measured.X / np.exp(np.log1p(measured.X).mean(1, keepdims=True)))

@@ -205,7 +205,7 @@ def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
     assert toy["protein"].obs["jamie_label_level 1_type"].isna().any()
     toy.write(tmp_path / "cells.h5mu")
     again = mudata.read_h5mu(tmp_path / "cells.h5mu")
-    columns = ["jamie_label_level 1_type", "jamie_label_level 1_type_confidence"]
+    columns = ["jamie_label_level 1_type", "jamie_confidence_level 1_type"]
     pd.testing.assert_frame_equal(again["protein"].obs[columns], toy["protein"].obs[columns])
 
 

@@ -77,7 +77,8 @@ def impute(
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with `.obs` of the
     source, `.var` of the target where `mdata` has it, and
-    `.uns['jamie_imputed_<target>']` as above. To read it lazily, take ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
+    `.uns['jamie_imputed_<target>']` as above. To read it lazily, take ``anndata.io.sparse_dataset`` or
+    ``anndata.experimental.read_elem_lazy`` of its ``X``.
 
     Raises
     ------
