@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jamie._errors import InvalidValueError, MissingNameError
+from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
 from jamie._types import Seed
 
 
@@ -21,6 +21,13 @@ def require_choice(value: Any, choices: Collection[str], *, name: str, hint: str
     msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
     msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise MissingNameError(msg + (f"; {hint}" if hint else ""))
+
+
+def require_names(value: Any, *, name: str, example: str) -> None:
+    """Raise if text stands where a list of names is wanted."""
+    if isinstance(value, str):
+        msg = f"expected `{name}` as a list of names, found the text {value!r}; pass {name}=[{value or example!r}]"
+        raise WrongTypeError(msg)
 
 
 def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:

@@ -17,7 +17,7 @@ SCHEMA = 1
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "evaluation", "imputed", "inferred", "input",
     "js_distance", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
-    "reconstructed", "scores", "sd_ratio", "shap", "split",
+    "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 
@@ -99,6 +99,11 @@ class Keys:
     def latent(self) -> str:
         """`mdata[m].obsm` and `mdata.obsm`: latents, cells × latent dimensions."""
         return f"X_{self.prefix}"
+
+    @property
+    def role(self) -> str:
+        """`mdata[m].obs`: what each cell is to the model."""
+        return f"{self.prefix}_role"
 
     @property
     def model(self) -> str:

@@ -31,20 +31,22 @@ def test_held_out_cells_on_the_imputed_scale(imputed):
     assert_array_equal(found.imputed.columns, found.measured.columns)
 
 
-def test_without_a_split_all_cells_in_both(imputed):
-    del imputed.obs["jamie_split"]
-    found = comparison(imputed, source="rna", target="protein", features=["protein7", "protein2"])
+def test_without_a_split_all_cells_in_both(toy):
+    model = jm.tl.train(toy, max_steps=2)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    jm.pp.split(toy)  # says nothing of what the model has seen
+    found = comparison(toy, source="rna", target="protein", features=["protein7", "protein2"])
     assert found.cells == "in-sample"
-    assert len(found.measured) == 160
+    assert len(found.measured) == 48
     assert list(found.measured.columns) == ["protein7", "protein2"]
 
 
-def test_cells_are_called_held_out_only_if_they_are(imputed):
-    only_rna = imputed["rna"].obs_names.difference(imputed["protein"].obs_names)
-    imputed.obs["jamie_split"] = np.where(imputed.obs_names.isin(only_rna), "test", "train")
+def test_what_the_split_says_today_does_not_count(imputed):
+    expected = comparison(imputed, source="rna", target="protein").measured.index
+    jm.pp.split(imputed, rng=7)
     found = comparison(imputed, source="rna", target="protein")
-    assert len(found.measured) == 160
-    assert found.cells == "in-sample"
+    assert found.cells == "held-out"
+    assert_array_equal(found.measured.index, expected)
 
 
 def test_features_that_the_data_lacks_are_left_out(imputed):

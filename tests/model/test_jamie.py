@@ -49,7 +49,7 @@ def test_fit_learns_attributes_that_end_in_an_underscore(toy):
     assert not any(adata.obsm for adata in toy.mod.values())
 
 
-def test_no_data_are_kept_but_inputs_of_the_kernel(trained):
+def test_no_data_are_kept_but_inputs_of_the_kernel_and_digests(trained):
     mdata, model = trained
     both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
     n_pairs = int((mdata.obs["jamie_split"].reindex(both) == "train").sum())
@@ -57,6 +57,9 @@ def test_no_data_are_kept_but_inputs_of_the_kernel(trained):
         assert [len(x) for x in (kernel_mix.landmarks, kernel_mix.coefficients)] == [n_pairs, n_pairs]
     model = deepcopy(model)
     model.network_.kernel_mixes.clear()
+    digests = [part for seen in model.seen_.values() for part in (seen.names, seen.values)]
+    assert all(part.dtype == np.uint32 for part in digests)
+    model.seen_ = {}
     kept = []
 
     def walk(value, seen):
@@ -101,6 +104,9 @@ def test_imputation_is_the_decoder_on_the_sources_latent(trained):
     assert_allclose(model.reconstruct(mdata, modality="rna"), model.decode(latent, "rna"), rtol=1e-6)
     model = deepcopy(model)
     model.network_.kernel_mixes.clear()
+    digests = [part for seen in model.seen_.values() for part in (seen.names, seen.values)]
+    assert all(part.dtype == np.uint32 for part in digests)
+    model.seen_ = {}
     full = model.decode(latent, "protein")
     assert_allclose(model.impute(mdata, source="rna", target="protein"), full, rtol=1e-6)
 

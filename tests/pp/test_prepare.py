@@ -195,7 +195,7 @@ def test_components_are_never_more_than_there_are(toy):
     [
         ({"kinds": {"rna": "count"}}, KeyError, "kinds\\['rna'\\].*did you mean 'counts'"),
         ({"kinds": {"rn": "counts"}}, KeyError, "`kinds`.*did you mean 'rna'"),
-        ({"layer": "counts"}, KeyError, "`layer`.*found 'counts'"),
+        ({"layer": "counts"}, KeyError, "layer 'counts' in `mdata\\['rna'\\]"),
         ({"n_comps": 600}, ValueError, "1 to 512 components, found n_comps=600"),
         ({"n_comps": {"protein": 0}}, ValueError, "found n_comps=0"),
         ({"max_value": -3}, ValueError, "max_value in standard deviations, or None .*, found -3"),

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+from ._accept import require_kind
 from ._batches import Draw, permuted, stratified, with_partners
 from ._cell_matrix import CellMatrix
-from ._container import (
-    known_pairs,
-    matrix,
-    modality_names,
-    over_all_cells,
+from ._cells import (
+    MAX_MISSING,
+    CellPairs,
+    Cells,
+    Layers,
+    Learned,
+    Matched,
+    Prepared,
+    open_cells,
+    prepare_cells,
     require_mudata,
-    stored_pairs,
-    training_cells,
+    require_several,
+    two_modalities,
     writable,
 )
+from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
 from ._external_pca import external_pca
 from ._genome import coordinates, near, starts
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
-from ._match import MAX_MISSING, matched, model_inputs
+from ._match import matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
+from ._seen import HELD_OUT, NEW, ROLES, TRAIN, VALIDATION, SeenCells
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
 
 __all__ = [
     "DEFAULT_COMPS",
     "DEFAULT_MAX_VALUE",
+    "HELD_OUT",
     "MAX_MISSING",
+    "NEW",
+    "ROLES",
     "SCALES",
+    "TRAIN",
+    "VALIDATION",
     "Batch",
     "CellMatrix",
+    "CellPairs",
+    "Cells",
     "Draw",
+    "Layers",
+    "Learned",
     "LinkedCells",
     "Loader",
+    "Matched",
     "ModalityView",
     "Preparation",
+    "Prepared",
     "Problem",
+    "SeenCells",
     "coordinates",
     "detect_kind",
     "external_pca",
@@ -48,16 +68,21 @@ __all__ = [
     "modality_names",
     "model_inputs",
     "near",
+    "open_cells",
     "over_all_cells",
     "permuted",
     "prepare",
+    "prepare_cells",
     "read",
     "read_preparation",
+    "require_kind",
     "require_mudata",
+    "require_several",
     "starts",
     "stored_pairs",
     "stratified",
     "training_cells",
+    "two_modalities",
     "value_stats",
     "with_partners",
     "writable",

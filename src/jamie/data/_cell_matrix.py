@@ -51,7 +51,7 @@ class CellMatrix:
                 "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
             )
             raise InvalidValueError(msg)
-        self._values = values.tocsr() if sparse.issparse(values) else values
+        self._values = canonical(values.tocsr()) if sparse.issparse(values) else values
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
         self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
@@ -165,7 +165,18 @@ def _of_part(
 
 
 def _float32(x: Any) -> Matrix:
-    return sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, dtype=np.float32)
+    if sparse.issparse(x):
+        return canonical(sparse.csr_matrix(x, dtype=np.float32))
+    return np.asarray(x, dtype=np.float32)
+
+
+def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The same matrix with every entry once: of one that is stored in parts, a copy with the parts added up."""
+    if x.has_canonical_format:
+        return x
+    x = x.copy()
+    x.sum_duplicates()
+    return x
 
 
 def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:

@@ -19,7 +19,7 @@ from ._cell_matrix import CellMatrix
 
 def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> list[str]:
     """Names of the modalities to use, checked; all of them if `None`."""
-    require_mudata(mdata)
+    _require_mudata(mdata)
     names = list(mdata.mod) if modalities is None else list(modalities)
     for name in names:
         require_choice(name, list(mdata.mod), name="modality")
@@ -34,7 +34,7 @@ def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> li
     return names
 
 
-def require_mudata(mdata: MuData) -> None:
+def _require_mudata(mdata: MuData) -> None:
     """Raise if `mdata` is something else."""
     if not isinstance(mdata, MuData):
         msg = (
@@ -48,20 +48,6 @@ def require_unique_names(mdata: MuData, name: str) -> None:
     remedy = f"mdata[{name!r}].{{}}_names_make_unique()"
     require_unique(mdata[name].obs_names, where=f"mdata[{name!r}].obs_names", remedy=remedy.format("obs"))
     require_unique(mdata[name].var_names, where=f"mdata[{name!r}].var_names", remedy=remedy.format("var"))
-
-
-def writable(mdata: MuData, *, copy: bool) -> MuData:
-    """`mdata` or a copy of it; a view is refused, for what is written to its modalities would be lost."""
-    require_mudata(mdata)
-    if copy:
-        return mdata.copy()
-    if mdata.is_view:
-        msg = (
-            "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() "
-            "first, or pass copy=True"
-        )
-        raise InvalidValueError(msg)
-    return mdata
 
 
 def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> CellMatrix:

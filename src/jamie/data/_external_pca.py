@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from mudata import MuData
 
 from jamie._checks import require_choice
 from jamie._errors import InvalidValueError
-from jamie._keys import Keys
 from jamie._types import Array
 
-from ._container import matrix, training_cells
+from ._cells import Cells
 from ._kinds import Normaliser
 from ._moments import combined, moments
 from ._prepare import Preparation
@@ -19,9 +17,7 @@ LOADINGS = {"X_pca": "PCs"}
 """Where loadings stand, if not under the name of the components."""
 
 
-def external_pca(
-    mdata: MuData, name: str, use_rep: str, *, layer: str | None = None, key_added: str = "jamie"
-) -> tuple[Preparation, Array]:
+def external_pca(opened: Cells, name: str, use_rep: str) -> tuple[Preparation, Array]:
     """Preparation and inputs from components of a modality's values as they are, (X − mean) @ loadings.
 
     Raises
@@ -31,11 +27,11 @@ def external_pca(
     ValueError
         If the loadings are not orthonormal, or the components are not those of the values.
     """
-    adata, loaded = mdata[name], LOADINGS.get(use_rep, use_rep)
+    adata, loaded = opened.mdata[name], LOADINGS.get(use_rep, use_rep)
     require_choice(use_rep, list(adata.obsm), name="use_rep", hint=f"it names components in mdata[{name!r}].obsm")
     require_choice(loaded, list(adata.varm), name="use_rep", hint=f"it needs loadings in mdata[{name!r}].varm")
-    loadings = np.asarray(adata.varm[loaded], dtype=np.float32)
-    scores = np.asarray(adata.obsm[use_rep], dtype=np.float32)
+    loadings = np.ascontiguousarray(adata.varm[loaded], dtype=np.float32)
+    scores = np.ascontiguousarray(adata.obsm[use_rep], dtype=np.float32)
     k, products = scores.shape[1], loadings.T @ loadings
     if len(products) != k or not np.allclose(products, np.eye(k), atol=1e-3):
         msg = (
@@ -44,7 +40,7 @@ def external_pca(
             "call jm.pp.prepare(mdata) without use_rep"
         )
         raise InvalidValueError(msg)
-    cells, train = matrix(mdata, name, layer=layer), training_cells(mdata, name, Keys(key_added))
+    cells, train = opened.matrix(name), opened.train(name)
     mean = np.broadcast_to(combined(cells.map(moments, description="means")).mean, cells.shape[1])
     preparation = Preparation(
         normaliser=Normaliser("continuous", 1.0, np.empty(0)),
@@ -55,7 +51,7 @@ def external_pca(
         variance=scores[train].var(axis=0, ddof=1),
         openness=np.empty((2, 0), np.float32),
         n_fitted=int(train.sum()),
-        layer=layer or "",
+        layer=opened.layer(name) or "",
     )
     unit = np.sqrt(preparation.variance[0])
     apart = float(np.abs(preparation.transform(cells[:50]) - scores[:50]).max() / unit)

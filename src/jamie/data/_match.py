@@ -15,8 +15,7 @@ from jamie._types import Array
 
 from ._cell_matrix import CellMatrix
 from ._container import matrix, require_unique_names
-from ._prepare import Preparation
-from ._views import looks_prepared
+from ._prepare import Preparation, looks_prepared
 
 MAX_MISSING = 0.2
 DEFAULT_KEYS = Keys()

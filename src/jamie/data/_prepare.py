@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -14,6 +14,7 @@ from jamie._keys import SCHEMA
 from jamie._settings import settings
 from jamie._types import Array, Kind, Matrix
 
+from ._accept import Expected
 from ._cell_matrix import CellMatrix, missing
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
@@ -52,6 +53,10 @@ class Preparation:
         Standardised values are clipped to ± this; 0: not clipped.
     layer
         Layer of the AnnData that holds the values; empty for `.X`.
+    is_whole
+        Whether all training values were whole numbers from 0 up.
+    totals
+        Counts and protein: 1st, 50th and 99th percentile of the sums of the training cells, (3,); otherwise 0.
     """
 
     normaliser: Normaliser
@@ -64,6 +69,8 @@ class Preparation:
     n_fitted: int
     max_value: float = 0.0
     layer: str = ""
+    is_whole: bool = False
+    totals: Array = field(default_factory=lambda: np.zeros(3, np.float32))
 
     @classmethod
     def fit(
@@ -107,7 +114,14 @@ class Preparation:
             n_fitted=found.n_train,
             max_value=max_value,
             layer=layer,
+            is_whole=found.is_whole,
+            totals=_percentiles(found.totals) if kind in ("counts", "protein") else np.zeros(3, np.float32),
         )
+
+    @property
+    def expected(self) -> Expected:
+        """What the values of other cells must look like."""
+        return Expected(self.kind, self.is_whole, self.totals)
 
     @property
     def kind(self) -> Kind:
@@ -126,8 +140,7 @@ class Preparation:
     def inputs(self, cells: CellMatrix, columns: Array | slice = slice(None)) -> Array:
         """Components of all cells, (n, k), a block at a time; on disk if they are large beside `settings.memory_gb`."""
         shape = cells.shape[0], self.loadings.shape[1]
-        large = 4 * shape[0] * shape[1] > settings.memory_gb * 2**30 * IN_MEMORY
-        out = _on_disk(shape) if large else np.empty(shape, np.float32)
+        out = empty_inputs(shape)
         start = 0
 
         def of(x: Matrix) -> Array:
@@ -188,6 +201,7 @@ class Preparation:
             "n_fitted": self.n_fitted,
             "max_value": self.max_value,
             "layer": self.layer,
+            "is_whole": self.is_whole,
             **self.arrays(),
         }
 
@@ -199,6 +213,7 @@ class Preparation:
             "sd": self.sd,
             "variance": self.variance,
             "openness": self.openness,
+            "totals": self.totals,
         }
 
     @classmethod
@@ -211,12 +226,24 @@ class Preparation:
             n_fitted=int(stored["n_fitted"]),
             max_value=float(stored["max_value"]),
             layer=str(stored["layer"]),
-            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness")},
+            is_whole=bool(stored["is_whole"]),
+            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "totals")},
         )
 
 
-def _on_disk(shape: tuple[int, int]) -> Array:
-    """Array in a file without a name, which lives as long as the array does."""
+def looks_prepared(cells: CellMatrix, preparation: Preparation, inputs: Array) -> bool:
+    """Whether cells here and there have these components."""
+    rows = np.unique(np.linspace(0, cells.shape[0] - 1, 50).astype(int))
+    return np.allclose(preparation.transform(cells[rows]), inputs[rows], rtol=1e-2, atol=1e-2)
+
+
+def empty_inputs(shape: tuple[int, int]) -> Array:
+    """Room for components, float32: in memory, or on disk if they are large beside `settings.memory_gb`.
+
+    The file has no name, and lives as long as the array does.
+    """
+    if 4 * shape[0] * shape[1] <= settings.memory_gb * 2**30 * IN_MEMORY:
+        return np.empty(shape, np.float32)
     with TemporaryFile(prefix="jamie") as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
@@ -255,3 +282,9 @@ def _openness(found: ValueStats, mean: Array, sd: Array) -> Array:
     covariance = mean * (1 - rate)  # E[open · tfidf] = E[tfidf], for TF-IDF is 0 where closed
     rate = rate.clip(0.5 / n, 1 - 0.5 / n)
     return np.stack([rate, covariance / sd**2 / (rate * (1 - rate))]).astype(np.float32)
+
+
+def _percentiles(totals: Array) -> Array:
+    """Of the cells that have any."""
+    totals = totals[totals > 0]
+    return np.percentile(totals, [1, 50, 99]).astype(np.float32) if len(totals) else np.zeros(3, np.float32)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from mudata import MuData
 from scipy import sparse
 
 from jamie._checks import require_choice
 from jamie._errors import InvalidValueError
-from jamie._keys import SCHEMA, Keys
+from jamie._keys import SCHEMA
 from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
 from jamie.correspondence import cap_rows
 
 from ._cell_matrix import CellMatrix, missing
-from ._container import known_pairs, matrix, modality_names, training_cells
+from ._cells import Cells, pairs_in_use, prepare_cells, require_several
 from ._inferred import inferred_pairs
 from ._kinds import detect_kind
-from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, require_complete
+from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
 from ._value_stats import ValueStats, value_stats
 
 
@@ -53,77 +51,80 @@ class Problem:
 
 
 def read(
-    mdata: MuData,
+    cells: Cells,
     *,
-    modalities: Sequence[str] | None = None,
     n_comps: int | None = None,
     max_value: float = DEFAULT_MAX_VALUE,
-    key_added: str = "jamie",
     seed: int = 0,
     infer_below: float = 0.0,
 ) -> Problem:
-    """Read a MuData for training; what `pp` has not prepared or inferred, but training needs, is made here, unwritten.
+    """Read opened cells for training; what `pp` has not prepared or inferred, but training needs, is made, unwritten.
 
     `infer_below` is the share of cells with a known partner below which F̃ is inferred.
     """
-    keys = Keys(key_added)
-    names = modality_names(mdata, modalities)
-    known = {(a, b): cap_rows(known_pairs(mdata, a, b, keys)) for a, b in combinations(names, 2)}
-    for name in names:
-        if not any(f.nnz or _has_inferred(mdata, pair, keys) for pair, f in known.items() if name in pair):
+    require_several(cells)
+    known = {(a, b): cap_rows(cells.known(a, b)) for a, b in pairs_in_use(cells)}
+    for name in cells.names:
+        pairs = [pair for pair in known if name in pair]
+        if not any(known[pair].nnz or cells.stored_pairs("inferred", *pair) is not None for pair in pairs):
             msg = (
                 f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: no cell name is "
                 "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
                 "jm.pp.infer_correspondence(mdata) if you do not"
             )
             raise InvalidValueError(msg)
-    views = {}
-    for name in names:
-        train = training_cells(mdata, name, keys)
-        stored = read_preparation(mdata, name, keys, train=train)
-        preparation = stored or prepare(
-            mdata, name, n_comps=n_comps, max_value=max_value, key_added=key_added, seed=seed
-        )
-        x = matrix(mdata, name, layer=preparation.layer or None)
-        inputs = mdata[name].obsm[keys.input] if stored else preparation.inputs(x)
-        if stored and not looks_prepared(x, preparation, inputs):
-            msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
-            raise InvalidValueError(msg)
-        views[name] = ModalityView(
-            name=name,
-            cells=mdata[name].obs_names,
-            inputs=np.asarray(inputs, dtype=np.float32),
-            preparation=preparation,
-            train=train,
-            values=preparation.standardised(x[:])
-            if preparation.kind == "continuous" and _has_missing(x, train)
-            else None,
-        )
+    views = {name: _view(cells, name, n_comps=n_comps, max_value=max_value, seed=seed) for name in cells.names}
     inferred = inferred_pairs(
-        mdata,
+        cells.mdata,
         {name: view.inputs for name, view in views.items()},
         known,
         {name: view.train for name, view in views.items()},
-        keys=keys,
+        keys=cells.keys,
         infer_below=infer_below,
         seed=seed,
     )
     return Problem(views, known, inferred)
 
 
+def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, seed: int) -> ModalityView:
+    """One modality, prepared as `pp.prepare` wrote it or by default; its digests are kept for the model."""
+    train, stored = cells.train(name), read_preparation(cells, name)
+    preparation = stored or prepare(cells, name, n_comps=n_comps, max_value=max_value, seed=seed)
+    if stored is not None and cells.layers.get(name) and (cells.layer(name) or "") != stored.layer:
+        msg = (
+            f"expected the layer that {name!r} was prepared from, {stored.layer or 'X'!r}, found "
+            f"layer={cells.layers[name]!r}; call jm.pp.prepare(mdata, layer={{{name!r}: {cells.layers[name]!r}}}) again"
+        )
+        raise InvalidValueError(msg)
+    x = cells.matrix(name, preparation.layer or "X")
+    inputs = None if stored is None else np.ascontiguousarray(cells.mdata[name].obsm[cells.keys.input], np.float32)
+    if inputs is not None and not looks_prepared(x, preparation, inputs):
+        msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
+        raise InvalidValueError(msg)
+    prepared, _ = prepare_cells(x, preparation, inputs=inputs)
+    cells.keep(name, prepared)
+    has_missing = preparation.kind == "continuous" and _has_missing(x, train)
+    values = preparation.standardised(x[:]) if has_missing else None
+    return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
+
+
 def prepare(
-    mdata: MuData,
+    opened: Cells,
     name: str,
     *,
     kind: Kind | None = None,
     n_comps: int | None = None,
     max_value: float = DEFAULT_MAX_VALUE,
-    layer: str | None = None,
-    key_added: str = "jamie",
     seed: int = 0,
 ) -> Preparation:
     """Fit the preparation of one modality on its training cells."""
-    cells, train = matrix(mdata, name, layer=layer), training_cells(mdata, name, Keys(key_added))
+    cells, train = opened.matrix(name), opened.train(name)
+    if not train.any():
+        msg = (
+            f"expected training cells of {name!r}, found all {len(train)} of them held out; leave it out, or call "
+            "jm.pp.split(mdata) again with a smaller test_fraction"
+        )
+        raise InvalidValueError(msg)
     if n_comps is not None and not 1 <= n_comps <= MAX_COMPS:
         msg = f"expected 1 to {MAX_COMPS} components, found n_comps={n_comps}"
         raise InvalidValueError(msg)
@@ -144,7 +145,7 @@ def prepare(
         n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
         seed=seed,
         max_value=max_value,
-        layer=layer or "",
+        layer=opened.layer(name) or "",
     )
 
 
@@ -153,9 +154,9 @@ def fingerprint(cells: pd.Index, features: pd.Index) -> str:
     return sha256("\n".join([*cells, "", *features]).encode()).hexdigest()
 
 
-def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> Preparation | None:
+def read_preparation(cells: Cells, name: str) -> Preparation | None:
     """What `pp.prepare` stored for this modality, checked against the data as it is now; `None` if nothing."""
-    adata, remedy = mdata[name], "call jm.pp.prepare(mdata) again"
+    adata, keys, train, remedy = cells.mdata[name], cells.keys, cells.train(name), "call jm.pp.prepare(mdata) again"
     if keys.preparation not in adata.uns:
         return None
     stored = adata.uns[keys.preparation]
@@ -171,6 +172,8 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
         "n_fitted",
         "max_value",
         "layer",
+        "is_whole",
+        "totals",
         "idf",
         "mean",
         "sd",
@@ -190,23 +193,16 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
             f"{int(stored['n_fitted'])}: the split changed since; {remedy}"
         )
         raise InvalidValueError(msg)
-    if stored["fitted_on"] != fingerprint(adata.obs_names[train], adata.var_names):
+    if stored["fitted_on"] != fingerprint(cells.cells(name)[train], cells.features(name)):
         msg = (
             f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
             "found another "
             f"in `{where}`: names or the split changed since; {remedy}"
         )
         raise InvalidValueError(msg)
-    return Preparation.from_dict(dict(stored), features=np.asarray(adata.var_names), loadings=adata.varm[keys.loadings])
-
-
-def looks_prepared(cells: CellMatrix, preparation: Preparation, inputs: Array) -> bool:
-    """Whether the first cells have these components."""
-    return np.allclose(preparation.transform(cells[:50]), inputs[:50], rtol=1e-2, atol=1e-2)
-
-
-def _has_inferred(mdata: MuData, pair: Pair, keys: Keys) -> bool:
-    return keys.inferred(*pair) in mdata.obsp or keys.inferred(*pair[::-1]) in mdata.obsp
+    return Preparation.from_dict(
+        dict(stored), features=np.asarray(cells.features(name)), loadings=adata.varm[keys.loadings]
+    )
 
 
 def _has_missing(cells: CellMatrix, train: Array) -> bool:

@@ -14,9 +14,9 @@ from jamie._checks import require_choice
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie.data import matrix, measured
+from jamie._types import Array
+from jamie.data import Cells, Layers, measured, open_cells, require_kind
 
-from ._pairs import cell_pairs
 from ._stored import stored, stored_record
 
 
@@ -26,14 +26,20 @@ class Comparison(NamedTuple):
     measured: pd.DataFrame
     imputed: pd.DataFrame
     scale: str
-    cells: str  # held-out or in-sample
+    cells: str  # held-out, new, or in-sample
 
 
 @document("mdata", "key_added")
 def comparison(
-    mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None, key_added: str = "jamie"
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    features: Sequence[str] | None = None,
+    layer: Layers = None,
+    key_added: str = "jamie",
 ) -> Comparison:
-    """Measured and imputed features of the same held-out cells, on the scale of the imputed ones.
+    """Measured and imputed features of the same cells that the model has not seen, on the scale of the imputed ones.
 
     Parameters
     ----------
@@ -42,12 +48,14 @@ def comparison(
         Modalities, as given to :func:`jamie.tl.impute`.
     features
         Features of `target`; if `None`, all that were imputed and measured.
+    layer
+        Layer that holds the measured values, instead of that of the training; ``"X"`` for the matrix itself.
 
     Returns
     -------
     A named tuple of two data frames, `measured` and `imputed`, with the same cells and features, their `scale`, and
-    `cells`: ``"held-out"``, or ``"in-sample"`` where :func:`jamie.pp.split` held out no cell that both modalities have;
-    then these are all such cells.
+    `cells`: ``"held-out"``, ``"new"``, or ``"in-sample"`` where the model has seen every cell that both modalities
+    have; then these are all such cells. What it has seen it said when it imputed, in the slot ``jamie_role``.
 
     Raises
     ------
@@ -77,19 +85,39 @@ def comparison(
     for feature in features or ():
         require_choice(feature, names, name="features")
     wanted = pd.Index(features) if features else names[names.isin(mdata[target].var_names)]
-    pairs = cell_pairs(mdata, source, target, keys)
-    at, rows = pairs.test
+    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer)
+    at, rows, which = _compared(cells, source, target)
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
     index = frame.index[at]
-    x = measured(
-        matrix(mdata, target, layer=about["layer"] or None)[rows], kind=about["kind"], depth=float(about["depth"])
-    )
-    x = x[:, mdata[target].var_names.get_indexer(wanted)]
+    x = cells.matrix(target, cells.layer(target) or about["layer"] or "X")[rows]
+    require_kind(x, about["kind"], is_whole=bool(about["is_whole"]), where=f"mdata[{target!r}]", adata=mdata[target])
+    x = measured(x, kind=about["kind"], depth=float(about["depth"]))[:, cells.features(target).get_indexer(wanted)]
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),
         imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=index, columns=wanted),
         scale=about["scale"],
-        cells=pairs.cells,
+        cells=which,
     )
+
+
+def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
+    """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
+    f = cells.known(source, target)
+    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
+    columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
+    role = _roles(cells, source)[rows]
+    sides = [role, _roles(cells, target)[columns] if cells.keys.role in cells.mdata[target].obs else role]
+    unseen = np.all([np.isin(side, ["held-out", "new"]) for side in sides], axis=0)
+    if not unseen.any():
+        return rows, columns, "in-sample"
+    is_new = np.any([side[unseen] == "new" for side in sides], axis=0)
+    return rows[unseen], columns[unseen], "new" if is_new.all() else "held-out and new" if is_new.any() else "held-out"
+
+
+def _roles(cells: Cells, name: str) -> Array:
+    """What each cell was to the model that imputed, as it said then."""
+    obs = cells.mdata[name].obs
+    remedy = "jm.tl.impute(mdata, model, source=..., target=...)"
+    return stored(obs, cells.keys.role, where=f"mdata[{name!r}].obs", remedy=remedy).astype(str).to_numpy()

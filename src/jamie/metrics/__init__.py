@@ -3,6 +3,8 @@
 from ._alignment import foscttm, label_transfer_accuracy
 from ._comparison import binomial_test, js_distance
 from ._imputation import feature_auroc, feature_correlation, sd_ratio
+from ._scores import MEASURES as MEASURES
+from ._scores import FeatureScores as FeatureScores
 
 __all__ = [
     "binomial_test",

@@ -10,13 +10,24 @@ import torch
 from mudata import MuData
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from jamie._checks import generator, require_choice
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Pair, Seed
-from jamie.data import Draw, LinkedCells, Loader, model_inputs, read, require_mudata
+from jamie.data import (
+    HELD_OUT,
+    TRAIN,
+    VALIDATION,
+    Cells,
+    Draw,
+    Layers,
+    LinkedCells,
+    Loader,
+    SeenCells,
+    open_cells,
+    read,
+)
 from jamie.nn import aggregate, copy_from_first, join, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
@@ -24,7 +35,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
-from ._summary import summarise
+from ._summary import described, summarise
 
 
 class JAMIE(BaseEstimator):
@@ -51,6 +62,8 @@ class JAMIE(BaseEstimator):
         By modality, how features become the network's input and back.
     history_
         Losses by step, a data frame.
+    seen_
+        By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
     summary_
         FOSCTTM and correlations on validation pairs, or on training pairs if none were set aside: `cells` says which.
 
@@ -82,9 +95,17 @@ class JAMIE(BaseEstimator):
         self.device = device
         self.rng = rng
 
-    def fit(self, mdata: MuData, *, modalities: Sequence[str] | None = None, key_added: str = "jamie") -> JAMIE:
+    def fit(
+        self,
+        mdata: MuData | Cells,
+        *,
+        modalities: Sequence[str] | None = None,
+        layer: Layers = None,
+        key_added: str = "jamie",
+    ) -> JAMIE:
         """Train on the cells that `pp.split` left, with preparation and pairs as `pp` wrote them, or by default."""
         rng = generator(self.rng)
+        cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
         self.recipe_ = recipe_of(
             self.recipe,
             n_latent=self.n_latent,
@@ -94,16 +115,14 @@ class JAMIE(BaseEstimator):
         )
         device = resolve_device(self.device)
         problem = read(
-            mdata,
-            modalities=modalities,
+            cells,
             n_comps=self.recipe_.n_comps,
             max_value=self.recipe_.max_value,
-            key_added=key_added,
             seed=int(rng.integers(2**31)),
             infer_below=self.recipe_.infer_below,
         )
-        units = LinkedCells.of(problem)
-        training, validation = hold_out(units, self.recipe_, rng)
+        linked = LinkedCells.of(problem)
+        training, validation = hold_out(linked, self.recipe_, rng)
         if self.max_steps and not len(validation):  # as many steps as were asked for
             self.recipe_ = recipe_of(self.recipe_, cycles=min(self.recipe_.cycles, 1))
         require_batch(len(training), self.batch_size)
@@ -118,16 +137,16 @@ class JAMIE(BaseEstimator):
             own_noise()
             fitted = fit(
                 self.network_,
-                draws(problem, units, training, self.recipe_, rng),
+                draws(problem, linked, training, self.recipe_, rng),
                 load,
                 {name: loss_target(view, self.divisors_[name], device) for name, view in problem.modalities.items()},
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
-                validation=load(Draw(units.cells(validation), None, {})) if len(validation) else None,
+                validation=load(Draw(linked.cells(validation), None, {})) if len(validation) else None,
             )
             kernel_mixes = KernelMixes(self.network_, problem, self.divisors_) if self.recipe_.kernel_mix else None
             if kernel_mixes:
-                kernel_mixes.choose(units.cells(training), units.cells(validation), rng)
+                kernel_mixes.choose(linked.cells(training), linked.cells(validation), rng)
         copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
@@ -135,49 +154,43 @@ class JAMIE(BaseEstimator):
             "cells": "validation" if len(validation) else "training",
             "best_step": fitted.best_step,
             "seconds": fitted.seconds,
-            **summarise(self, mdata, problem, units, judged),
+            **summarise(self, cells, problem, linked, judged),
         }
+        self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
         if kernel_mixes and len(validation):
-            kernel_mixes.refit(units.cells(np.concatenate([training, validation])), rng)
+            kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
         return self
 
-    def embed(self, mdata: MuData, *, key_added: str = "jamie") -> dict[str, Array]:
+    def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
         """Latents μ of every cell by modality, (n, g) each, of the modalities that both model and `mdata` have."""
-        check_is_fitted(self)
-        require_mudata(mdata)
-        names = [name for name in self.preparations_ if name in mdata.mod]
-        if not names:
-            require_choice(next(iter(mdata.mod), ""), list(self.preparations_), name="modality")
-        keys = Keys(key_added)
-        return {name: self.encode(model_inputs(mdata, name, self.preparations_[name], keys), name) for name in names}
+        cells = self.open(mdata, layer=layer, key_added=key_added)
+        return {name: self.encode(cells.inputs(name), name) for name in cells.names}
 
     def impute(
         self,
-        mdata: MuData,
+        mdata: MuData | Cells,
         *,
         source: str,
         target: str,
         features: Sequence[str] | None = None,
+        layer: Layers = None,
         key_added: str = "jamie",
     ) -> Array:
         """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d)."""
-        inputs = self.prepared(mdata, source=source, target=target, key_added=key_added)
-        return self.translate(inputs, source, target, self.columns(target, features))
+        cells = self.open(mdata, layer=layer, key_added=key_added)
+        require_choice(target, list(self.preparations_), name="target")
+        require_choice(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
+        return self.translate(cells.inputs(source), source, target, self.columns(target, features))
 
-    def prepared(self, mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> Array:
-        """Prepared inputs of every cell of `source`, (n, k), from which `translate` imputes the `target`."""
-        check_is_fitted(self)
-        require_mudata(mdata)
-        for name, value in (("source", source), ("target", target)):
-            require_choice(value, list(self.preparations_), name=name)
-        require_choice(source, list(mdata.mod), name="source")
-        return model_inputs(mdata, source, self.preparations_[source], Keys(key_added))
-
-    def reconstruct(self, mdata: MuData, *, modality: str) -> Array:
+    def reconstruct(self, mdata: MuData | Cells, *, modality: str, layer: Layers = None) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
-        check_is_fitted(self)
-        require_choice(modality, list(self.preparations_), name="modality")
-        return self.impute(mdata, source=modality, target=modality)
+        cells = self.open(mdata, layer=layer)
+        require_choice(modality, list(cells.names), name="modality")
+        return self.impute(cells, source=modality, target=modality)
+
+    def open(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
+        """The MuData as this model reads it, checked."""
+        return open_cells(mdata, model=self, keys=Keys(key_added), layer=layer)
 
     def columns(self, name: str, features: Sequence[str] | None) -> Array | slice:
         """Positions of named features in a modality of the model; all of them if `None`."""
@@ -257,5 +270,16 @@ class JAMIE(BaseEstimator):
     def _device(self) -> torch.device:
         return self.network_.log_weights.device
 
+    def __repr__(self) -> str:
+        """What it is: modalities, kinds and features, cells, scores; or that it is not trained."""
+        return described(self)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
+
+
+def _seen(cells: Cells, name: str, validation: Array) -> SeenCells:
+    """What each cell of a modality was to the training."""
+    role = np.where(cells.role(name) == HELD_OUT, HELD_OUT, TRAIN)
+    role[validation] = VALIDATION
+    return SeenCells.of(cells.cells(name), cells.prepared(name).digests, role)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from safetensors.torch import save as serialised
 
 from jamie._errors import InvalidValueError, MissingFileError
 from jamie._settings import is_first
-from jamie.data import Preparation
+from jamie.data import Preparation, SeenCells
 from jamie.train import Recipe
 
 from ._device import resolve_device
@@ -38,7 +38,9 @@ def save(model: JAMIE, path: Path) -> None:
     tensors = {f"network/{name}": value.cpu().contiguous() for name, value in model.network_.state_dict().items()}
     described = {}
     for i, (name, preparation) in enumerate(model.preparations_.items()):
-        arrays = {**preparation.arrays(), "loadings": preparation.loadings}
+        seen = model.seen_[name]
+        digests = {"seen_names": seen.names.view(np.int32), "seen_values": seen.values.view(np.int32)}
+        arrays = {**preparation.arrays(), "loadings": preparation.loadings, **digests}
         tensors |= {f"preparation/{i}/{key}": torch.from_numpy(np.ascontiguousarray(a)) for key, a in arrays.items()}
         described[name] = {
             "kind": preparation.kind,
@@ -46,6 +48,8 @@ def save(model: JAMIE, path: Path) -> None:
             "n_fitted": preparation.n_fitted,
             "max_value": preparation.max_value,
             "layer": preparation.layer,
+            "is_whole": preparation.is_whole,
+            "seen": list(model.seen_[name].counts),
             "features": preparation.features.tolist(),
             "scale": model.divisors_[name],
         }
@@ -53,6 +57,7 @@ def save(model: JAMIE, path: Path) -> None:
         "schema": SCHEMA,
         "version": version("jamie-tools"),
         "recipe": model.recipe_.to_dict(),
+        "parameters": _parameters(model),
         "modalities": described,
         "history": model.history_.to_dict(orient="list"),
         "summary": model.summary_,
@@ -96,13 +101,16 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
         )
         raise InvalidValueError(msg)
     recipe = Recipe.from_dict(header["recipe"])
-    model = cls(recipe, device=device)
+    parameters = header["parameters"]
+    model = cls(**{**parameters, "recipe": parameters["recipe"] or recipe, "device": device})
     model.recipe_ = recipe
-    model.preparations_, model.divisors_ = {}, {}
+    model.preparations_, model.divisors_, model.seen_ = {}, {}, {}
     for i, (name, stored) in enumerate(header["modalities"].items()):
         prefix = f"preparation/{i}/"
         arrays = {key.removeprefix(prefix): t.numpy() for key, t in tensors.items() if key.startswith(prefix)}
         loadings = arrays.pop("loadings")
+        names, values = (arrays.pop(key).view(np.uint32) for key in ("seen_names", "seen_values"))
+        model.seen_[name] = SeenCells.from_counts(names, values, stored["seen"])
         model.preparations_[name] = Preparation.from_dict(
             {"max_value": 0.0, **stored, **arrays}, features=stored["features"], loadings=loadings
         )
@@ -114,3 +122,11 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
     model.network_.to(resolve_device(device)).eval()
     model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
     return model
+
+
+def _parameters(model: JAMIE) -> dict[str, Any]:
+    """What the model was made with, but the device, and a generator, which has no number."""
+    given = {key: value for key, value in model.get_params(deep=False).items() if key != "device"}
+    given["recipe"] = given["recipe"] if isinstance(given["recipe"], str) else None
+    kept = {key: value for key, value in given.items() if not isinstance(value, np.random.Generator)}
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in kept.items()}

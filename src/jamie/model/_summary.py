@@ -8,11 +8,10 @@ from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mudata import MuData
 
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import LinkedCells, Problem, matrix
+from jamie.data import Cells, LinkedCells, Problem
 from jamie.metrics import feature_correlation, foscttm
 from jamie.train import Recipe
 
@@ -26,12 +25,12 @@ NEAR_CHANCE = 0.4
 VALUES = 2**24  # imputed at a time
 
 
-def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: LinkedCells, judged: Array) -> dict[str, float]:
+def summarise(model: JAMIE, opened: Cells, problem: Problem, linked: LinkedCells, judged: Array) -> dict[str, float]:
     """FOSCTTM and mean correlation of the features imputed both ways, on the pairs of the given units.
 
     Beside each correlation stands that of kernel ridge regression alone, where there is one.
     """
-    cells = units.cells(judged)
+    cells = linked.cells(judged)
     found: dict[str, float] = {}
     for a, b in combinations(problem.modalities, 2):
         rows, columns = (side[:MOST_CELLS] for side in surest_pairs(problem.known[a, b], cells[a], cells[b]))
@@ -45,7 +44,7 @@ def summarise(model: JAMIE, mdata: MuData, problem: Problem, units: LinkedCells,
         index = {a: rows, b: columns}
         for source, target in permutations((a, b)):
             preparation = problem.modalities[target].preparation
-            measured = preparation.measured(matrix(mdata, target, layer=preparation.layer or None)[index[target]])
+            measured = preparation.measured(opened.matrix(target, preparation.layer or "X")[index[target]])
             inputs = problem.modalities[source].inputs[index[source]]
             ways: dict[str, Callable[..., Array]] = {"correlation": model.translate}
             if model.network_.kernel_mix(source, target):
@@ -95,3 +94,25 @@ def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> flo
         ]
     score = np.concatenate(scores)
     return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")
+
+
+def described(model: JAMIE) -> str:
+    """What a model is, in a few lines."""
+    recipe = getattr(model, "recipe_", model.recipe)
+    name = recipe if isinstance(recipe, str) else recipe.name
+    if not hasattr(model, "network_"):
+        return f"JAMIE, recipe {name!r}, not trained: call jm.tl.train(mdata) or model.fit(mdata)"
+    lines = [
+        f"JAMIE, recipe {name!r}, {model.recipe_.n_latent} latent dimensions, on {model.network_.log_weights.device}"
+    ]
+    for modality, preparation in model.preparations_.items():
+        n_train, n_validation, n_held_out = model.seen_[modality].counts
+        cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")
+        lines.append(f"    {modality}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
+    shown = [
+        f"{key} {float(value):.3f}" for key, value in model.summary_.items() if key.startswith(("foscttm", "corr"))
+    ]
+    lines.append(
+        f"    on {model.summary_['cells']} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by"
+    )
+    return "\n".join(lines)

@@ -22,6 +22,7 @@ from jamie.data import (
     known_pairs,
     matrix,
     modality_names,
+    open_cells,
     over_all_cells,
     prepare,
     read_preparation,
@@ -176,11 +177,11 @@ def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] |
     """Cells × dimensions to measure distances in, finite."""
     slot = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep
     if slot is None:
-        stored = read_preparation(mdata, name, keys, train=training_cells(mdata, name, keys))
+        cells = open_cells(mdata, keys=keys)
+        stored = read_preparation(cells, name)
         if stored is not None:
-            return np.asarray(mdata[name].obsm[keys.input], dtype=np.float32)
-        preparation = prepare(mdata, name, key_added=keys.prefix, seed=seed)
-        return preparation.inputs(matrix(mdata, name, layer=preparation.layer or None))
+            return np.ascontiguousarray(mdata[name].obsm[keys.input], dtype=np.float32)
+        return prepare(cells, name, seed=seed).inputs(cells.matrix(name))
     if slot != "X":
         require_choice(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
     x = _dense(matrix(mdata, name)[:] if slot == "X" else mdata[name].obsm[slot])

@@ -11,15 +11,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Kind, Seed
-from jamie.data import (
-    DEFAULT_MAX_VALUE,
-    external_pca,
-    fingerprint,
-    matrix,
-    modality_names,
-    training_cells,
-    writable,
-)
+from jamie.data import DEFAULT_MAX_VALUE, external_pca, fingerprint, open_cells, writable
 from jamie.data import prepare as fit_preparation
 
 
@@ -62,7 +54,7 @@ def prepare(
         Standard deviations from the mean at which continuous values are clipped, where most of them are not zero, as
         in ``scanpy.pp.scale``; `None`: not clipped. What is imputed is scored against values as measured.
     layer
-        Layer to read instead of `.X`, for all or by modality.
+        Layer to read instead of `.X`, for all or by modality; ``"X"`` for the matrix itself.
     use_rep
         Components in `.obsm` to take instead of new ones, for all or by modality: ``"X_pca"`` of ``scanpy.pp.pca``,
         with its loadings in `.varm`. They must be of `.X`, or the `layer`, as it is, which is then of kind
@@ -98,32 +90,30 @@ def prepare(
     >>> mdata["rna"].uns["jamie_input"]["kind"]
     'counts'
     """
-    names = modality_names(mdata, modalities)
     mdata = writable(mdata, copy=copy)
-    for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (layer, "layer"), (use_rep, "use_rep")):
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
+    for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (use_rep, "use_rep")):
         for name in given if isinstance(given, Mapping) else ():
-            require_choice(name, names, name=argument)
-    seed, keys = int(generator(rng).integers(2**31)), Keys(key_added)
+            require_choice(name, list(cells.names), name=argument)
+    seed, keys = int(generator(rng).integers(2**31)), cells.keys
     fitted, inputs = {}, {}
-    for name in names:
-        of_layer, rep = (given.get(name) if isinstance(given, Mapping) else given for given in (layer, use_rep))
+    for name in cells.names:
+        rep = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep
         if rep is not None:
-            fitted[name], inputs[name] = external_pca(mdata, name, rep, layer=of_layer, key_added=key_added)
+            fitted[name], inputs[name] = external_pca(cells, name, rep)
             continue
         fitted[name] = fit_preparation(
-            mdata,
+            cells,
             name,
             kind=(kinds or {}).get(name),
             n_comps=n_comps.get(name) if isinstance(n_comps, Mapping) else n_comps,
             max_value=max_value or 0.0,
-            layer=of_layer,
-            key_added=key_added,
             seed=seed,
         )
-        inputs[name] = fitted[name].inputs(matrix(mdata, name, layer=fitted[name].layer or None))
-    for name in names:
+        inputs[name] = fitted[name].inputs(cells.matrix(name))
+    for name in cells.names:
         write(mdata, name, "obsm", keys.input, inputs[name])
         write(mdata, name, "varm", keys.loadings, fitted[name].loadings)
-        of = fingerprint(mdata[name].obs_names[training_cells(mdata, name, keys)], mdata[name].var_names)
-        write(mdata, name, "uns", keys.preparation, {**fitted[name].to_dict(), "fitted_on": of})
+        fitted_on = fingerprint(cells.cells(name)[cells.train(name)], cells.features(name))
+        write(mdata, name, "uns", keys.preparation, {**fitted[name].to_dict(), "fitted_on": fitted_on})
     return mdata if copy else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from mudata import MuData
@@ -9,13 +11,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 
-from jamie._checks import generator, require_choice, require_fraction
+from jamie._checks import generator, require_fraction
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array, Seed
-from jamie.data import modality_names, writable
+from jamie.data import Cells, open_cells, require_several, writable
 
 
 @document("mdata", "rng", "key_added", "copy")
@@ -30,6 +32,9 @@ def split(
 ) -> MuData | None:
     """Mark a random share of the cells as held out: everything that learns leaves them alone.
 
+    One split serves every model of a MuData, whatever its `key_added`; a split of another prefix is for the models of
+    that prefix. A model remembers which cells it has seen: a split that is drawn again changes nothing for it.
+
     Only cells with a measured counterpart can be scored, so they alone are drawn from: cells measured in two or more
     modalities, and cells paired by :func:`jamie.pp.correspondence`, whose partners are held out with them.
 
@@ -39,7 +44,7 @@ def split(
     test_fraction
         Share of the cells with a counterpart to hold out.
     stratify
-        Column of `mdata.obs`; each of its values is held out in the same share.
+        Column of `mdata.obs`, or of the modalities' `.obs`; each of its values is held out in the same share.
 
     Returns
     -------
@@ -61,32 +66,43 @@ def split(
     >>> mdata.obs["jamie_split"].value_counts().to_dict()
     {'train': 48, 'test': 12}
     """
-    names = modality_names(mdata)
     mdata = writable(mdata, copy=copy)
+    cells = open_cells(mdata, keys=Keys(key_added))
+    require_several(cells)
     require_fraction(test_fraction, name="test_fraction")
-    if stratify is not None:
-        require_choice(stratify, list(mdata.obs), name="stratify", hint="it names a column of mdata.obs")
-    rng, keys = generator(rng), Keys(key_added)
-    group = _groups(mdata, keys)
-    measured = np.sum([mdata.obs_names.isin(mdata[name].obs_names) for name in names], axis=0)
+    strata = None if stratify is None else _strata(cells, stratify)
+    rng, keys = generator(rng), cells.keys
+    group = _groups(cells)
+    measured = np.bincount(np.concatenate([cells.rows(name) for name in cells.names]), minlength=cells.n_obs)
     size = np.bincount(group)[group]
     candidates = np.unique(group[(measured > 1) | (size > 1)])
     if not len(candidates):
         msg = "expected cells measured in two modalities, found none; call jm.pp.correspondence(mdata, pairs=...) first"
         raise InvalidValueError(msg)
     first = np.unique(group, return_index=True)[1]
-    strata = None if stratify is None else mdata.obs[stratify].astype(str).to_numpy()[first[candidates]]
-    test = _draw(candidates, test_fraction, strata, rng)
+    test = _draw(candidates, test_fraction, None if strata is None else strata[first[candidates]], rng)
     label = np.where(np.isin(group, test), "test", "train")
     write(mdata, None, "obs", keys.split, pd.Categorical(label, categories=["train", "test"]))
     return mdata if copy else None
 
 
-def _groups(mdata: MuData, keys: Keys) -> Array:
+def _groups(cells: Cells) -> Array:
     """Cells that known pairs connect, as one number each; a cell by itself where no pairs were given."""
-    links = [sparse.csr_matrix(f) for key, f in mdata.obsp.items() if key.startswith(keys.known("", "").rstrip("_"))]
-    total = sum(links, start=sparse.csr_matrix((mdata.n_obs, mdata.n_obs)))
+    total = sparse.csr_matrix((cells.n_obs, cells.n_obs))
+    for a, b in combinations(cells.names, 2):
+        written = cells.stored_pairs("known", a, b)
+        if written is not None:
+            total += cells.over_all_cells(written, a, b)
     return connected_components(total, directed=False)[1]
+
+
+def _strata(cells: Cells, column: str) -> Array:
+    """Stratum of each cell of the MuData, as text."""
+    strata = np.full(cells.n_obs, "nan", dtype=object)
+    for name in reversed(cells.names):
+        labels = cells.labels(column, name)
+        strata[cells.rows(name)[labels.notna()]] = labels.dropna().astype(str)
+    return strata
 
 
 def _draw(candidates: Array, fraction: float, strata: Array | None, rng: np.random.Generator) -> Array:

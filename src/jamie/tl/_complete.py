@@ -74,7 +74,7 @@ def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_
                 f"mdata[{name!r}][:, model.preparations_[{name!r}].features]"
             )
             raise InvalidValueError(msg)
-    joint = joint_latents(mdata, model, latents, keys)
+    joint = joint_latents(model.open(mdata, key_added=key_added), model, latents)
     inputs = {name: model_inputs(mdata, name, model.preparations_[name], keys) for name in latents}
     matrices = {name: _matrix(mdata, model, name, joint, inputs) for name in model.preparations_}
     with quiet_mudata():

@@ -8,16 +8,17 @@ import numpy as np
 from mudata import MuData
 
 from jamie._docs import document
-from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array
 from jamie.correspondence import cap_rows
-from jamie.data import known_pairs, writable
+from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
 
 
 @document("mdata", "model", "key_added", "copy")
-def embed(mdata: MuData, model: JAMIE, *, key_added: str = "jamie", copy: bool = False) -> MuData | None:
+def embed(
+    mdata: MuData, model: JAMIE, *, layer: Layers = None, key_added: str = "jamie", copy: bool = False
+) -> MuData | None:
     """Embed every cell in the joint latent space, on the training data or on new cells.
 
     The latent of a cell in a modality is the mean μ of its encoder; the joint latent of a cell is the aggregate (eq. 3)
@@ -26,6 +27,9 @@ def embed(mdata: MuData, model: JAMIE, *, key_added: str = "jamie", copy: bool =
     Parameters
     ----------
     {shared}
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
@@ -35,13 +39,16 @@ def embed(mdata: MuData, model: JAMIE, *, key_added: str = "jamie", copy: bool =
         Latents of the cells of each modality of the model.
     `mdata.obsm['X_jamie']` : :class:`~numpy.ndarray` (`n_obs × n_latent`, float32)
         Joint latents; NaN for cells in no modality of the model.
+    `mdata[m].obs['jamie_role']` : categorical (`n_obs`)
+        What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
     Raises
     ------
     KeyError
         If `mdata` has no modality of the model.
     ValueError
-        If too many of the features that the model was trained on are missing.
+        If too many of the features that the model was trained on are missing, or the values are not of the sort that it
+        was trained on, such as normalised ones where it was counts.
 
     Examples
     --------
@@ -54,22 +61,27 @@ def embed(mdata: MuData, model: JAMIE, *, key_added: str = "jamie", copy: bool =
     (60, 32)
     """
     mdata = writable(mdata, copy=copy)
-    keys = Keys(key_added)
-    latents = model.embed(mdata, key_added=key_added)
-    joint = joint_latents(mdata, model, latents, keys)
-    for name, latent in latents.items():
-        write(mdata, name, "obsm", keys.latent, latent)
-    write(mdata, None, "obsm", keys.latent, joint)
+    write_latents(model.open(mdata, layer=layer, key_added=key_added), model)
     return mdata if copy else None
 
 
-def joint_latents(mdata: MuData, model: JAMIE, latents: dict[str, Array], keys: Keys) -> Array:
+def write_latents(cells: Cells, model: JAMIE) -> None:
+    """Write latents and roles of opened cells."""
+    latents = model.embed(cells)
+    joint, roles = joint_latents(cells, model, latents), {name: cells.role_names(name) for name in cells.names}
+    for name, latent in latents.items():
+        write(cells.mdata, name, "obsm", cells.keys.latent, latent)
+        write(cells.mdata, name, "obs", cells.keys.role, roles[name])
+    write(cells.mdata, None, "obsm", cells.keys.latent, joint)
+
+
+def joint_latents(cells: Cells, model: JAMIE, latents: dict[str, Array]) -> Array:
     """One latent for each cell of the MuData: the mean of its aggregates, which agree where its pairs are certain."""
-    known = {(a, b): cap_rows(known_pairs(mdata, a, b, keys)) for a, b in combinations(latents, 2)}
-    total = np.zeros((mdata.n_obs, model.recipe_.n_latent), dtype=np.float32)
-    count = np.zeros((mdata.n_obs, 1), dtype=np.float32)
+    known = {(a, b): cap_rows(cells.known(a, b)) for a, b in combinations(latents, 2)}
+    total = np.zeros((cells.n_obs, model.recipe_.n_latent), dtype=np.float32)
+    count = np.zeros((cells.n_obs, 1), dtype=np.float32)
     for name, aggregated in model.aggregate(latents, known).items():
-        rows = mdata.obs_names.get_indexer(mdata[name].obs_names)
+        rows = cells.rows(name)
         total[rows] += aggregated
         count[rows] += 1
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_choice, require_names
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._slots import write
+from jamie._slots import safe_name, write
 from jamie._types import Array, Pair, Seed
-from jamie.baselines import METHODS
-from jamie.data import writable
-from jamie.get._pairs import CellPairs, cell_pairs
-from jamie.metrics import foscttm, label_transfer_accuracy
+from jamie.baselines import ALIGNERS, METHODS, align, predict
+from jamie.data import CellPairs, Cells, Layers, writable
+from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
 from jamie.model import JAMIE
-
-from ._placements import placements, require_aligner
-from ._predictions import measured_values, predictions
-from ._scores import MEASURES, Scores
 
 COLUMNS = (
     "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "foscttm", "lta", "seconds",
@@ -41,20 +38,23 @@ def evaluate(
     baselines: Sequence[str] = ("knn", "ridge", "kernel_ridge"),
     aligners: Sequence[str] = (),
     n_features: int = 2_000,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
     """Score imputation and alignment on the held-out cells, beside simple predictors fitted on the same training cells.
 
-    Where :func:`jamie.pp.split` was not called all cells are scored, in-sample, and the table says so. Baselines see
-    the same prepared inputs and training pairs as the model, and are tuned by cross-validation on them.
+    The model knows by name and values which cells it has seen, whatever `.obs` says today: pairs of which it saw
+    neither cell are scored. If it saw all of them, all are scored, and the table says ``in-sample``. Baselines see the
+    same prepared inputs and training pairs as the model, and are tuned by cross-validation on them. To compare two
+    models in one MuData, evaluate each with its own `key_added`; one :func:`jamie.pp.split` serves both.
 
     Parameters
     ----------
     {shared}
     labels
-        Column of `mdata.obs`, such as cell types, for the label transfer accuracy and the JS distances within each
-        label; both are left out if `None`.
+        Column of `mdata.obs` or of the modalities' `.obs`, such as cell types, for the label transfer accuracy and the
+        JS distances within each label; both are left out if `None`.
     baselines
         Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"pls"``, ``"reduced_rank"``, ``"mlp"``; empty for
         none.
@@ -64,10 +64,13 @@ def evaluate(
         beside those of the model. They see the same prepared inputs and training pairs.
     n_features
         Features of a target to score, drawn at random where it has more.
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
-    A data frame with a row for each source, target and method: `cells` (held-out or in-sample) and `n_cells` of them,
+    A data frame with a row for each source, target and method: `cells` (held-out, new, in-sample), `n_cells` of them,
     mean `correlation`, `auroc`, `js_distance` and `sd_ratio` over features, `n_failed` features without a correlation,
     `foscttm`, `lta` (accuracy on the source of labels learned on the target's latents) and `seconds`. Sets
 
@@ -101,86 +104,184 @@ def evaluate(
     1    rna  protein    knn  held-out
     """
     mdata = writable(mdata, copy=False)
+    require_names(baselines, name="baselines", example="ridge")
+    require_names(aligners, name="aligners", example="cca")
     for method in baselines:
         require_choice(method, METHODS, name="baselines")
+    cells = model.open(mdata, layer=layer, key_added=key_added)
     for method in aligners:
-        require_aligner(mdata, method, list(model.preparations_))
-    if labels is not None:
-        require_choice(labels, list(mdata.obs), name="labels", hint="it names a column of mdata.obs")
-    baselines, rng, keys = list(dict.fromkeys(baselines)), generator(rng), Keys(key_added)
-    names = [name for name in model.preparations_ if name in mdata.mod]
-    latents = model.embed(mdata)
-    pairs_of = _pairs_to_score(mdata, names, keys)
-    drawn = {name: _some(len(model.preparations_[name].features), n_features, rng) for name in names}
+        _require_aligner(cells, method)
+    baselines, rng = list(dict.fromkeys(baselines)), generator(rng)
+    labels_of = {name: _labels(cells, labels, name) for name in cells.names}
+    pairs_of = _pairs_to_score(cells)
+    drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
     rows: list[dict[str, object]] = []
-    found: dict[tuple[str, str], Scores] = {}
+    scores: dict[Pair, FeatureScores] = {}
     for (a, b), both in pairs_of.items():
-        placed = {"jamie": (latents[a], latents[b], np.nan), **placements(mdata, model, (a, b), both, aligners, rng)}
+        latents = {"jamie": (model.encode(cells.inputs(a), a), model.encode(cells.inputs(b), b), np.nan)}
+        latents |= _aligner_latents(cells, (a, b), both, aligners, rng)
         for source, target, pairs in ((a, b, both), (b, a, both.reversed())):
-            columns = drawn[target]
-            labels_of = [
-                _labels(mdata, labels, name, at) for name, at in zip((source, target), pairs.test, strict=True)
-            ]
-            scores = found[source, target] = Scores(model.preparations_[target].features[columns], labels_of[1])
-            measured = measured_values(mdata, model, target, pairs.test[1], columns)
-            about = {"source": source, "target": target, "cells": pairs.cells, "n_cells": len(pairs.test[0])}
-            aligned = {}
-            for method, (x, y, seconds) in placed.items():
-                x, y = (x, y) if source == a else (y, x)
-                aligned[method] = {"seconds": seconds, **_alignment(x[pairs.test[0]], y[pairs.test[1]], *labels_of)}
-            for method, imputed, seconds in predictions(mdata, model, source, target, pairs, columns, baselines, rng):
-                scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
-                rows.append({**about, "method": method, **scored})
-            rows.extend({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
+            direction = _Direction(source, target, pairs, drawn[target], *(labels_of[m] for m in (source, target)))
+            scores[source, target] = FeatureScores(
+                model.preparations_[target].features[drawn[target]], direction.labels[1]
+            )
+            placed = {m: (x, y, s) if source == a else (y, x, s) for m, (x, y, s) in latents.items()}
+            rows += _rows(cells, model, direction, placed, baselines, scores[source, target], rng)
     table = pd.DataFrame(rows)[[name for name in COLUMNS if any(name in row for row in rows)]]
-    for (source, target), scores in found.items():
-        _write(mdata, source, target, scores, keys)
-    write(mdata, None, "uns", keys.evaluation, table)
+    for (source, target), of_pair in scores.items():
+        _write(cells, source, target, of_pair)
+    write(mdata, None, "uns", cells.keys.evaluation, table)
     return table
 
 
-def _pairs_to_score(mdata: MuData, names: Sequence[str], keys: Keys) -> dict[Pair, CellPairs]:
+class _Direction(NamedTuple):
+    """One target imputed from one source, in the cells that are scored."""
+
+    source: str
+    target: str
+    pairs: CellPairs
+    columns: Array  # features of the target
+    of_source: pd.Series | None  # labels of all cells
+    of_target: pd.Series | None
+
+    @property
+    def labels(self) -> tuple[pd.Series | None, pd.Series | None]:
+        """Labels of the scored cells on either side."""
+        sides = zip((self.of_source, self.of_target), self.pairs.test, strict=True)
+        source, target = (None if labels is None else labels.iloc[rows] for labels, rows in sides)
+        return source, target
+
+
+def _rows(
+    cells: Cells,
+    model: JAMIE,
+    direction: _Direction,
+    latents: dict[str, tuple[Array, Array, float]],
+    baselines: list[str],
+    scores: FeatureScores,
+    rng: np.random.Generator,
+) -> Iterator[dict[str, object]]:
+    """Rows of the table for one direction: the model, the baselines, and aligners, which impute nothing."""
+    pairs, labels = direction.pairs, direction.labels
+    about = {
+        "source": direction.source,
+        "target": direction.target,
+        "cells": pairs.cells,
+        "n_cells": len(pairs.test[0]),
+    }
+    aligned = {
+        method: {"seconds": seconds, **_alignment(x[pairs.test[0]], y[pairs.test[1]], *labels)}
+        for method, (x, y, seconds) in latents.items()
+    }
+    measured = cells.measured(direction.target, pairs.test[1], direction.columns)
+    for method, imputed, seconds in _predictions(cells, model, direction, baselines, rng):
+        scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
+        yield {**about, "method": method, **scored}
+    yield from ({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
+
+
+def _predictions(
+    cells: Cells, model: JAMIE, direction: _Direction, baselines: list[str], rng: np.random.Generator
+) -> Iterator[tuple[str, Array, float]]:
+    """Yield (method, imputed test cells × columns, seconds), the model first."""
+    source, target, pairs, columns = direction[:4]
+    inputs = cells.inputs(source)
+    began = time.perf_counter()
+    imputed = model.translate(inputs[pairs.test[0]], source, target, columns)
+    yield "jamie", imputed, time.perf_counter() - began
+    if not baselines or len(pairs.train[0]) < 2:
+        return
+    outcomes = cells.measured(target, pairs.train[1], columns)
+    for method in baselines:
+        began = time.perf_counter()
+        imputed = predict(method, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], rng=rng)
+        yield method, imputed, time.perf_counter() - began
+
+
+def _pairs_to_score(cells: Cells) -> dict[Pair, CellPairs]:
     """Pairs of cells by pair of modalities, of those that share enough."""
-    found = {(a, b): cell_pairs(mdata, a, b, keys) for a, b in combinations(names, 2)}
-    counts = {pair: len(pairs.test[0]) for pair, pairs in found.items()}
+    pairs_of = {(a, b): cells.pairs(a, b) for a, b in combinations(cells.names, 2)}
+    counts = {pair: len(pairs.test[0]) for pair, pairs in pairs_of.items()}
     most = max(counts.values(), default=0)
     if most < FEWEST:
-        shown = " or ".join(f"{a!r} and {b!r}" for a, b in found) or f"two modalities of the model, which has {names},"
+        shown = " or ".join(f"{a!r} and {b!r}" for a, b in pairs_of) or f"two modalities of the model, {cells.names},"
         msg = (
             f"expected at least {FEWEST} pairs of {shown} to score, found {most}; call jm.pp.split(mdata) with a "
-            "larger test_fraction, or name more pairs with jm.pp.correspondence"
+            "larger test_fraction before jm.tl.train(mdata), or name more pairs with jm.pp.correspondence"
         )
         raise InvalidValueError(msg)
-    for (a, b), pairs in list(found.items()):
+    for (a, b), pairs in list(pairs_of.items()):
         if counts[a, b] < FEWEST:
             logger.warning("%r and %r have %d pairs of cells to score, and are left out", a, b, counts[a, b])
-            del found[a, b]
+            del pairs_of[a, b]
         elif pairs.cells == "in-sample":
-            logger.warning("no cells were held out by jm.pp.split: the measures of %r and %r are in-sample", a, b)
-    return found
+            logger.warning(
+                "the model has seen all %d pairs of %r and %r: the measures are in-sample; call jm.pp.split(mdata) "
+                "before "
+                "jm.tl.train(mdata)",
+                counts[a, b], a, b,
+            )  # fmt: skip
+        elif len(pairs.train[0]) < 2:
+            logger.info("no pair of %r and %r that the model learned from is here: there are no baselines", a, b)
+    return pairs_of
 
 
-def _labels(mdata: MuData, labels: str | None, name: str, rows: Array) -> pd.Series | None:
-    """Labels of some cells of a modality as text; the categories are those of all cells."""
+def _labels(cells: Cells, labels: str | None, name: str) -> pd.Series | None:
+    """Labels of all cells of a modality as text; the categories are those of all of them."""
     if labels is None:
         return None
-    of_all = mdata.obs[labels].astype(object).map(str, na_action="ignore").astype("category")
-    return of_all.reindex(mdata[name].obs_names[rows])
+    return cells.labels(labels, name).astype(object).map(str, na_action="ignore").astype("category")
+
+
+def _require_aligner(cells: Cells, method: str) -> None:
+    """Raise unless `method` is one of ours or a slot that all modalities have, of as many dimensions."""
+    slots = set.intersection(*(set(cells.mdata[name].obsm) for name in cells.names))
+    require_choice(method, [*ALIGNERS, *sorted(slots)], name="aligners", hint="or it names a slot of every `.obsm`")
+    if method not in ALIGNERS:
+        widths = {name: np.shape(cells.mdata[name].obsm[method])[1] for name in cells.names}
+        if len(set(widths.values())) > 1:
+            msg = (
+                f"expected as many dimensions of {method!r} in every modality, found {widths}; pass a slot with cells "
+                "of all modalities in one space"
+            )
+            raise InvalidValueError(msg)
+
+
+def _aligner_latents(
+    cells: Cells, names: Pair, pairs: CellPairs, aligners: Sequence[str], rng: np.random.Generator
+) -> dict[str, tuple[Array, Array, float]]:
+    """Latents of all cells of both modalities by method, and the seconds that they took; NaN where they were there."""
+    latents: dict[str, tuple[Array, Array, float]] = {}
+    if any(method in ALIGNERS for method in aligners):
+        (rng,) = rng.spawn(1)  # baselines draw the same with and without aligners
+    for method in aligners:
+        if method in ALIGNERS:
+            if len(pairs.train[0]) < 2:
+                logger.warning("%r is left out: no pair of %r and %r is here to align them by", method, *names)
+                continue
+            began = time.perf_counter()
+            x, y = align(method, cells.inputs(names[0]), cells.inputs(names[1]), pairs.train, rng=rng)
+            latents[method] = x, y, time.perf_counter() - began
+        else:
+            x, y = (np.asarray(cells.mdata[name].obsm[method], dtype=np.float64) for name in names)
+            latents[method] = x, y, float("nan")
+    return latents
 
 
 def _alignment(x: Array, y: Array, labels_x: pd.Series | None, labels_y: pd.Series | None) -> dict[str, float]:
     """How close cells are to their partners, and to cells of their label."""
-    found = {"foscttm": foscttm(x, y)}
+    scores = {"foscttm": foscttm(x, y)}
     if labels_x is not None:
-        found["lta"] = label_transfer_accuracy(x, y, labels_x, labels_y=labels_y, n_neighbors=min(5, len(y)))
-    return found
+        scores["lta"] = label_transfer_accuracy(x, y, labels_x, labels_y=labels_y, n_neighbors=min(5, len(y)))
+    return scores
 
 
-def _write(mdata: MuData, source: str, target: str, scores: Scores, keys: Keys) -> None:
-    features = mdata[target].var_names
+def _write(cells: Cells, source: str, target: str, scores: FeatureScores) -> None:
+    mdata, keys, features = cells.mdata, cells.keys, cells.features(target)
     frame, distances = scores.frame(features), scores.distances(features)
     write(mdata, target, "varm", keys.scores_from(source), frame)
     if distances is not None:
+        distances.columns = make_index_unique(pd.Index([safe_name(name) for name in distances]))
         write(mdata, target, "varm", keys.js_distance_from(source), distances)
     else:  # those of an earlier call are of other imputed values
         mdata[target].varm.pop(keys.js_distance_from(source), None)
@@ -188,5 +289,5 @@ def _write(mdata: MuData, source: str, target: str, scores: Scores, keys: Keys) 
         write(mdata, target, "var", keys.score(measure), frame[f"{measure}_jamie"].to_numpy())
 
 
-def _some(n: int, most: int, rng: np.random.Generator) -> Array:
+def _drawn(n: int, most: int, rng: np.random.Generator) -> Array:
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))

@@ -16,10 +16,10 @@ from scipy import sparse
 from jamie._checks import require_choice, require_unique
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import SCHEMA, Keys
+from jamie._keys import SCHEMA
 from jamie._slots import safe_name, write
 from jamie._types import Array, Matrix
-from jamie.data import writable
+from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
 
 from ._store import Rows, identity_of, require_out, stream
@@ -36,6 +36,7 @@ def impute(
     out: str | Path | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     threshold: float | None = None,
+    layer: Layers = None,
     key_added: str = "jamie",
     copy: bool = False,
 ) -> MuData | None:
@@ -62,6 +63,8 @@ def impute(
         Of what is written to `out`.
     threshold
         Write a sparse matrix to `out`, without values that are no further from 0.
+    layer
+        Layer that holds the values of the source, instead of that of the training; ``"X"`` for the matrix itself.
 
     Returns
     -------
@@ -74,6 +77,8 @@ def impute(
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
         the model's features, and all of them are imputed.
+    `mdata[source].obs['jamie_role']` : categorical (`n_obs`)
+        What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with `.obs` of the
     source, `.var` of the target where `mdata` has it, and
@@ -96,28 +101,34 @@ def impute(
     >>> mdata["rna"].obsm["jamie_imputed_protein"].shape
     (54, 12)
     """
-    keys = Keys(key_added)
     if out is not None:
-        _impute_to(require_out(out, (".h5ad", ".zarr")), mdata, model, source, target, features, dtype, threshold, keys)
+        path = require_out(out, (".h5ad", ".zarr"))
+        cells = model.open(mdata, layer=layer, key_added=key_added)
+        _impute_to(path, cells, model, source, target, features, dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
-    values = model.impute(mdata, source=source, target=target, features=features, key_added=key_added)
+    cells = model.open(mdata, layer=layer, key_added=key_added)
+    keys = cells.keys
+    values = model.impute(cells, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]
-    cells = mdata[source].obs_names
     frame = pd.DataFrame(
-        values, index=cells, columns=make_index_unique(pd.Index([safe_name(name) for name in names])), copy=False
+        values,
+        index=mdata[source].obs_names,
+        columns=make_index_unique(pd.Index([safe_name(name) for name in names])),
+        copy=False,
     )
     about = _about(model, target, names)
     write(mdata, source, "obsm", keys.imputed_from_source(target), frame)
     write(mdata, source, "uns", keys.imputed_from_source(target), about)
-    if target in mdata.mod and features is None and pd.Index(names).equals(mdata[target].var_names):
-        position = cells.get_indexer(mdata[target].obs_names)
-        same = len(position) == len(cells) and bool((position == np.arange(len(cells))).all())
-        layer = values if same else np.where((position >= 0)[:, None], values[position], np.float32(np.nan))
-        write(mdata, target, "layers", keys.imputed, layer)
+    write(mdata, source, "obs", keys.role, cells.role_names(source))
+    if target in mdata.mod and features is None and pd.Index(names).equals(cells.features(target)):
+        position = cells.cells(source).get_indexer(cells.cells(target))
+        same = len(position) == len(values) and bool((position == np.arange(len(values))).all())
+        imputed = values if same else np.where((position >= 0)[:, None], values[position], np.float32(np.nan))
+        write(mdata, target, "layers", keys.imputed, imputed)
     return mdata if copy else None
 
 
@@ -130,23 +141,25 @@ def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
         "scale": preparation.scale,
         "depth": preparation.normaliser.depth,
         "layer": preparation.layer,
+        "is_whole": preparation.is_whole,
     }
 
 
 def _impute_to(
     out: Path,
-    mdata: MuData,
+    cells: Cells,
     model: JAMIE,
     source: str,
     target: str,
     features: Sequence[str] | None,
     dtype: str,
     threshold: float | None,
-    keys: Keys,
 ) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
     require_choice(dtype, ["float32", "float16"], name="dtype")
-    inputs = model.prepared(mdata, source=source, target=target, key_added=keys.prefix)
+    require_choice(target, list(model.preparations_), name="target")
+    require_choice(source, list(cells.names), name="source")
+    mdata, inputs = cells.mdata, cells.inputs(source)
     columns = model.columns(target, features)
     names = pd.Index(model.preparations_[target].features[columns])
     require_unique(names, where="features", remedy="name each once")
@@ -155,10 +168,10 @@ def _impute_to(
         values = model.translate(inputs[rows], source, target, columns)
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) > threshold, values, 0))
 
-    has_var = target in mdata.mod and names.isin(mdata[target].var_names).all()
+    has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
     frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
-    frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy())
+    frame.uns[cells.keys.imputed_from_source(target)] = _about(model, target, names.to_numpy())
     matrix = Rows((len(inputs), len(names)), np.dtype(dtype), threshold is not None, read)
     identity = identity_of(model, inputs, list(frame.obs_names), list(names), dtype, threshold)
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, {"X": matrix}, identity)

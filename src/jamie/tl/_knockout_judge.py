@@ -26,7 +26,6 @@ from jamie.attribution import (
     outputs,
 )
 from jamie.data import training_cells
-from jamie.get._pairs import cell_pairs
 from jamie.model import JAMIE
 
 from ._predictions import measured_values, positions
@@ -60,7 +59,7 @@ def by_correlation(
     keys: Keys,
 ) -> Judged[Correlation]:
     """Judge by the correlation of measured and imputed features, in at most `n_cells` pairs."""
-    rows, partners, held_out = _paired_cells(mdata, source, target, n_cells, rng, keys)
+    rows, partners, held_out = _paired_cells(mdata, model, source, target, n_cells, rng, keys)
     columns = positions(model, target, features)
     cells = every.take(rows)
     intact = outputs(model, source, target, cells.inputs)
@@ -84,7 +83,7 @@ def by_latents(
     """Judge by where cells lie among the target's: by their `labels`, or without them by their partners."""
     latents = model.embed(mdata)[target]
     if labels is None:
-        rows, partners, held_out = _paired_cells(mdata, source, target, n_cells, rng, keys)
+        rows, partners, held_out = _paired_cells(mdata, model, source, target, n_cells, rng, keys)
         cells = every.take(rows)
         intact = outputs(model, source, None, cells.inputs)
         return Judged(cells, None, intact, Foscttm(latents[partners], intact), [measure], held_out)
@@ -101,10 +100,10 @@ def by_latents(
 
 
 def _paired_cells(
-    mdata: MuData, source: str, target: str, most: int, rng: np.random.Generator, keys: Keys
+    mdata: MuData, model: JAMIE, source: str, target: str, most: int, rng: np.random.Generator, keys: Keys
 ) -> tuple[Array, Array, str]:
     """Held-out pairs, or all of them if none are: rows in either modality."""
-    pairs = cell_pairs(mdata, source, target, keys)
+    pairs = model.open(mdata, key_added=keys.prefix).pairs(source, target)
     rows, partners = pairs.test
     if len(rows) < 3:
         msg = (

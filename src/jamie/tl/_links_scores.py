@@ -9,7 +9,6 @@ from scipy import sparse
 from jamie._keys import Keys
 from jamie._types import Array
 from jamie.attribution import AllCells, Cells, Correlation, Readout, contributions, knocked_out
-from jamie.get._pairs import cell_pairs
 from jamie.model import JAMIE
 
 from ._knockout_judge import Judged
@@ -56,7 +55,7 @@ def partial_correlation(
     mdata: MuData, model: JAMIE, genes: str, regions: str, every: AllCells, columns: Array, pairs: Array, keys: Keys
 ) -> Array:
     """Correlation of each pair's region with the gene less its imputed values, in all pairs of cells."""
-    train, test, which = cell_pairs(mdata, regions, genes, keys)
+    train, test, which = model.open(mdata, key_added=keys.prefix).pairs(regions, genes)
     rows, partners = train if which == "in-sample" else np.hstack([train, test])
     cells = every.take(rows)
     found = np.full(pairs.shape[1], np.nan)

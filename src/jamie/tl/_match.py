@@ -6,6 +6,7 @@ from numbers import Integral
 
 import numpy as np
 from mudata import MuData
+from scipy import sparse
 
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
@@ -14,7 +15,7 @@ from jamie._slots import write
 from jamie._types import Array
 from jamie.correspondence import from_mask
 from jamie.correspondence._nearest import nearest_partners
-from jamie.data import known_pairs, modality_names, over_all_cells, training_cells, writable
+from jamie.data import Cells, open_cells, writable
 
 
 @document("mdata", "key_added", "copy")
@@ -73,20 +74,36 @@ def match(
     >>> f.shape, f.nnz == 5 * mdata["rna"].n_obs
     ((60, 60), True)
     """
-    mdata, keys = writable(mdata, copy=copy), Keys(key_added)
-    x, y = latents(mdata, source, target, keys)
+    mdata = writable(mdata, copy=copy)
+    cells = open_cells(mdata, modalities=two_names(source, target), keys=Keys(key_added))
+    x, y = latents(cells, source, target)
     require_count(n_keep, name="n_keep")
-    cells = (training_cells(mdata, name, keys) for name in (source, target))
-    pairs = from_mask(known_pairs(mdata, source, target, keys), *cells)
-    f = nearest_partners(x, y, n_keep=n_keep, pairs=pairs)
-    write(mdata, None, "obsp", keys.match(source, target), over_all_cells(f, mdata, source, target))
+    f = nearest_partners(x, y, n_keep=n_keep, pairs=_learned_pairs(cells, source, target))
+    write(mdata, None, "obsp", cells.keys.match(source, target), cells.over_all_cells(f, source, target))
     return mdata if copy else None
 
 
-def latents(mdata: MuData, source: str, target: str, keys: Keys) -> tuple[Array, Array]:
+def two_names(source: str, target: str) -> list[str]:
+    """Both, if they are two."""
+    if source == target:
+        msg = f"expected two modalities, found {source!r} as source and target; pass another target"
+        raise InvalidValueError(msg)
+    return [source, target]
+
+
+def _learned_pairs(cells: Cells, source: str, target: str) -> sparse.csr_matrix:
+    """Known pairs of cells that the model learned from, as it said when it placed them."""
+    role = cells.keys.role
+    if any(role not in cells.mdata[name].obs for name in (source, target)):
+        return cells.known_of_training(source, target)
+    learned = (cells.mdata[name].obs[role].isin(["train", "validation"]).to_numpy() for name in (source, target))
+    return from_mask(cells.known(source, target), *learned)
+
+
+def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
     """Latents of the cells of two modalities, checked to be there and comparable."""
-    found = []
-    for name in modality_names(mdata, [source, target]):
+    mdata, keys, found = cells.mdata, cells.keys, []
+    for name in (source, target):
         if keys.latent not in mdata[name].obsm:
             msg = (
                 f"expected latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found {list(mdata[name].obsm)}; call "

@@ -9,13 +9,19 @@ from mudata import MuData
 from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
-from jamie.data import writable
+from jamie.data import Layers, writable
 from jamie.model import JAMIE
 
 
 @document("mdata", "model", "key_added", "copy")
 def reconstruct(
-    mdata: MuData, model: JAMIE, *, modality: str, key_added: str = "jamie", copy: bool = False
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    modality: str,
+    layer: Layers = None,
+    key_added: str = "jamie",
+    copy: bool = False,
 ) -> MuData | None:
     """Denoise a modality: what its own latents decode to, in imputed units.
 
@@ -24,6 +30,8 @@ def reconstruct(
     {shared}
     modality
         Modality to reconstruct.
+    layer
+        Layer that holds its values, instead of that of the training; ``"X"`` for the matrix itself.
 
     Returns
     -------
@@ -47,10 +55,11 @@ def reconstruct(
     (54, 40)
     """
     mdata = writable(mdata, copy=copy)
-    values = model.reconstruct(mdata, modality=modality)
+    cells = model.open(mdata, layer=layer, key_added=key_added)
+    values = model.reconstruct(cells, modality=modality)
     known = pd.Index(model.preparations_[modality].features)
-    if not known.equals(mdata[modality].var_names):
-        position = known.get_indexer(mdata[modality].var_names)
+    if not known.equals(cells.features(modality)):
+        position = known.get_indexer(cells.features(modality))
         values = np.where(position >= 0, values[:, position], np.float32(np.nan))
     write(mdata, modality, "layers", Keys(key_added).reconstructed, values)
     return mdata if copy else None

@@ -12,11 +12,11 @@ from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import write
 from jamie._types import Seed
-from jamie.data import writable
+from jamie.data import Layers, open_cells, writable
 from jamie.model import JAMIE, announce
 from jamie.train import Recipe
 
-from ._embed import embed
+from ._embed import write_latents
 
 
 @document("mdata", "modalities", "rng", "key_added")
@@ -29,6 +29,7 @@ def train(
     dropout: float | None = None,
     batch_size: int | None = None,
     max_steps: int | None = None,
+    layer: Layers = None,
     device: str = "auto",
     rng: Seed = 0,
     key_added: str = "jamie",
@@ -57,6 +58,8 @@ def train(
     max_steps
         Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
         rounds, each twice as long as the one before, and stops where a round was no better.
+    layer
+        Layer to read instead of `.X`, for all or by modality, where :func:`jamie.pp.prepare` was not called.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another torch device.
 
@@ -94,9 +97,11 @@ def train(
         max_steps=max_steps,
         device=device,
         rng=rng,
-    ).fit(mdata, modalities=modalities, key_added=key_added)
+    )
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
+    model.fit(cells)
     announce(model.summary_, model.recipe_)
-    embed(mdata, model, key_added=key_added)
+    write_latents(model.open(cells), model)
     parameters = {
         "schema": SCHEMA,
         "version": version("jamie-tools"),

@@ -16,10 +16,10 @@ from jamie._keys import Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array
 from jamie.correspondence._nearest import nearest
-from jamie.data import modality_names, writable
+from jamie.data import open_cells, writable
 from jamie.get._correspondence import correspondences
 
-from ._match import latents, require_count
+from ._match import latents, require_count, two_names
 
 MOST_CLASSES = 50
 
@@ -84,13 +84,13 @@ def transfer_labels(
     (54, 2)
     """
     mdata, keys = writable(mdata, copy=copy), Keys(key_added)
-    modality_names(mdata, [source, target])
+    cells = open_cells(mdata, modalities=two_names(source, target), keys=keys)
     require_choice(through, ["latent", "inferred"], name="through")
     classes = _classes(mdata, labels, source)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
         require_count(n_neighbors, name="n_neighbors")
-        x, y = latents(mdata, source, target, keys)
+        x, y = latents(cells, source, target)
         found = nearest(y, x[labelled], n_neighbors)[1]
         voters, weights = labelled[found], np.ones(found.shape)
         first = np.arange(len(y) + 1) * found.shape[1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from anndata.utils import make_index_unique
 
-from jamie._slots import safe_name
 from jamie._types import Array
-from jamie.metrics import feature_auroc, feature_correlation, js_distance, sd_ratio
+
+from ._comparison import js_distance
+from ._imputation import feature_auroc, feature_correlation, sd_ratio
 
 MEASURES = {
     "correlation": feature_correlation,
@@ -18,7 +18,7 @@ MEASURES = {
 }
 
 
-class Scores:
+class FeatureScores:
     """How well each method imputes some features; with labels of the test cells, a category each, also within each."""
 
     def __init__(self, features: Array, labels: pd.Series | None) -> None:
@@ -44,9 +44,7 @@ class Scores:
         """JS distances of all features in columns `<method>: <label>`, method by method; NaN where not scored."""
         if self._labels is None:
             return None
-        frame = pd.DataFrame(self._distances, index=self._features).reindex(features)
-        frame.columns = make_index_unique(pd.Index([safe_name(name) for name in frame]))
-        return frame
+        return pd.DataFrame(self._distances, index=self._features).reindex(features)
 
 
 def _by_label(method: str, measured: Array, imputed: Array, labels: pd.Series) -> dict[str, Array]:

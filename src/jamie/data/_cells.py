@@ -1,0 +1,630 @@
+"""The one door: a MuData as jamie reads it, checked once, everything taken from it computed once.
+
+Every verb opens the MuData here, for a model or for a training, and touches the container no more until it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from mudata import MuData
+from scipy import sparse
+
+from jamie._checks import require_choice, require_unique
+from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
+from jamie._keys import Keys
+from jamie._settings import logger
+from jamie._types import Array, Matrix, Pair
+from jamie.correspondence import from_mask, from_names
+
+from ._accept import BlockCheck, check_block, layers_of_counts, require_values
+from ._cell_matrix import CellMatrix, missing
+from ._labels import labels as labels_of
+from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
+from ._seen import HELD_OUT, NEW, ROLES, TRAIN, SeenCells, feature_codes, value_digests
+
+MAX_MISSING = 0.2
+"""Share of the model's features that a modality may lack."""
+DEFAULT_KEYS = Keys()
+Layers = str | Mapping[str, str | None] | None
+_WHATEVER_THE_MODEL = ("cells", "features", "rows", "known", "matrix")
+
+
+class Learned(Protocol):
+    """What the door asks of a model."""
+
+    preparations_: dict[str, Preparation]
+    seen_: dict[str, SeenCells]
+
+
+class Matched(NamedTuple):
+    """Values of the features that model and modality share."""
+
+    cells: CellMatrix  # (n, matched)
+    columns: Array | slice  # of the model's features, (matched,)
+    position: Array  # of the modality's features, (matched,)
+    is_complete: bool  # whether no feature of the model is missing
+
+
+class Prepared(NamedTuple):
+    """Cells of one modality as the network reads them, from one pass over their values."""
+
+    inputs: Array  # (n, k) float32 components
+    digests: Array  # (n,) uint32 of the values of the model's features
+
+
+class CellPairs(NamedTuple):
+    """Rows of paired cells in two modalities, to learn from and to score."""
+
+    train: tuple[Array, Array]  # (p,) each: both cells were learned from
+    test: tuple[Array, Array]  # (q,) each: neither was; all of them where there are none such
+    cells: str  # what those to score are: held-out, new, held-out and new, or in-sample
+
+    def reversed(self) -> CellPairs:
+        """The same pairs, the modalities exchanged."""
+        return CellPairs(self.train[::-1], self.test[::-1], self.cells)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A MuData that was checked, for one model or, without one, for a training.
+
+    Attributes
+    ----------
+    mdata
+        The container; only `tl` and `pp` write to it.
+    names
+        Modalities to use: those asked for, or those that the model and the MuData share.
+    keys
+        Slot names.
+    model
+        What was learned, or `None`.
+    layers
+        By modality, the layer that was asked for; ``"X"`` for the matrix itself.
+    """
+
+    mdata: MuData
+    names: tuple[str, ...]
+    keys: Keys
+    model: Learned | None
+    layers: Mapping[str, str]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, ...], Any]:
+        return {}
+
+    @property
+    def n_obs(self) -> int:
+        """Cells of the whole MuData."""
+        return self.mdata.n_obs
+
+    @cached_property
+    def obs_names(self) -> pd.Index:
+        """Names of all cells, as text, (n,)."""
+        return _as_text(self.mdata.obs_names)
+
+    def cells(self, name: str) -> pd.Index:
+        """Names of the cells of a modality, as text, (n_m,)."""
+        return self._once("cells", name, lambda: _as_text(self.mdata[name].obs_names))
+
+    def features(self, name: str) -> pd.Index:
+        """Names of the features of a modality, as text, (d,)."""
+        return self._once("features", name, lambda: _as_text(self.mdata[name].var_names))
+
+    def rows(self, name: str) -> Array:
+        """Rows of the cells of a modality in the MuData, (n_m,)."""
+        return self._once("rows", name, lambda: self.obs_names.get_indexer(self.cells(name)))
+
+    def layer(self, name: str) -> str | None:
+        """Layer that values are read from; `None` for the matrix itself."""
+        asked = self.layers.get(name)
+        if asked is not None:
+            return None if asked == "X" else asked
+        return self._preparation(name).layer or None if self.model is not None else None
+
+    def matrix(self, name: str, layer: str | None = None) -> CellMatrix:
+        """Values of a modality, (n_m, d), in memory, backed or dask, none of them read yet; of `.X` or a layer.
+
+        ``"X"`` is the matrix itself; `None`: what was asked for, or what the model was trained on.
+        """
+        layer = layer or self.layer(name) or "X"
+        return self._once("matrix", name, layer, lambda: self._matrix(name, layer))
+
+    def matched(self, name: str) -> Matched:
+        """Values of a modality as the model knows its features, by name.
+
+        Features that the model does not know are ignored; those that are missing stand at the training mean, up to a
+        share of `MAX_MISSING`.
+        """
+        return self._once("matched", name, lambda: self._matched(name))
+
+    def prepared(self, name: str) -> Prepared:
+        """Components and digests of the cells of a modality of the model, in one pass that also checks the values."""
+        return self._once("prepared", name, lambda: self._prepared(name))
+
+    def inputs(self, name: str) -> Array:
+        """Components of the cells of a modality of the model, (n_m, k)."""
+        return self.prepared(name).inputs
+
+    def keep(self, name: str, prepared: Prepared) -> None:
+        """Keep what a training has prepared, so that it is not computed again."""
+        self._kept["prepared", name] = prepared
+
+    def measured(self, name: str, rows: Array, columns: Array) -> Array:
+        """Measured values of some cells and features of the model on the imputed scale, dense; NaN where not there."""
+        preparation = self._preparation(name)
+        position = self.features(name).get_indexer(pd.Index(preparation.features))
+        x = self.matrix(name)[rows][:, position[position >= 0]]
+        x = preparation.measured(x)[:, np.cumsum(position >= 0)[columns] - 1]
+        x = x.toarray() if sparse.issparse(x) else x
+        return np.where(position[columns] >= 0, x, np.nan)
+
+    def labels(self, column: str, name: str) -> pd.Series:
+        """Labels of the cells of a modality, (n_m,): of its own `.obs`, else of `mdata.obs`, else of its other half."""
+        return labels_of(self.mdata, column, name)
+
+    def role(self, name: str) -> Array:
+        """What each cell of a modality is to the model, or to a training now, (n_m,) positions in `ROLES`."""
+        return self._once("role", name, lambda: self._role(name))
+
+    def train(self, name: str) -> Array:
+        """Which cells of a modality were, or may be, learned from, (n_m,) bool."""
+        return self.role(name) < HELD_OUT
+
+    def known(self, a: str, b: str) -> sparse.csr_matrix:
+        """Known pairs F, (n_a, n_b): as `pp.correspondence` wrote them, else cells of the same name."""
+        return self._once("known", a, b, lambda: self._known(a, b))
+
+    def stored_pairs(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
+        """Correspondence (n_a, n_b) in ``"known"``, ``"inferred"`` or ``"match"`` of `mdata.obsp`; `None` if none."""
+        key = getattr(self.keys, slot)
+        if key(a, b) in self.mdata.obsp:
+            f = sparse.csr_matrix(self.mdata.obsp[key(a, b)])
+            return f[self.rows(a)][:, self.rows(b)].astype(np.float32)
+        if key(b, a) in self.mdata.obsp:
+            transposed = self.stored_pairs(slot, b, a)
+            return None if transposed is None else transposed.T.tocsr()
+        return None
+
+    def over_all_cells(self, f: sparse.csr_matrix, a: str, b: str) -> sparse.csr_matrix:
+        """The same correspondence over the cells of the MuData, (n, n), where `.obsp` keeps it in step with subsets."""
+        coo = f.tocoo()
+        index = self.rows(a)[coo.row], self.rows(b)[coo.col]
+        return sparse.csr_matrix((coo.data.astype(np.float32), index), shape=(self.n_obs, self.n_obs))
+
+    def pairs(self, a: str, b: str) -> CellPairs:
+        """Cells of `a` with their likeliest known partners in `b`: those to learn from, and those to score.
+
+        A pair is learned from if the model saw both cells, and scored if it saw neither.
+        """
+        return self._once("pairs", a, b, lambda: self._pairs(a, b))
+
+    def for_model(self, model: Learned) -> Cells:
+        """The same cells for a model, with what was computed of them."""
+        names = tuple(name for name in model.preparations_ if name in self.mdata.mod)
+        cells = Cells(self.mdata, names, self.keys, model, self.layers)
+        cells._kept.update({key: value for key, value in self._kept.items() if key[0] in _WHATEVER_THE_MODEL})
+        return cells
+
+    def _once(self, what: str, *names_and_make: Any) -> Any:
+        *names, make = names_and_make
+        key = (what, *names)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def _preparation(self, name: str) -> Preparation:
+        assert self.model is not None  # asked of a model only
+        return self.model.preparations_[name]
+
+    def _matrix(self, name: str, layer: str) -> CellMatrix:
+        adata = self.mdata[name]
+        where = f"mdata[{name!r}].X" if layer == "X" else f"mdata[{name!r}].layers[{layer!r}]"
+        if layer != "X" and layer not in adata.layers:
+            raise MissingNameError(self._no_layer(name, layer))
+        x = adata.X if layer == "X" else adata.layers[layer]
+        if x is None or not x.shape[1]:
+            raise InvalidValueError(_no_values(name, where, adata, self))
+        if not x.shape[0]:
+            msg = f"expected cells in `mdata[{name!r}]`, found none; leave it out: {_without(self.mdata, name)}"
+            raise InvalidValueError(msg)
+        return CellMatrix(x, where=where, cells=self.cells(name), features=self.features(name))
+
+    def _no_layer(self, name: str, layer: str) -> str:
+        adata = self.mdata[name]
+        by = "asked for" if self.layers.get(name) else "the model was trained on"
+        others = [other for other in self.names if other != name and layer in self.mdata[other].layers]
+        counts = layers_of_counts(adata)
+        if others and self.layers.get(name):
+            mend = f"pass layer={{{others[0]!r}: {layer!r}}} for the modalities that have it"
+        elif counts:
+            mend = f"pass layer={{{name!r}: {counts[0]!r}}}, which holds whole numbers"
+        else:
+            mend = f"store it, or pass layer={{{name!r}: 'X'}} if `.X` holds these values"
+        return f"expected the layer {layer!r} in `mdata[{name!r}].layers` ({by}), found {sorted(adata.layers)}; {mend}"
+
+    def _matched(self, name: str) -> Matched:
+        wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
+        if wanted.equals(features):
+            return Matched(cells, slice(None), np.arange(len(wanted)), is_complete=True)
+        position = features.get_indexer(wanted)
+        (columns,) = np.nonzero(position >= 0)
+        n_missing = len(wanted) - len(columns)
+        if n_missing > MAX_MISSING * len(wanted):
+            msg = (
+                f"expected at least {1 - MAX_MISSING:.0%} of the {len(wanted)} features of {name!r} that the model was "
+                f"trained on, found {len(columns)} in `mdata[{name!r}].var_names`, missing first "
+                f"{wanted[position < 0][0]!r}, there is {features[0]!r}; match the names, or train on these features "
+                "with jm.tl.train(mdata)"
+            )
+            raise InvalidValueError(msg)
+        if n_missing:
+            logger.warning(
+                "%d of %d features of %r are missing, first %r: the training mean stands in for them",
+                n_missing, len(wanted), name, wanted[position < 0][0],
+            )  # fmt: skip
+        return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
+
+    def _prepared(self, name: str) -> Prepared:
+        preparation, matched = self._preparation(name), self.matched(name)
+        inputs = self._stored_inputs(name, preparation, matched)
+        prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
+        centred = not matched.cells.is_sparse or preparation.max_value
+        offset = np.zeros(1) if centred else (preparation.mean / preparation.sd)[matched.columns]
+        require_values(
+            checks,
+            preparation.expected,
+            where=matched.cells.where,
+            adata=self.mdata[name],
+            cells=self.cells(name),
+            offset=offset,
+            is_complete=matched.is_complete,
+        )
+        return prepared
+
+    def _stored_inputs(self, name: str, preparation: Preparation, matched: Matched) -> Array | None:
+        """Components that `pp.prepare` wrote, of a modality that is not in memory, if they are those of the model."""
+        if matched.cells.in_memory:
+            return None
+        adata = self.mdata[name]
+        written, loadings = adata.obsm.get(self.keys.input), adata.varm.get(self.keys.loadings)
+        is_same = loadings is not None and np.array_equal(loadings[matched.position], preparation.loadings)
+        if not (is_same and written is not None and looks_prepared(matched.cells, preparation, written)):
+            return None
+        return np.ascontiguousarray(written, dtype=np.float32)
+
+    def _role(self, name: str) -> Array:
+        if self.model is not None:
+            seen, complete = self.model.seen_[name], self.matched(name).is_complete
+            return seen.roles(self.cells(name), self.prepared(name).digests, comparable=complete)
+        column = self.split
+        if column is None:
+            return np.full(len(self.cells(name)), TRAIN, dtype=np.uint8)
+        labels = self.mdata.obs[column].astype(object).to_numpy()[self.rows(name)]
+        is_test = labels == "test"
+        unknown = ~(is_test | (labels == "train"))
+        if unknown.any():
+            msg = (
+                f"expected 'train' or 'test' in `mdata.obs[{column!r}]` for every cell of {name!r}, found "
+                f"{int(unknown.sum())} others, first {labels[unknown][0]!r} of {self.cells(name)[unknown][0]!r}: cells "
+                "came or were renamed since; call jm.pp.split(mdata) again"
+            )
+            raise InvalidValueError(msg)
+        return np.where(is_test, HELD_OUT, TRAIN).astype(np.uint8)
+
+    @cached_property
+    def split(self) -> str | None:
+        """Column of `mdata.obs` that says which cells are held out: that of the prefix, else the default one."""
+        obs = self.mdata.obs
+        column = next((key for key in (self.keys.split, DEFAULT_KEYS.split) if key in obs), None)
+        others = [key for key in obs if key != column and str(key).endswith("_split") and _is_split(obs[key])]
+        if column is None and others:
+            logger.warning(
+                "`mdata.obs[%r]` holds out cells, but %r reads `mdata.obs[%r]`, which is not there: no cell is held "
+                "out; "
+                "call jm.pp.split(mdata), which serves every model",
+                others[0], self.keys.prefix, self.keys.split,
+            )  # fmt: skip
+        return column
+
+    def _known(self, a: str, b: str) -> sparse.csr_matrix:
+        written = self.stored_pairs("known", a, b)
+        return from_names(self.cells(a), self.cells(b)) if written is None else written
+
+    def _pairs(self, a: str, b: str) -> CellPairs:
+        f = self.known(a, b)
+        (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
+        columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
+        role_a, role_b = self.role(a)[rows], self.role(b)[columns]
+        seen_a, seen_b = role_a < HELD_OUT, role_b < HELD_OUT
+        learned, unseen = seen_a & seen_b, ~seen_a & ~seen_b
+        train = rows[learned], columns[learned]
+        if not unseen.any():
+            return CellPairs(train, (rows, columns), "in-sample")
+        is_new = (role_a == NEW) | (role_b == NEW)
+        kinds = [kind for kind, of_kind in (("held-out", unseen & ~is_new), ("new", unseen & is_new)) if of_kind.any()]
+        return CellPairs(train, (rows[unseen], columns[unseen]), " and ".join(kinds))
+
+    def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
+        """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""
+        return from_mask(self.known(a, b), self.train(a), self.train(b))
+
+    def role_names(self, name: str) -> pd.Categorical:
+        """What each cell of a modality is to the model, in words."""
+        return pd.Categorical.from_codes(self.role(name), categories=list(ROLES))
+
+
+def open_cells(
+    mdata: MuData | Cells,
+    *,
+    model: Learned | None = None,
+    modalities: Sequence[str] | None = None,
+    keys: Keys = DEFAULT_KEYS,
+    layer: Layers = None,
+) -> Cells:
+    """Check a MuData and give what is read from it.
+
+    Parameters
+    ----------
+    mdata
+        Annotated modalities; what was opened before is returned as it is.
+    model
+        What was learned; without it the cells are those of a training.
+    modalities
+        Modalities to use; if `None` those that `mdata`, and the model if there is one, have.
+    keys
+        Slot names.
+    layer
+        Layer to read instead of the model's, for all or by modality; ``"X"`` is the matrix itself.
+
+    Raises
+    ------
+    WrongTypeError
+        If `mdata` is no MuData, or no model was given where one is wanted.
+    InvalidValueError
+        If the cells of the MuData are not those of its modalities, names are repeated, or no file could hold a name.
+    MissingNameError
+        If a modality or layer is not there.
+    """
+    if isinstance(mdata, Cells):
+        return mdata if model is None or mdata.model is model else mdata.for_model(model)
+    require_mudata(mdata)
+    require_model(model)
+    names = _names_to_use(mdata, model, modalities)
+    for name in mdata.mod:
+        _require_modality(mdata, name, is_used=name in names)
+    cells = Cells(mdata, tuple(names), keys, model, _by_modality(layer, names))
+    _require_up_to_date(cells)
+    _require_distinct_slots(keys, names)
+    return cells
+
+
+def prepare_cells(
+    cells: CellMatrix, preparation: Preparation, columns: Array | slice = slice(None), *, inputs: Array | None = None
+) -> tuple[Prepared, list[BlockCheck]]:
+    """Read all values once: components, unless `inputs` are they, digests, and what blocks show of the values."""
+    n, k = cells.shape[0], preparation.loadings.shape[1]
+    made = empty_inputs((n, k)) if inputs is None else inputs
+    digests, codes, checks = np.empty(n, np.uint32), feature_codes(preparation.features[columns]), []
+
+    def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
+        require_complete(missing(x, axis=0), cells.where, preparation.kind)
+        scaled = preparation.scaled(x, columns)
+        scores = preparation.components(scaled, columns) if inputs is None else None
+        return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
+
+    start = 0
+    for scores, of_block, check in cells.map(read, description="preparing"):
+        stop = start + len(of_block)
+        if scores is not None:
+            made[start:stop] = scores
+        digests[start:stop] = of_block
+        checks.append(check)
+        start = stop
+    return Prepared(made, digests), checks
+
+
+def require_mudata(mdata: Any) -> None:
+    """Raise if `mdata` is no MuData, or one whose modalities are not cells × features side by side."""
+    if hasattr(mdata, "preparations_"):
+        msg = "expected a MuData first and the model second, found the model first; exchange them: f(mdata, model)"
+        raise WrongTypeError(msg)
+    if isinstance(mdata, AnnData):
+        msg = (
+            "expected a MuData, found an AnnData; say which modality it is: mdata = mudata.MuData({'rna': adata}), "
+            "with "
+            "every other modality that was measured beside it"
+        )
+        raise WrongTypeError(msg)
+    if not isinstance(mdata, MuData):
+        msg = (
+            f"expected a MuData, found {type(mdata).__name__}; make one with "
+            f"mudata.MuData({{'rna': ..., 'atac': ...}}), or "
+            "read one with mudata.read_h5mu(path)"
+        )
+        raise WrongTypeError(msg)
+    if mdata.axis != 0:
+        msg = (
+            f"expected a MuData that joins modalities by cells (axis=0), found axis={mdata.axis}; make it anew with "
+            "mudata.MuData(dict(mdata.mod), axis=0), with a cell of two modalities called alike in both"
+        )
+        raise InvalidValueError(msg)
+    nested = [name for name, part in mdata.mod.items() if not isinstance(part, AnnData)]
+    if nested:
+        msg = (
+            f"expected modalities that are AnnData, found a {type(mdata.mod[nested[0]]).__name__} in "
+            f"`mdata.mod[{nested[0]!r}]`; make it flat: mudata.MuData({{..., **mdata.mod[{nested[0]!r}].mod}})"
+        )
+        raise InvalidValueError(msg)
+
+
+def require_model(model: Any) -> None:
+    """Raise if `model` is given but is no trained model."""
+    if model is None or (hasattr(model, "preparations_") and hasattr(model, "seen_")):
+        return
+    if hasattr(model, "fit"):
+        msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
+        raise InvalidValueError(msg)
+    msg = (
+        f"expected a model of jm.tl.train or jm.JAMIE.load, found {type(model).__name__}; the MuData comes first, "
+        f"the model "
+        "second"
+    )
+    raise WrongTypeError(msg)
+
+
+def writable(mdata: MuData, *, copy: bool) -> MuData:
+    """`mdata` or a copy of it; a view is refused, for what is written to its modalities would be lost."""
+    require_mudata(mdata)
+    if copy:
+        return mdata.copy()
+    if mdata.is_view:
+        msg = (
+            "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() "
+            "first, or pass copy=True"
+        )
+        raise InvalidValueError(msg)
+    return mdata
+
+
+def two_modalities(cells: Cells) -> Pair:
+    """The two modalities in use."""
+    if len(cells.names) != 2:
+        names = list(cells.names)
+        msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=[{names[0]!r}, {names[1]!r}]"
+        raise InvalidValueError(msg)
+    return cells.names[0], cells.names[1]
+
+
+def require_several(cells: Cells) -> None:
+    """Raise if there are fewer than two modalities to use."""
+    if len(cells.names) < 2:
+        msg = (
+            f"expected at least two modalities, found {len(cells.names)}: {list(cells.names)}; the MuData has "
+            f"{list(cells.mdata.mod)}"
+        )
+        raise InvalidValueError(msg)
+
+
+def pairs_in_use(cells: Cells) -> list[Pair]:
+    """All pairs of the modalities in use."""
+    return list(combinations(cells.names, 2))
+
+
+def _names_to_use(mdata: MuData, model: Learned | None, modalities: Sequence[str] | None) -> list[str]:
+    known = list(mdata.mod) if model is None else [name for name in model.preparations_ if name in mdata.mod]
+    if modalities is None:
+        if not known:
+            trained = list(model.preparations_) if model is not None else []
+            msg = (
+                f"expected a modality of the model, {trained}, in the MuData, found {list(mdata.mod)}; name it as in "
+                f"the "
+                f"training: mudata.MuData({{{(trained or ['rna'])[0]!r}: adata}})"
+            )
+            raise MissingNameError(msg)
+        return known
+    if isinstance(modalities, str):
+        msg = f"expected a list of modalities, found text; pass modalities={list(mdata.mod)[:2]}"
+        raise WrongTypeError(msg)
+    names = list(modalities)
+    for name in names:
+        require_choice(name, known, name="modality")
+    if len(set(names)) < len(names):
+        msg = f"expected each modality once, found {names}"
+        raise InvalidValueError(msg)
+    return names
+
+
+def _require_modality(mdata: MuData, name: str, *, is_used: bool) -> None:
+    """Raise if a modality has a name that no file holds, or one in use has repeated names."""
+    if not isinstance(name, str) or not name.strip() or set(name) & set("/\0") or name in (".", ".."):
+        msg = (
+            f"expected names of modalities that a file can hold, found {name!r}; rename it: "
+            f"mudata.MuData({{'rna': mdata.mod[{name!r}], ...}})"
+        )
+        raise InvalidValueError(msg)
+    if is_used:
+        remedy = f"mdata[{name!r}].{{}}_names_make_unique(), then mdata.update()"
+        require_unique(mdata[name].obs_names, where=f"mdata[{name!r}].obs_names", remedy=remedy.format("obs"))
+        require_unique(mdata[name].var_names, where=f"mdata[{name!r}].var_names", remedy=remedy.format("var"))
+
+
+def _require_up_to_date(cells: Cells) -> None:
+    """Raise if the cells of the MuData are not those of its modalities: it was not updated since they changed."""
+    mdata, covered = cells.mdata, np.zeros(cells.n_obs, dtype=bool)
+    for name in mdata.mod:
+        rows = cells.rows(name)
+        if (rows < 0).any():
+            strange = cells.cells(name)[rows < 0]
+            msg = (
+                f"expected the cells of `mdata` to be those of its modalities, found {len(strange)} of "
+                f"`mdata[{name!r}]` that `mdata.obs_names` lacks, first {strange[0]!r}: they changed since; call "
+                "mdata.update() after every change of a modality's cells"
+            )
+            raise InvalidValueError(msg)
+        covered[rows] = True
+    if not covered.all():
+        msg = (
+            f"expected the cells of `mdata` to be those of its modalities, found {int((~covered).sum())} in "
+            f"`mdata.obs_names` that no modality has, first {cells.obs_names[~covered][0]!r}: cells went since; call "
+            "mdata.update() after every change of a modality's cells"
+        )
+        raise InvalidValueError(msg)
+
+
+def _require_distinct_slots(keys: Keys, names: Sequence[str]) -> None:
+    """Raise if two pairs of modalities would be written to one slot."""
+    taken: dict[str, Pair] = {}
+    for pair in ((a, b) for a in names for b in names if a != b):
+        key = keys.known(*pair)
+        if taken.setdefault(key, pair) != pair:
+            msg = (
+                f"expected names of modalities that slots can tell apart, found {taken[key]} and {pair}, both {key!r}; "
+                "rename one of them"
+            )
+            raise InvalidValueError(msg)
+
+
+def _by_modality(layer: Layers, names: Sequence[str]) -> dict[str, str]:
+    if layer is None:
+        return {}
+    if isinstance(layer, str):
+        return dict.fromkeys(names, layer)
+    if not isinstance(layer, Mapping):
+        msg = f"expected `layer` as a name or a mapping by modality, found {layer!r}; pass layer={{'rna': 'counts'}}"
+        raise WrongTypeError(msg)
+    for name in layer:
+        require_choice(name, list(names), name="layer", hint="it maps modalities to layers")
+    return {name: "X" if value is None else value for name, value in layer.items()}
+
+
+def _no_values(name: str, where: str, adata: AnnData, cells: Cells) -> str:
+    layers = sorted(adata.layers)
+    has = f"pass layer={{{name!r}: {layers[0]!r}}}, " if layers and adata.n_vars else ""
+    others = [other for other in cells.mdata.mod if other != name]
+    return (
+        f"expected values in `{where}`, found none ({adata.n_vars} features); {has}or leave it out: "
+        f"modalities={others}, or "
+        f"{_without(cells.mdata, name)}"
+    )
+
+
+def _without(mdata: MuData, name: str) -> str:
+    others = ", ".join(f"{other!r}: mdata.mod[{other!r}]" for other in mdata.mod if other != name)
+    return f"mudata.MuData({{{others}}})"
+
+
+def _as_text(names: pd.Index) -> pd.Index:
+    """Names as plain text: files may give them as nullable strings."""
+    return names if names.dtype == object else pd.Index(np.asarray(names, dtype=object))
+
+
+def _is_split(column: pd.Series) -> bool:
+    return set(column.dropna().astype(str).unique()) == {"train", "test"}
