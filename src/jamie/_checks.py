@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,34 @@ from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
 from jamie._types import Seed
 
 
-def require_choice(value: Any, choices: Collection[str], *, name: str, hint: str = "") -> str:
-    """Return `value` if it is one of `choices`, else raise with the choices and the closest of them."""
-    if isinstance(value, str) and value in choices:
+def require_option(value: Any, options: Collection[str], *, name: str, hint: str = "") -> str:
+    """Return `value` if it is one of the options that jamie has, else raise with these and the closest of them."""
+    if isinstance(value, str) and value in options:
         return value
-    shown = str(value) if isinstance(value, str) else value  # np.str_ is shown as text
-    close = get_close_matches(str(value), [str(choice) for choice in choices], n=3)
-    msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
-    msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    raise MissingNameError(msg + (f"; {hint}" if hint else ""))
+    raise InvalidValueError(_one_of(value, options, name, hint))
 
 
-def require_names(value: Any, *, name: str, example: str) -> None:
-    """Raise if text stands where a list of names is wanted."""
-    if isinstance(value, str):
-        msg = f"expected `{name}` as a list of names, found the text {value!r}; pass {name}=[{value or example!r}]"
+def require_name(value: Any, names: Collection[str], *, name: str, hint: str = "") -> str:
+    """Return `value` if it is one of the names that the data has, else raise with these and the closest of them."""
+    if not isinstance(value, str):
+        msg = f"expected `{name}` to be text, one of {_shown(names)}, found {_typed(value)}"
+        raise WrongTypeError(msg + (f"; {hint}" if hint else ""))
+    if value in names:
+        return value
+    raise MissingNameError(_one_of(value, names, name, hint))
+
+
+def require_names(values: Any, *, name: str, example: Iterable[str] = ()) -> list[str]:
+    """Return names as a list; text in its place would be read letter by letter, and is refused with the right call.
+
+    `example` shows names that could be passed, where the text alone would be too few.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        shown = [str(item) for item in islice(example, 2)] or ([str(values)] if isinstance(values, str) else "[...]")
+        given = f"the text {str(values)!r}" if isinstance(values, str) else _typed(values)
+        msg = f"expected `{name}` to be a list of names, found {given}; pass {name}={shown}"
         raise WrongTypeError(msg)
+    return list(values)
 
 
 def require_unique(names: Iterable[str], *, where: str, remedy: str) -> None:
@@ -67,7 +80,32 @@ def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
 
 def generator(rng: Seed) -> np.random.Generator:
     """Make one generator at the door; a `Generator` is used, and advanced, as it is."""
-    return np.random.default_rng(rng)
+    if rng is None or isinstance(rng, np.random.Generator):
+        return np.random.default_rng(rng)
+    takes = "expected `rng` to be a whole number of at least 0, a numpy.random.Generator or None, found"
+    if isinstance(rng, bool | np.bool_) or not isinstance(rng, int | np.integer):
+        remedy = "numpy.random.default_rng(0)" if isinstance(rng, np.random.RandomState) else "rng=0"
+        msg = f"{takes} {_typed(rng)}; pass {remedy}"
+        raise WrongTypeError(msg)
+    if rng < 0:
+        msg = f"{takes} {int(rng)}; pass rng={-int(rng)}"
+        raise InvalidValueError(msg)
+    return np.random.default_rng(int(rng))
+
+
+def _one_of(value: Any, choices: Collection[str], name: str, hint: str) -> str:
+    shown = str(value) if isinstance(value, str) else value  # np.str_ is shown as text
+    close = get_close_matches(value, [str(choice) for choice in choices], n=3) if isinstance(value, str) else []
+    msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
+    msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return msg + (f"; {hint}" if hint else "")
+
+
+def _typed(value: Any) -> str:
+    """What was passed, and its type where the value does not tell."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:60]} …"
+    return shown if value is None else f"{shown} of type {type(value).__name__}"
 
 
 def _shown(choices: Collection[str], limit: int = 10) -> str:

@@ -87,7 +87,7 @@ def test_networks_and_sources_they_cannot_explain_are_refused(monkeypatch):
     monkeypatch.setattr(_shap, "MOST_FEATURES", 20)
     with pytest.raises(ValueError, match="at most 20 features to draw coalitions from, found 40 in 'rna'"):
         jm.tl.explain(mdata, model, source="rna", target="protein", method="kernel")
-    with pytest.raises(KeyError, match=r"`method`.*'shap'"):
+    with pytest.raises(ValueError, match=r"`method`.*'shap'"):
         jm.tl.explain(mdata, model, source="rna", target="protein", method="shapp")
     assert "jamie_shap_protein" not in mdata["rna"].varm
 

@@ -198,7 +198,7 @@ def test_few_cells_and_constant_features(method):
 
 def test_refusals(few):
     x, y, (rows, columns) = few
-    with pytest.raises(KeyError, match="did you mean 'nlma'"):
+    with pytest.raises(ValueError, match="did you mean 'nlma'"):
         align("nmla", x, y, (rows, columns))
     with pytest.raises(ValueError, match=r"found shapes \(25,\) and \(24,\)"):
         align("cca", x, y, (rows, columns[1:]))

@@ -260,7 +260,7 @@ def test_constant_features_and_few_cells(method):
 
 def test_refusals(curved):
     x, y, x_test, _ = curved
-    with pytest.raises(KeyError, match="did you mean 'ridge'"):
+    with pytest.raises(ValueError, match="did you mean 'ridge'"):
         predict("rigde", x, y, x_test)
     with pytest.raises(ValueError, match="found 199 and 200"):
         predict("ridge", x[1:], y, x_test)

@@ -255,7 +255,7 @@ def test_views_are_not_written_to(small):
 def test_preparing_refuses_what_the_kind_cannot_be(small):
     with pytest.raises(ValueError, match=r"no negative value in `mdata\['x'\]`, of kind 'counts', found \d+, first in"):
         prepare(small, "x", kind="counts")
-    with pytest.raises(KeyError, match=r"did you mean .*counts"):
+    with pytest.raises(ValueError, match=r"did you mean .*counts"):
         prepare(small, "x", kind="count")
     for n_comps in (0, 513):
         with pytest.raises(ValueError, match=f"expected 1 to 512 components, found n_comps={n_comps}"):

@@ -48,7 +48,7 @@ def test_present_lists_what_the_catalogue_and_the_folder_share(folder, tmp_path_
 
 
 def test_unknown_name_names_the_closest_and_the_list(folder):
-    with pytest.raises(KeyError, match=r"'citeseq_pbmc10k'.*did you mean 'patchseq_motor_cortex'"):
+    with pytest.raises(ValueError, match=r"'citeseq_pbmc10k'.*did you mean 'patchseq_motor_cortex'"):
         load("patchseq_motorcortex", folder=folder)
 
 

@@ -201,5 +201,5 @@ def test_refusals(measure, values):
 
 
 def test_unknown_threshold_is_refused_with_the_choices(values):
-    with pytest.raises(KeyError, match=r"\['feature', 'matrix'\], found 'features'; did you mean 'feature'"):
+    with pytest.raises(ValueError, match=r"\['feature', 'matrix'\], found 'features'; did you mean 'feature'"):
         feature_auroc(*values, threshold="features")

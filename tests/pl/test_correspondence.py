@@ -158,7 +158,7 @@ def test_many_cells_stay_sparse():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"slot": "inferrd"}, KeyError, "`slot`.*did you mean 'inferred'"),
+        ({"slot": "inferrd"}, ValueError, "`slot`.*did you mean 'inferred'"),
         ({"slot": "match"}, KeyError, r"jamie_match_rna_protein.*call jm\.tl\.match"),
         ({"labels": "cell type"}, KeyError, "`labels`.*did you mean 'cell_type'"),
         ({"n_bins": 0}, ValueError, "`n_bins` >= 1, found 0"),

@@ -118,13 +118,17 @@ def test_umap(mdata, unchanged):
     ("arguments", "message"),
     [
         ({"color": "celltype"}, "`color`.*did you mean 'cell_type'"),
-        ({"basis": "tsne"}, r"`basis` to be one of \['umap', 'pca'\]"),
         ({"key_added": "mine"}, r"X_mine.*call jm\.tl\.train\(mdata\) or jm\.tl\.embed"),
     ],
 )
 def test_what_is_not_there_is_said(mdata, unchanged, arguments, message):
     with pytest.raises(KeyError, match=message):
         jm.pl.embedding(unchanged(mdata), **arguments)
+
+
+def test_another_basis_is_refused(mdata, unchanged):
+    with pytest.raises(ValueError, match=r"`basis` to be one of \['umap', 'pca'\]"):
+        jm.pl.embedding(unchanged(mdata), basis="tsne")
 
 
 def test_inputs_have_a_plane_for_each_modality(mdata, unchanged):

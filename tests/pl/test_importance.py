@@ -297,7 +297,7 @@ def test_sparse_and_dense_look_alike(explained):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"kind": "beeswarms"}, KeyError, r"`kind`.*did you mean 'beeswarm'"),
+        ({"kind": "beeswarms"}, ValueError, r"`kind`.*did you mean 'beeswarm'"),
         ({"feature": "protein33"}, KeyError, r"`feature`.*did you mean 'protein3'"),
         (
             {"feature": "protein4"},

@@ -290,7 +290,7 @@ def test_options_reach_the_question(toy, asked):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"method": "anchor"}, KeyError, "`method` to be one of .*found 'anchor'; did you mean 'anchors'"),
+        ({"method": "anchor"}, ValueError, "`method` to be one of .*found 'anchor'; did you mean 'anchors'"),
         ({"modalities": ["rna", "proteins"]}, KeyError, "`modality`.*found 'proteins'; did you mean 'protein'"),
         ({"modalities": ["rna"]}, ValueError, "at least two modalities"),
         ({"use_rep": "X_pca"}, KeyError, r"`use_rep` to be one of \['X'.*found 'X_pca'.*mdata\['rna'\].obsm"),

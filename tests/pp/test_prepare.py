@@ -193,7 +193,7 @@ def test_components_are_never_more_than_there_are(toy):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"kinds": {"rna": "count"}}, KeyError, "kinds\\['rna'\\].*did you mean 'counts'"),
+        ({"kinds": {"rna": "count"}}, ValueError, "kinds\\['rna'\\].*did you mean 'counts'"),
         ({"kinds": {"rn": "counts"}}, KeyError, "`kinds`.*did you mean 'rna'"),
         ({"layer": "counts"}, KeyError, "layer 'counts' in `mdata\\['rna'\\]"),
         ({"n_comps": 600}, ValueError, "1 to 512 components, found n_comps=600"),

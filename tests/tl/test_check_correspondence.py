@@ -298,7 +298,7 @@ def test_many_cells_stay_sparse():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"slot": "infered"}, KeyError, "`slot` to be one of .*did you mean 'inferred'"),
+        ({"slot": "infered"}, ValueError, "`slot` to be one of .*did you mean 'inferred'"),
         ({"slot": "match"}, KeyError, r"jamie_match_rna_protein.*jm\.tl\.match\(mdata, source='rna', target='protein'"),
         ({"key_added": "x"}, KeyError, r"x_inferred_rna_protein.*\['jamie_inf.*call jm\.pp\.infer_correspondence\(md"),
         ({"labels": "celltype"}, KeyError, "`labels`.*did you mean 'cell_type'"),

@@ -237,16 +237,16 @@ def test_fewer_pairs_than_neighbours_leave_the_labels_out_or_say_so(toy):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "error", "message"),
     [
-        ({"labels": "celltype"}, "`labels`.*did you mean 'cell_type'"),
-        ({"aligners": ["ccaa"]}, r"`aligners`.*did you mean 'cca'\?; or it names a slot of every `\.obsm`"),
-        ({"baselines": ["kernelridge"]}, "`baselines`.*did you mean 'kernel_ridge'"),
+        ({"labels": "celltype"}, KeyError, "`labels`.*did you mean 'cell_type'"),
+        ({"aligners": ["ccaa"]}, ValueError, r"`aligners`.*did you mean 'cca'\?; or it names a slot of every `\.obsm`"),
+        ({"baselines": ["kernelridge"]}, ValueError, "`baselines`.*did you mean 'kernel_ridge'"),
     ],
 )
-def test_unknown_names_get_the_close_ones(evaluated, arguments, message):
+def test_unknown_names_get_the_close_ones(evaluated, arguments, error, message):
     mdata, model, _ = evaluated
-    with pytest.raises(KeyError, match=message):
+    with pytest.raises(error, match=message):
         jm.tl.evaluate(mdata, model, **arguments)
 
 

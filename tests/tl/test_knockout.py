@@ -179,7 +179,7 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
     [
         ({"source": "ran"}, KeyError, "did you mean 'rna'"),
         ({"target": "rna"}, KeyError, r"`target` to be one of \['protein'\], found 'rna'"),
-        ({"measure": "ltaa"}, KeyError, "did you mean 'lta'"),
+        ({"measure": "ltaa"}, ValueError, "did you mean 'lta'"),
         ({"measure": "lta"}, ValueError, "expected `labels` with lta or likelihood"),
         ({"measure": "foscttm", "labels": "cell_type"}, ValueError, "expected `labels` with lta or likelihood"),
         ({"labels": "cell_tpye"}, KeyError, "did you mean 'cell_type'"),
@@ -189,7 +189,7 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
         ({"groups": {}}, ValueError, "found no group"),
         ({"groups": 0}, ValueError, "`groups` of at least 1, found 0"),
         ({"n_cells": 0}, ValueError, "`n_cells` of at least 1, found 0"),
-        ({"groups": "chromosom"}, KeyError, "did you mean 'chromosome'"),
+        ({"groups": "chromosom"}, ValueError, "did you mean 'chromosome'"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(cells, model, arguments, error, message):

@@ -459,7 +459,7 @@ def test_the_papers_recipe_infers_nothing_by_itself_but_uses_what_is_written(cap
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"recipe": "papr"}, KeyError, "did you mean 'paper'"),
+        ({"recipe": "papr"}, ValueError, "did you mean 'paper'"),
         ({"device": "gpu0"}, ValueError, "expected `device` to be 'auto', 'cpu', 'cuda'.*found 'gpu0'"),
     ],
 )

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from jamie._errors import InvalidValueError
 from jamie.train import RECIPES, Recipe, recipe_of
 
 
@@ -49,7 +50,7 @@ def test_settings_that_are_not_none_replace_those_of_the_recipe():
 
 
 def test_unknown_recipe_names_the_choices():
-    with pytest.raises(KeyError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         recipe_of("papr")
     expected = f"expected `recipe` to be one of {list(RECIPES)}, found 'papr'; did you mean 'paper'?"
     assert caught.value.args[0] == expected

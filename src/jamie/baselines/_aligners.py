@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.model_selection import KFold
 from sklearn.neighbors import kneighbors_graph
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_option
 from jamie._errors import InvalidValueError
 from jamie._types import Array, Matrix, Seed
 from jamie.metrics import foscttm
@@ -71,10 +71,8 @@ def align(
 
     Raises
     ------
-    KeyError
-        If `method` is unknown.
     ValueError
-        If there are fewer than two pairs, or they are no rows of `x` and `y`.
+        If `method` is unknown, there are fewer than two pairs, or they are no rows of `x` and `y`.
 
     Examples
     --------
@@ -87,7 +85,7 @@ def align(
     >>> foscttm(a[100:], b[100:])
     0.0
     """
-    require_choice(method, ALIGNERS, name="method")
+    require_option(method, ALIGNERS, name="method")
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     pairs = _checked(pairs, len(x), len(y))
     x, y = x - x[pairs[0]].mean(0), y - y[pairs[1]].mean(0)

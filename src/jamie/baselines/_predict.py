@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_option
 from jamie._errors import InvalidValueError
 from jamie._types import Array, Seed
 
@@ -46,10 +46,8 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
 
     Raises
     ------
-    KeyError
-        If `method` is unknown.
     ValueError
-        If `x_train` and `y_train` differ in cells, or there are fewer than two.
+        If `method` is unknown, `x_train` and `y_train` differ in cells, or there are fewer than two.
 
     Examples
     --------
@@ -59,7 +57,7 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     >>> predict("ridge", x, 2 * x + 1, np.array([[0.5]]), rng=0).round(2)
     array([[2.]])
     """
-    require_choice(method, METHODS, name="method")
+    require_option(method, METHODS, name="method")
     x, x_test, y = (np.asarray(values, dtype=np.float64) for values in (x_train, x_test, y_train))
     if len(x) != len(y) or len(x) < 2:
         msg = f"expected at least two training cells, the same in `x_train` and `y_train`, found {len(x)} and {len(y)}"

@@ -9,7 +9,7 @@ import mudata
 from mudata import MuData
 
 import jamie as jm
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError
 
@@ -22,9 +22,9 @@ def run(given: argparse.Namespace) -> None:
     mdata = _read(given.input)
     for direction in given.impute:
         for name, role in zip(direction, ("source", "target"), strict=True):
-            require_choice(name, list(mdata.mod), name=f"--impute {role}")
+            require_name(name, list(mdata.mod), name=f"--impute {role}")
     if given.labels is not None:
-        require_choice(given.labels, list(mdata.obs), name="--labels", hint="it names a column of mdata.obs")
+        require_name(given.labels, list(mdata.obs), name="--labels", hint="it names a column of mdata.obs")
     if given.test_fraction is not None:
         jm.pp.split(mdata, test_fraction=given.test_fraction, rng=given.seed)
     model = jm.tl.train(mdata, recipe=given.recipe, max_steps=given.max_steps, device=given.device, rng=given.seed)

@@ -17,7 +17,7 @@ from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice, require_unique
+from jamie._checks import require_name, require_names, require_unique
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
 from jamie._keys import Keys
 from jamie._settings import logger
@@ -530,12 +530,9 @@ def _names_to_use(mdata: MuData, model: Learned | None, modalities: Sequence[str
             )
             raise MissingNameError(msg)
         return known
-    if isinstance(modalities, str):
-        msg = f"expected a list of modalities, found text; pass modalities={list(mdata.mod)[:2]}"
-        raise WrongTypeError(msg)
-    names = list(modalities)
+    names = require_names(modalities, name="modalities", example=mdata.mod)
     for name in names:
-        require_choice(name, known, name="modality")
+        require_name(name, known, name="modality")
     if len(set(names)) < len(names):
         msg = f"expected each modality once, found {names}"
         raise InvalidValueError(msg)
@@ -601,7 +598,7 @@ def _by_modality(layer: Layers, names: Sequence[str]) -> dict[str, str]:
         msg = f"expected `layer` as a name or a mapping by modality, found {layer!r}; pass layer={{'rna': 'counts'}}"
         raise WrongTypeError(msg)
     for name in layer:
-        require_choice(name, list(names), name="layer", hint="it maps modalities to layers")
+        require_name(name, list(names), name="layer", hint="it maps modalities to layers")
     return {name: "X" if value is None else value for name, value in layer.items()}
 
 

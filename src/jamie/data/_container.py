@@ -8,7 +8,7 @@ import numpy as np
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice, require_unique
+from jamie._checks import require_name, require_unique
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys
 from jamie._types import Array
@@ -22,7 +22,7 @@ def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> li
     _require_mudata(mdata)
     names = list(mdata.mod) if modalities is None else list(modalities)
     for name in names:
-        require_choice(name, list(mdata.mod), name="modality")
+        require_name(name, list(mdata.mod), name="modality")
     if len(set(names)) < 2:
         msg = f"expected at least two modalities, found {len(set(names))}: {names}; the MuData has {list(mdata.mod)}"
         raise InvalidValueError(msg)
@@ -54,7 +54,7 @@ def matrix(mdata: MuData, name: str, *, layer: str | None = None) -> CellMatrix:
     """Matrix of one modality, in memory, backed or dask; none of it is read yet."""
     adata = mdata[name]
     if layer is not None:
-        require_choice(layer, list(adata.layers), name="layer")
+        require_name(layer, list(adata.layers), name="layer")
     x = adata.X if layer is None else adata.layers[layer]
     where = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
     if x is None:

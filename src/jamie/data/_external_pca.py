@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 
@@ -28,8 +28,8 @@ def external_pca(opened: Cells, name: str, use_rep: str) -> tuple[Preparation, A
         If the loadings are not orthonormal, or the components are not those of the values.
     """
     adata, loaded = opened.mdata[name], LOADINGS.get(use_rep, use_rep)
-    require_choice(use_rep, list(adata.obsm), name="use_rep", hint=f"it names components in mdata[{name!r}].obsm")
-    require_choice(loaded, list(adata.varm), name="use_rep", hint=f"it needs loadings in mdata[{name!r}].varm")
+    require_name(use_rep, list(adata.obsm), name="use_rep", hint=f"it names components in mdata[{name!r}].obsm")
+    require_name(loaded, list(adata.varm), name="use_rep", hint=f"it needs loadings in mdata[{name!r}].varm")
     loadings = np.ascontiguousarray(adata.varm[loaded], dtype=np.float32)
     scores = np.ascontiguousarray(adata.obsm[use_rep], dtype=np.float32)
     k, products = scores.shape[1], loadings.T @ loadings

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_option
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._settings import logger
@@ -135,7 +135,7 @@ def prepare(
     taken = kind or detect_kind(name, found)
     if kind is None:
         logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, taken, name)
-    require_choice(taken, KINDS, name=f"kinds[{name!r}]")
+    require_option(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, found)
     return Preparation.fit(
         cells,

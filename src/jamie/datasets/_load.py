@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import mudata
 
-from jamie._checks import require_choice
+from jamie._checks import require_option
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError
 
@@ -41,10 +41,9 @@ def load(name: str, *, folder: str | Path | None = None) -> MuData:
 
     Raises
     ------
-    KeyError
-        If no data set has this name; the closest are named.
     ValueError
-        If neither `folder` nor `JAMIE_DATA_DIR` is given.
+        If no data set has this name, in which case the closest are named, or neither `folder` nor `JAMIE_DATA_DIR` is
+        given.
     FileNotFoundError
         If the folder or the file in it is missing; what the folder has is named.
 
@@ -55,9 +54,9 @@ def load(name: str, *, folder: str | Path | None = None) -> MuData:
     >>> jamie.datasets.load("pbmc10k")
     Traceback (most recent call last):
         ...
-    jamie._errors.MissingNameError: ... did you mean 'citeseq_pbmc10k'?
+    jamie._errors.InvalidValueError: ... did you mean 'citeseq_pbmc10k'?
     """
-    require_choice(name, CATALOGUE, name="name")
+    require_option(name, CATALOGUE, name="name")
     folder = _folder(folder)
     path = folder / f"{name}.h5mu"
     if not path.is_file():

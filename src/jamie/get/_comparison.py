@@ -10,7 +10,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -76,15 +76,16 @@ def comparison(
     ((12,), 'held-out')
     """
     for name, value in (("source", source), ("target", target)):
-        require_choice(value, list(mdata.mod), name=name)
+        require_name(value, list(mdata.mod), name=name)
     keys = Keys(key_added)
     slot, remedy = keys.imputed_from_source(target), f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
     about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
-    for feature in features or ():
-        require_choice(feature, names, name="features")
-    wanted = pd.Index(features) if features else names[names.isin(mdata[target].var_names)]
+    asked = [] if features is None else require_names(features, name="features")
+    for feature in asked:
+        require_name(feature, names, name="features")
+    wanted = pd.Index(asked) if asked else names[names.isin(mdata[target].var_names)]
     cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer)
     at, rows, which = _compared(cells, source, target)
     if not len(rows):

@@ -11,7 +11,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_name, require_option
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._settings import logger
@@ -34,7 +34,7 @@ def correspondences(
     mdata: MuData, modalities: Sequence[str] | None, slot: Slot, keys: Keys
 ) -> dict[Pair, sparse.csr_matrix]:
     """Probabilities of partners in the second (columns) for the cells of the first, by pair of modalities."""
-    require_choice(slot, SLOTS, name="slot")
+    require_option(slot, SLOTS, name="slot")
     names = modality_names(mdata, modalities)
     found = {}
     for a, b in combinations(names, 2):
@@ -60,7 +60,7 @@ def label_codes(mdata: MuData, pair: Pair, labels: str) -> tuple[Array, Array, l
     shared = [column for column in mdata[pair[0]].obs if column in mdata[pair[1]].obs]
     choices = list(dict.fromkeys([*mdata.obs, *shared]))
     hint = "it names a column of mdata.obs, or of the .obs of both modalities"
-    require_choice(labels, choices, name="labels", hint=hint)
+    require_name(labels, choices, name="labels", hint=hint)
     columns = [
         mdata.obs[labels].reindex(mdata[name].obs_names) if labels in mdata.obs else mdata[name].obs[labels]
         for name in pair

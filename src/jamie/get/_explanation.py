@@ -11,7 +11,7 @@ from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -139,10 +139,10 @@ def shap_values(mdata: MuData, *, source: str, target: str, feature: str, key_ad
 
 def mean_values(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> Means:
     """Table of the means, features × explained, and what it is about."""
-    require_choice(source, list(mdata.mod), name="source")
+    require_name(source, list(mdata.mod), name="source")
     slot, varm, uns = Keys(key_added).shap(safe_name(target)), mdata[source].varm, mdata[source].uns
     if slot not in varm:
-        require_choice(target, [*mdata.mod, "latent", *mdata.obs.columns], name="target")
+        require_name(target, [*mdata.mod, "latent", *mdata.obs.columns], name="target")
     remedy = call(mdata, source, target)
     frame = stored(varm, slot, where=f"mdata[{source!r}].varm", remedy=remedy)
     about = stored_record(uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
@@ -162,7 +162,7 @@ def values_by_cell(mdata: MuData, *, source: str, target: str, feature: str, key
     means = mean_values(mdata, source=source, target=target, key_added=key_added)
     adata, names = mdata[source], list(means.frame.columns)
     remedy = call(mdata, source, target, repr(feature))
-    at = names.index(require_choice(feature, names, name="feature", hint=f"call {remedy}"))
+    at = names.index(require_name(feature, names, name="feature", hint=f"call {remedy}"))
     if means.n_features != adata.n_vars:
         msg = (
             f"expected the {means.n_features:,} features of {source!r} whose values sum to what is explained, found "

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._keys import Keys
 
@@ -38,7 +38,7 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
     >>> jm.get.imputed(mdata, source="rna", target="protein").shape
     (54, 12)
     """
-    require_choice(source, list(mdata.mod), name="source")
+    require_name(source, list(mdata.mod), name="source")
     frame = stored(
         mdata[source].obsm,
         Keys(key_added).imputed_from_source(target),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name, require_option
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 
@@ -40,8 +40,8 @@ def knockouts(
 ) -> Knockouts:
     """What `tl.knockout` found of single features, of one `feature` of the target, or of groups."""
     for name, value in (("source", source), ("target", target)):
-        require_choice(value, list(mdata.mod), name=name)
-    require_choice(measure, WORSE, name="measure")
+        require_name(value, list(mdata.mod), name=name)
+    require_option(measure, WORSE, name="measure")
     if feature is not None and (groups or measure != "correlation"):
         found = "groups" if groups else f"measure={measure!r}"
         msg = f"expected `feature` with the correlation and without groups, found it with {found}; leave out `feature`"
@@ -59,7 +59,7 @@ def knockouts(
         values, baseline = stored(adata.var, slot, where=f"{where}var", remedy=remedy), float(about["baseline"])
     else:
         outputs = list(map(str, about["outputs"]))
-        at = outputs.index(require_choice(feature, outputs, name="feature", hint=f"or call {remedy}"))
+        at = outputs.index(require_name(feature, outputs, name="feature", hint=f"or call {remedy}"))
         values = stored(adata.varm, slot, where=f"{where}varm", remedy=remedy).iloc[:, at]
         baseline = float(about["baselines"][at])
     loss = WORSE[measure] * (values - baseline)

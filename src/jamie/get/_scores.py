@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
 
@@ -59,7 +59,7 @@ def _means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFr
     """Rows of the evaluation of one source and target, by method."""
     table = evaluation(mdata, key_added=key_added)
     for name, value in (("source", source), ("target", target)):
-        require_choice(value, list(mdata.mod), name=name)
+        require_name(value, list(mdata.mod), name=name)
     means = table[(table["source"] == source) & (table["target"] == target)].set_index("method")
     if means.empty:
         directions = sorted({f"{a} → {b}" for a, b in zip(table["source"], table["target"], strict=True)})

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 
-from jamie._checks import require_choice
+from jamie._checks import require_option
 
 from ._columns import column_blocks
 
@@ -67,9 +67,7 @@ def feature_auroc(measured: Matrix, imputed: Matrix, *, threshold: Literal["feat
     Raises
     ------
     ValueError
-        If the shapes differ or there are no cells.
-    KeyError
-        If `threshold` is neither of the two.
+        If the shapes differ, there are no cells, or `threshold` is neither of the two.
 
     Examples
     --------
@@ -79,7 +77,7 @@ def feature_auroc(measured: Matrix, imputed: Matrix, *, threshold: Literal["feat
     >>> feature_auroc(measured, measured**2)
     array([1.])
     """
-    require_choice(threshold, ("feature", "matrix"), name="threshold")
+    require_option(threshold, ("feature", "matrix"), name="threshold")
     cut = _median(measured) if threshold == "matrix" else None
     return np.concatenate([_auroc(a, b, cut) for a, b in column_blocks(measured, imputed)])
 

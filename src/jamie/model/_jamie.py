@@ -11,7 +11,7 @@ from mudata import MuData
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_name, require_names
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Pair, Seed
@@ -178,14 +178,14 @@ class JAMIE(BaseEstimator):
     ) -> Array:
         """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d)."""
         cells = self.open(mdata, layer=layer, key_added=key_added)
-        require_choice(target, list(self.preparations_), name="target")
-        require_choice(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
+        require_name(target, list(self.preparations_), name="target")
+        require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
         return self.translate(cells.inputs(source), source, target, self.columns(target, features))
 
     def reconstruct(self, mdata: MuData | Cells, *, modality: str, layer: Layers = None) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
         cells = self.open(mdata, layer=layer)
-        require_choice(modality, list(cells.names), name="modality")
+        require_name(modality, list(cells.names), name="modality")
         return self.impute(cells, source=modality, target=modality)
 
     def open(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
@@ -197,7 +197,8 @@ class JAMIE(BaseEstimator):
         if features is None:
             return slice(None)
         known = {feature: i for i, feature in enumerate(self.preparations_[name].features)}
-        return np.array([known[require_choice(f, known, name=f"features of {name!r}")] for f in features], dtype=int)
+        wanted = require_names(features, name="features")
+        return np.array([known[require_name(f, known, name=f"features of {name!r}")] for f in wanted], dtype=int)
 
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""

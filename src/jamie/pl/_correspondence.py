@@ -61,7 +61,7 @@ def correspondence(
     KeyError
         If the correspondence, a modality or the labels are not there.
     ValueError
-        If several correspondences are there, or no cell has a label.
+        If there is no such slot, several correspondences are there, or no cell has a label.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie.get._comparison import comparison
@@ -74,13 +74,14 @@ def distributions(
     >>> len(figure.axes)
     4
     """
-    require_choice(by, list(mdata.obs), name="by", hint="it names a column of mdata.obs")
+    require_name(by, list(mdata.obs), name="by", hint="it names a column of mdata.obs")
     pairs = comparison(mdata, source=source, target=target, key_added=key_added)
     groups = _groups(mdata.obs[by].reindex(pairs.measured.index), by)
     measured, imputed = pairs.measured.to_numpy(), pairs.imputed.to_numpy()
     columns = list(pairs.measured.columns)
     correlation = feature_correlation(measured, imputed)
-    chosen = positions(columns, features or ()) or from_best_to_worst(correlation, N_FEATURES) or [0]
+    named = [] if features is None else positions(columns, features)
+    chosen = named or from_best_to_worst(correlation, N_FEATURES) or [0]
     distances = pd.DataFrame(js_distance(measured[:, chosen], imputed[:, chosen], groups=groups)).mean()
     n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(chosen))
     n_rows = -(-len(chosen) // n_columns)

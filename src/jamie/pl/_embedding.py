@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_name, require_option
 from jamie._compat import seed_argument
 from jamie._docs import document
 from jamie._errors import MissingNameError
@@ -62,6 +62,8 @@ def embedding(
     ------
     KeyError
         If the cells were not embedded, or the column or slot is not there.
+    ValueError
+        If there is no such `basis`.
 
     Examples
     --------
@@ -72,9 +74,9 @@ def embedding(
     >>> [ax.get_title() for ax in figure.axes]
     ['modality', 'rna, cell_type', 'protein, cell_type']
     """
-    require_choice(basis, BASES, name="basis")
+    require_option(basis, BASES, name="basis")
     if color is not None:
-        require_choice(color, list(mdata.obs), name="color", hint="it names a column of mdata.obs")
+        require_name(color, list(mdata.obs), name="color", hint="it names a column of mdata.obs")
     rng = generator(rng)
     remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if use_rep is None else "jm.pp.prepare(mdata)"
     rows, cells = _drawn(mdata, use_rep or Keys(key_added).latent, color, n_cells, rng, remedy)

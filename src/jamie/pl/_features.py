@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jamie._checks import require_choice
+from jamie._checks import require_name, require_names
 from jamie._types import Array
 
 
@@ -20,4 +20,5 @@ def from_best_to_worst(scores: Array, n: int) -> list[int]:
 
 def positions(columns: list[str], features: Sequence[str]) -> list[int]:
     """Positions of named features."""
-    return [columns.index(require_choice(feature, columns, name="features")) for feature in features]
+    wanted = require_names(features, name="features")
+    return [columns.index(require_name(feature, columns, name="features")) for feature in wanted]

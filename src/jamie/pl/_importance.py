@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice, require_positive
+from jamie._checks import require_name, require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._types import Array
@@ -66,9 +66,9 @@ def importance(
     Raises
     ------
     KeyError
-        If this was not explained or not kept by cell, or the kind or cell is not there.
+        If this was not explained or not kept by cell, or the cell is not there.
     ValueError
-        If `n_top` is below 1, or `cell` is given for another kind than the waterfall.
+        If there is no such `kind`, `n_top` is below 1, or `cell` is given for another kind than the waterfall.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def importance(
     >>> [label.get_text() for label in ax.get_yticklabels()][0]
     '35 other features'
     """
-    require_choice(kind, get_args(Kind), name="kind")
+    require_option(kind, get_args(Kind), name="kind")
     require_positive(n_top=n_top)
     if cell is not None and kind != "waterfall":
         msg = f"expected kind='waterfall' beside `cell`, found kind={kind!r}"
@@ -89,7 +89,7 @@ def importance(
     explained = list(means.frame.columns)
     if feature is not None:
         more = call(mdata, source, target, repr(feature))
-        require_choice(feature, explained, name="feature", hint=f"call {more} to explain another")
+        require_name(feature, explained, name="feature", hint=f"call {more} to explain another")
     elif kind != "bars":
         kept = [name for name, layer in zip(explained, means.kept, strict=True) if layer in mdata[source].layers]
         more = call(mdata, source, target, "...")
@@ -99,7 +99,7 @@ def importance(
     if kind != "bars":
         found = values_by_cell(mdata, source=source, target=target, feature=str(feature), key_added=key_added)
         if cell is not None:
-            require_choice(cell, list(found.cells), name="cell", hint="it names a cell that was explained")
+            require_name(cell, list(found.cells), name="cell", hint="it names a cell that was explained")
     n_top = min(n_top, len(means.frame))
     names = list(mdata[source].var_names)
     if ax is None:

@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import StrMethodFormatter
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._types import Array
 from jamie.get._knockout import links as stored_links
@@ -73,7 +73,7 @@ def links(
     table = stored_links(mdata, key_added=key_added)
     if gene is not None:
         hint = "jm.tl.links(mdata, model, genes=..., regions=...) finds others by `features` and `window`"
-        require_choice(gene, list(pd.unique(table["gene"])), name="gene", hint=hint)
+        require_name(gene, list(pd.unique(table["gene"])), name="gene", hint=hint)
     if ax is None:
         room = 0 if gene is None else min(n_top, 10) * ROW / 72
         _, ax = plt.subplots(figsize=(3.5, 2.5 + room), layout="constrained")

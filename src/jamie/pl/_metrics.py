@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._types import Array
@@ -81,7 +81,7 @@ def _baseline(found: Scores, against: str | None) -> str:
     if against is None:
         return str(baselines["correlation"].fillna(-np.inf).idxmax())
     hint = "name it in `baselines` of jm.tl.evaluate"
-    return require_choice(against, list(baselines.index), name="against", hint=hint)
+    return require_name(against, list(baselines.index), name="against", hint=hint)
 
 
 def _draw_features(ax: Axes, name: str, theirs: Array, ours: Array, against: str) -> None:

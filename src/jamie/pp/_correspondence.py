@@ -9,7 +9,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -84,7 +84,7 @@ def correspondence(
     rows, columns = mdata[a].obs_names, mdata[b].obs_names
     if on is not None:
         for name in (a, b):
-            require_choice(on, list(mdata[name].obs), name="on", hint=f"it names a column of mdata[{name!r}].obs")
+            require_name(on, list(mdata[name].obs), name="on", hint=f"it names a column of mdata[{name!r}].obs")
         f = from_column(mdata[a].obs[on], mdata[b].obs[on])
     elif isinstance(pairs, pd.DataFrame):
         f = from_table(pairs, rows, columns, modalities=(a, b))
@@ -118,7 +118,7 @@ def _two(names: list[str]) -> tuple[str, str]:
 
 
 def _mask(mdata: MuData, column: str, cells: pd.Index) -> Array:
-    require_choice(column, list(mdata.obs), name="known", hint="it names a boolean column of mdata.obs")
+    require_name(column, list(mdata.obs), name="known", hint="it names a boolean column of mdata.obs")
     values = mdata.obs[column]
     if pd.api.types.infer_dtype(values.astype(object), skipna=True) != "boolean":
         msg = (

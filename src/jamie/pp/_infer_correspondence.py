@@ -10,7 +10,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_name, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
@@ -116,9 +116,10 @@ def infer_correspondence(
     Raises
     ------
     KeyError
-        If a modality, method, representation or linked feature is not there.
+        If a modality, representation or linked feature is not there.
     ValueError
-        If the method lacks what it needs, `n_keep` or `n_starts` is below 1, or a modality has fewer than 3 cells.
+        If there is no such method, or it lacks what it needs, `n_keep` or `n_starts` is below 1, or a modality has
+        fewer than 3 cells.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def infer_correspondence(
     >>> mdata.uns["jamie_inferred_rna_protein"]["method"]
     'anchors'
     """
-    require_choice(method, METHODS, name="method")
+    require_option(method, METHODS, name="method")
     mdata, keys = writable(mdata, copy=copy), Keys(key_added)
     names = modality_names(mdata, modalities)
     if len(names) != 2:
@@ -143,7 +144,7 @@ def infer_correspondence(
         msg = f"expected `cap` to be True, False or 'auto', found {cap!r}"
         raise InvalidValueError(msg)
     for name in use_rep if isinstance(use_rep, Mapping) else ():
-        require_choice(name, names, name="use_rep")
+        require_name(name, names, name="use_rep")
     rng = generator(rng)
     seed = int(rng.integers(2**31))
     x, y = (_representation(mdata, name, use_rep, keys, seed) for name in names)
@@ -183,7 +184,7 @@ def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] |
             return np.ascontiguousarray(mdata[name].obsm[keys.input], dtype=np.float32)
         return prepare(cells, name, seed=seed).inputs(cells.matrix(name))
     if slot != "X":
-        require_choice(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
+        require_name(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
     x = _dense(matrix(mdata, name)[:] if slot == "X" else mdata[name].obsm[slot])
     if not np.isfinite(x).all():
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
@@ -202,7 +203,7 @@ def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, 
     for name, column in zip((a, b), table.columns, strict=True):
         features = list(mdata[name].var_names)
         for feature in table[column].astype(str):
-            require_choice(feature, features, name=f"linked[{column!r}]")
+            require_name(feature, features, name=f"linked[{column!r}]")
         position = mdata[name].var_names.get_indexer(table[column].astype(str))
         blocks = matrix(mdata, name).map(lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel()))
         values, total = map(np.concatenate, zip(*blocks, strict=True))

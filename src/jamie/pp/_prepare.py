@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mudata import MuData
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_name
 from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
@@ -75,10 +75,10 @@ def prepare(
     Raises
     ------
     KeyError
-        If a modality, kind, layer or `use_rep` is not there.
+        If a modality, layer or `use_rep` is not there.
     ValueError
-        If values are infinite, a feature or cell is all NaN, a modality of counts has negative values, or `max_value`
-        is negative, or components are not those of the values.
+        If there is no such kind, values are infinite, a feature or cell is all NaN, a modality of counts has negative
+        values, `max_value` is negative, or components are not those of the values.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def prepare(
     cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
     for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (use_rep, "use_rep")):
         for name in given if isinstance(given, Mapping) else ():
-            require_choice(name, list(cells.names), name=argument)
+            require_name(name, list(cells.names), name=argument)
     seed, keys = int(generator(rng).integers(2**31)), cells.keys
     fitted, inputs = {}, {}
     for name in cells.names:

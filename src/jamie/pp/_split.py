@@ -55,6 +55,8 @@ def split(
 
     Raises
     ------
+    KeyError
+        If there is no such column.
     ValueError
         If no cell has a counterpart, or a stratum has fewer than two.
 

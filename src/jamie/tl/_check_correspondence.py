@@ -9,7 +9,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import generator, require_choice
+from jamie._checks import generator, require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -96,7 +96,8 @@ def check_correspondence(
     KeyError
         If the correspondence, a modality, the labels or a feature is not there.
     ValueError
-        If the pairs do not fit the cells, no cell has labels on both sides, or no linked feature varies.
+        If there is no such slot, the pairs do not fit the cells, no cell has labels on both sides, or no linked feature
+        varies.
 
     Examples
     --------
@@ -182,7 +183,7 @@ def _linked(
     sides = []
     for name, column, rows in zip(pair, linked.columns, (cells, partners), strict=True):
         for feature in linked[column]:
-            require_choice(str(feature), mdata[name].var_names, name=f"linked[{column!r}]")
+            require_name(str(feature), mdata[name].var_names, name=f"linked[{column!r}]")
         sides.append(_values(mdata, name, rows, mdata[name].var_names.get_indexer(linked[column].astype(str)), keys))
     score = by_features(sides[0], f[cells][:, partners] @ _filled(sides[1]), rng) if len(cells) > 1 else None
     if score is None:

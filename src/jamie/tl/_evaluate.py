@@ -12,7 +12,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_choice, require_names
+from jamie._checks import generator, require_names, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._settings import logger
@@ -87,9 +87,10 @@ def evaluate(
     Raises
     ------
     KeyError
-        If `labels`, a baseline or an aligner is not there.
+        If `labels` is not there.
     ValueError
-        If no two modalities have three pairs of cells to score; those that have fewer are left out otherwise.
+        If there is no such baseline or aligner, or no two modalities have three pairs of cells to score; those that
+        have fewer are left out otherwise.
 
     Examples
     --------
@@ -104,10 +105,9 @@ def evaluate(
     1    rna  protein    knn  held-out
     """
     mdata = writable(mdata, copy=False)
-    require_names(baselines, name="baselines", example="ridge")
-    require_names(aligners, name="aligners", example="cca")
+    baselines, aligners = require_names(baselines, name="baselines"), require_names(aligners, name="aligners")
     for method in baselines:
-        require_choice(method, METHODS, name="baselines")
+        require_option(method, METHODS, name="baselines")
     cells = model.open(mdata, layer=layer, key_added=key_added)
     for method in aligners:
         _require_aligner(cells, method)
@@ -236,7 +236,7 @@ def _labels(cells: Cells, labels: str | None, name: str) -> pd.Series | None:
 def _require_aligner(cells: Cells, method: str) -> None:
     """Raise unless `method` is one of ours or a slot that all modalities have, of as many dimensions."""
     slots = set.intersection(*(set(cells.mdata[name].obsm) for name in cells.names))
-    require_choice(method, [*ALIGNERS, *sorted(slots)], name="aligners", hint="or it names a slot of every `.obsm`")
+    require_option(method, [*ALIGNERS, *sorted(slots)], name="aligners", hint="or it names a slot of every `.obsm`")
     if method not in ALIGNERS:
         widths = {name: np.shape(cells.mdata[name].obsm[method])[1] for name in cells.names}
         if len(set(widths.values())) > 1:

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_choice, require_positive
+from jamie._checks import generator, require_name, require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
@@ -101,8 +101,8 @@ def explain(
     KeyError
         If a modality, feature, column or group is not there.
     ValueError
-        If `target` and `labels` are both given, `groupby` or background is missing, over 2 GB would be kept by cell, or
-        `method` is not for this network or number of features.
+        If there is no such `method`, `target` and `labels` are both given, `groupby` or background is missing, over 2
+        GB would be kept by cell, or `method` is not for this network or number of features.
 
     Examples
     --------
@@ -115,11 +115,11 @@ def explain(
     """
     mdata = writable(mdata, copy=copy)
     keys, rng = Keys(key_added), generator(rng)
-    require_choice(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
+    require_name(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
     if target is not None and labels is not None:
         msg = f"expected a target or labels, found target={target!r} and labels={labels!r}; call jm.tl.explain for each"
         raise InvalidValueError(msg)
-    require_choice(method, METHODS, name="method")
+    require_option(method, METHODS, name="method")
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
     adata = mdata[source]
     every = AllCells.of(mdata, model, source)

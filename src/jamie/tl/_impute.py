@@ -13,7 +13,7 @@ from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice, require_unique
+from jamie._checks import require_name, require_option, require_unique
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
@@ -88,9 +88,9 @@ def impute(
     Raises
     ------
     KeyError
-        If a modality or feature is not there, or `out` ends otherwise.
+        If a modality or feature is not there.
     ValueError
-        If `dtype` or `threshold` are given without `out`.
+        If `out` ends otherwise, or `dtype` or `threshold` are given without it.
 
     Examples
     --------
@@ -156,9 +156,9 @@ def _impute_to(
     threshold: float | None,
 ) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
-    require_choice(dtype, ["float32", "float16"], name="dtype")
-    require_choice(target, list(model.preparations_), name="target")
-    require_choice(source, list(cells.names), name="source")
+    require_option(dtype, ["float32", "float16"], name="dtype")
+    require_name(target, list(model.preparations_), name="target")
+    require_name(source, list(cells.names), name="source")
     mdata, inputs = cells.mdata, cells.inputs(source)
     columns = model.columns(target, features)
     names = pd.Index(model.preparations_[target].features[columns])

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_choice, require_positive
+from jamie._checks import generator, require_name, require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
@@ -89,9 +89,9 @@ def knockout(
     Raises
     ------
     KeyError
-        If a modality, feature, measure or column is not there, or features have no coordinates to group by.
+        If a modality, feature or column is not there, or features have no coordinates to group by.
     ValueError
-        If labels are needed and not given, or there are too few cells, or a group is empty.
+        If there is no such measure, labels are needed and not given, or there are too few cells, or a group is empty.
 
     Examples
     --------
@@ -107,9 +107,9 @@ def knockout(
     """
     mdata = writable(mdata, copy=False)
     keys, rng = Keys(key_added), generator(rng)
-    require_choice(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
+    require_name(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
     target = other_modality(mdata, model, source, target)
-    measure = require_choice(measure or ("lta" if labels else "correlation"), WORSE, name="measure")
+    measure = require_option(measure or ("lta" if labels else "correlation"), WORSE, name="measure")
     if (labels is not None) != (measure in OF_LABELS):
         msg = f"expected `labels` with {' or '.join(OF_LABELS)} and no other measure, found {labels!r} and {measure!r}"
         raise InvalidValueError(msg)
@@ -161,7 +161,7 @@ def other_modality(mdata: MuData, model: JAMIE, source: str, target: str | None)
     others = [name for name in model.preparations_ if name in mdata.mod and name != source]
     if target is None and len(others) == 1:
         return others[0]
-    return require_choice(target, others, name="target")
+    return require_name(target, others, name="target")
 
 
 def _with_random(sets: dict[str, Array], n: int, n_random: int, rng: np.random.Generator) -> list[Array]:

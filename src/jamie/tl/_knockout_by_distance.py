@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import generator, require_choice, require_positive
+from jamie._checks import generator, require_name, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -89,8 +89,8 @@ def knockout_by_distance(
     mdata = writable(mdata, copy=False)
     keys, rng = Keys(key_added), generator(rng)
     known = [name for name in model.preparations_ if name in mdata.mod]
-    require_choice(genes, known, name="genes")
-    require_choice(regions, [name for name in known if name != genes], name="regions")
+    require_name(genes, known, name="genes")
+    require_name(regions, [name for name in known if name != genes], name="regions")
     require_positive(n_cells=n_cells)
     columns = positions(model, genes, features)
     names = model.preparations_[genes].features[columns]

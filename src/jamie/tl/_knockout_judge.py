@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_choice
+from jamie._checks import require_name
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
@@ -87,7 +87,7 @@ def by_latents(
         cells = every.take(rows)
         intact = outputs(model, source, None, cells.inputs)
         return Judged(cells, None, intact, Foscttm(latents[partners], intact), [measure], held_out)
-    require_choice(labels, list(mdata.obs), name="labels", hint="it names a column of mdata.obs")
+    require_name(labels, list(mdata.obs), name="labels", hint="it names a column of mdata.obs")
     text = mdata.obs[labels].astype(object).map(str, na_action="ignore")
     of = {name: text.reindex(mdata[name].obs_names) for name in (source, target)}
     rows, others, held_out = _labelled_cells(mdata, of, keys)

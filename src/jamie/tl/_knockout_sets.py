@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_choice, require_positive
+from jamie._checks import require_name, require_names, require_option, require_positive
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.data import coordinates
@@ -24,16 +24,12 @@ def feature_sets(mdata: MuData, name: str, groups: Groups, position: Array) -> d
     KeyError
         If a set names a feature that the modality does not have.
     ValueError
-        If there are no sets, or none of a set's features is known to the model.
+        If `groups` is other text than "chromosome", there are no sets, or none of a set's features is known to the
+        model.
     """
     if isinstance(groups, Mapping):
         columns = mdata[name].var_names
-        sets = {
-            str(group): np.array(
-                [columns.get_loc(require_choice(f, columns, name=f"groups[{group!r}]")) for f in features]
-            )
-            for group, features in groups.items()
-        }
+        sets = {str(group): _members(columns, group, features) for group, features in groups.items()}
     else:
         sets = _by_place(coordinates(mdata, name), groups)
     known = pd.Index(position)
@@ -49,11 +45,18 @@ def feature_sets(mdata: MuData, name: str, groups: Groups, position: Array) -> d
     return found
 
 
+def _members(columns: pd.Index, group: str, features: Sequence[str]) -> Array:
+    """Positions of the features of one group."""
+    name = f"groups[{group!r}]"
+    names = require_names(features, name=name)
+    return np.array([columns.get_loc(require_name(feature, columns, name=name)) for feature in names])
+
+
 def _by_place(at: pd.DataFrame, groups: str | int) -> dict[str, Array]:
     """Features by chromosome, or by windows of so many bases."""
     at = at.reset_index(drop=True).dropna()
     if isinstance(groups, str):
-        require_choice(groups, ["chromosome"], name="groups")
+        require_option(groups, ["chromosome"], name="groups")
         return {str(chrom): rows.index.to_numpy() for chrom, rows in at.groupby("chrom", sort=False)}
     require_positive(groups=groups)
     window = (((at["start"] + at["end"]) / 2) // groups * groups).astype(int)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from mudata import MuData
 
+from jamie._checks import require_names
 from jamie._types import Array
 from jamie.model import JAMIE
 
 
 def positions(model: JAMIE, name: str, features: Sequence[str] | None) -> Array:
     """Positions of named features among those of the model, each once; of all of them if `None`."""
-    columns = model.columns(name, None if features is None else list(dict.fromkeys(features)))
+    if features is not None:
+        features = list(dict.fromkeys(require_names(features, name="features")))
+    columns = model.columns(name, features)
     return np.arange(len(model.preparations_[name].features))[columns]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_option
 from jamie._compat import quiet_mudata
 from jamie._errors import MissingFileError
 from jamie._progress import progress
@@ -89,7 +89,7 @@ def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str
 def require_out(out: str | Path, suffixes: tuple[str, ...]) -> Path:
     """Path to write to, in one of the formats."""
     out = Path(out)
-    require_choice(out.suffix, list(suffixes), name="out", hint="its ending is the format")
+    require_option(out.suffix, list(suffixes), name="out", hint="its ending is the format")
     if not out.parent.is_dir():
         msg = f"expected a folder to write to, found none at `{out.parent}`; make it first"
         raise MissingFileError(msg)

@@ -75,10 +75,10 @@ def train(
     TypeError
         If `mdata` is no MuData.
     KeyError
-        If a modality or recipe is not there.
+        If a modality is not there.
     ValueError
-        If there are fewer than two modalities, neither known nor inferred pairs, repeated names, values that the kind
-        forbids, fewer training cells than a batch, or slots of another version.
+        If there is no such recipe, there are fewer than two modalities, neither known nor inferred pairs, repeated
+        names, values that the kind forbids, fewer training cells than a batch, or slots of another version.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_choice
+from jamie._checks import require_name, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -71,8 +71,8 @@ def transfer_labels(
     KeyError
         If a modality, the labels, the latents or the inferred correspondence is not there.
     ValueError
-        If the labels are numbers rather than categories, no cell has one, the two modalities are one, their latents are
-        not of the same model, or `n_neighbors` is below 1.
+        If `through` is neither of the two, the labels are numbers rather than categories, no cell has one, the two
+        modalities are one, their latents are not of the same model, or `n_neighbors` is below 1.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def transfer_labels(
     """
     mdata, keys = writable(mdata, copy=copy), Keys(key_added)
     cells = open_cells(mdata, modalities=two_names(source, target), keys=keys)
-    require_choice(through, ["latent", "inferred"], name="through")
+    require_option(through, ["latent", "inferred"], name="through")
     classes = _classes(mdata, labels, source)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
@@ -108,7 +108,7 @@ def _classes(mdata: MuData, labels: str, source: str) -> pd.Categorical:
     """Labels of the cells of the source, checked to be categories."""
     obs = mdata[source].obs
     choices = list(dict.fromkeys([*obs, *mdata.obs]))
-    require_choice(labels, choices, name="labels", hint=f"it names a column of mdata[{source!r}].obs, or of mdata.obs")
+    require_name(labels, choices, name="labels", hint=f"it names a column of mdata[{source!r}].obs, or of mdata.obs")
     own = labels in obs
     column = obs[labels] if own else mdata.obs[labels].reindex(obs.index)
     where = f"mdata[{source!r}].obs[{labels!r}]" if own else f"mdata.obs[{labels!r}]"

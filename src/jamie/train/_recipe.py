@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from jamie._checks import require_choice
+from jamie._checks import require_option
 
 
 @dataclass(frozen=True)
@@ -194,5 +194,5 @@ RECIPES = {recipe.name: recipe for recipe in (DEFAULT, INTEGRATE, PAPER)}
 def recipe_of(recipe: str | Recipe, **changes: Any) -> Recipe:
     """Recipe by name, with the settings that are not `None` replaced."""
     if isinstance(recipe, str):
-        recipe = RECIPES[require_choice(recipe, RECIPES, name="recipe")]
+        recipe = RECIPES[require_option(recipe, RECIPES, name="recipe")]
     return replace(recipe, **{key: value for key, value in changes.items() if value is not None})
