@@ -137,7 +137,9 @@ def test_a_modality_that_the_model_does_not_know_is_left_alone(trained, new):
 
 def test_no_modality_of_the_model_is_refused(trained, new):
     _, model = trained
-    with pytest.raises(KeyError, match=r"modality of the model, \['rna', 'protein'\].*found \['atac'\].*MuData\(\{'rna'"):
+    with pytest.raises(
+        KeyError, match=r"modality of the model, \['rna', 'protein'\].*found \['atac'\].*MuData\(\{'rna'"
+    ):
         jm.tl.embed(MuData({"atac": new["rna"].copy()}), model)
 
 

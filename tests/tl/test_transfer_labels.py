@@ -194,7 +194,7 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
     assert list(mdata["protein"].obs) == before
     jm.tl.embed(mdata, model, key_added="mine")
     transfer(mdata, key_added="mine")
-    assert list(mdata["protein"].obs) == [*before, "mine_label_cell_type", "mine_confidence_cell_type"]
+    assert list(mdata["protein"].obs) == [*before, "mine_role", "mine_label_cell_type", "mine_confidence_cell_type"]
 
 
 def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):

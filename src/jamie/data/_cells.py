@@ -438,7 +438,7 @@ def require_mudata(mdata: Any) -> None:
         raise WrongTypeError(msg)
     if isinstance(mdata, AnnData):
         msg = (
-            "expected a MuData, found an AnnData; say which modality it is: mdata = mudata.MuData({'rna': adata}), "
+            "expected a MuData, found AnnData; say which modality it is: mdata = mudata.MuData({'rna': adata}), "
             "with "
             "every other modality that was measured beside it"
         )

@@ -8,7 +8,7 @@ import numpy as np
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_unique
+from jamie._checks import require_name, require_names, require_unique
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys
 from jamie._types import Array
@@ -20,7 +20,7 @@ from ._cell_matrix import CellMatrix
 def modality_names(mdata: MuData, modalities: Sequence[str] | None = None) -> list[str]:
     """Names of the modalities to use, checked; all of them if `None`."""
     _require_mudata(mdata)
-    names = list(mdata.mod) if modalities is None else list(modalities)
+    names = list(mdata.mod) if modalities is None else require_names(modalities, name="modalities", example=mdata.mod)
     for name in names:
         require_name(name, list(mdata.mod), name="modality")
     if len(set(names)) < 2:

@@ -11,7 +11,7 @@ from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Kind, Seed
-from jamie.data import DEFAULT_MAX_VALUE, external_pca, fingerprint, open_cells, writable
+from jamie.data import DEFAULT_MAX_VALUE, external_pca, fingerprint, open_cells, require_several, writable
 from jamie.data import prepare as fit_preparation
 
 
@@ -92,6 +92,7 @@ def prepare(
     """
     mdata = writable(mdata, copy=copy)
     cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
+    require_several(cells)
     for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (use_rep, "use_rep")):
         for name in given if isinstance(given, Mapping) else ():
             require_name(name, list(cells.names), name=argument)

@@ -86,7 +86,7 @@ def match(
 def two_names(source: str, target: str) -> list[str]:
     """Both, if they are two."""
     if source == target:
-        msg = f"expected two modalities, found {source!r} as source and target; pass another target"
+        msg = f"expected at least two modalities, found {source!r} as source and target; pass another target"
         raise InvalidValueError(msg)
     return [source, target]
 
