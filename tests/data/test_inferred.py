@@ -10,7 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import read
+from jamie import data
+from jamie.data import open_cells
+
+
+def read(mdata, **options):
+    return data.read(open_cells(mdata), **options)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from scipy import sparse
 from sklearn.metrics.pairwise import euclidean_distances
 
 import jamie as jm
-from jamie.data import model_inputs
 from jamie.model import _jamie, _kernel_mixes
 from jamie.train import RECIPES, best_mix_weight, regress, tune
 
@@ -42,7 +41,7 @@ def assert_same_bits(one, other):
 
 def scaled(model, mdata, name):
     """Inputs of the network by cell."""
-    x = model_inputs(mdata, name, model.preparations_[name]) / np.float32(model.divisors_[name])
+    x = model.open(mdata).inputs(name) / np.float32(model.divisors_[name])
     return pd.DataFrame(x, index=mdata[name].obs_names)
 
 
@@ -116,7 +115,7 @@ def test_held_out_cells_are_imputed_by_network_and_kernel(fitted, pair):
 
 def test_translating_inputs_is_imputing(fitted):
     mdata, model = fitted
-    inputs = model_inputs(mdata, "rna", model.preparations_["rna"])
+    inputs = model.open(mdata).inputs("rna")
     found = model.translate(inputs, "rna", "protein")
     assert_array_equal(found, model.impute(mdata, source="rna", target="protein"))
     assert_allclose(model.translate(inputs, "rna", "protein", np.array([4, 0])), found[:, [4, 0]], rtol=1e-5)

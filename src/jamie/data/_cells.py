@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple, Protocol
@@ -239,16 +240,19 @@ class Cells:
 
     def _no_layer(self, name: str, layer: str) -> str:
         adata = self.mdata[name]
-        by = "asked for" if self.layers.get(name) else "the model was trained on"
+        asked = self.layers.get(name) == layer or self.model is None
         others = [other for other in self.names if other != name and layer in self.mdata[other].layers]
-        counts = layers_of_counts(adata)
-        if others and self.layers.get(name):
-            mend = f"pass layer={{{others[0]!r}: {layer!r}}} for the modalities that have it"
+        close, counts = get_close_matches(layer, list(adata.layers), n=1), layers_of_counts(adata)
+        if close:
+            mend = f"did you mean {close[0]!r}?"
+        elif others and asked:
+            mend = f"pass layer={{{others[0]!r}: {layer!r}}}, for the modalities that have it"
         elif counts:
             mend = f"pass layer={{{name!r}: {counts[0]!r}}}, which holds whole numbers"
         else:
             mend = f"store it, or pass layer={{{name!r}: 'X'}} if `.X` holds these values"
-        return f"expected the layer {layer!r} in `mdata[{name!r}].layers` ({by}), found {sorted(adata.layers)}; {mend}"
+        why = "" if asked else ", which the model was trained on"
+        return f"expected the layer {layer!r} in `mdata[{name!r}].layers`{why}, found {sorted(adata.layers)}; {mend}"
 
     def _matched(self, name: str) -> Matched:
         wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
