@@ -400,7 +400,8 @@ def open_cells(
     if isinstance(mdata, Cells):
         return mdata if model is None or mdata.model is model else mdata.for_model(model)
     require_mudata(mdata)
-    require_model(model)
+    if model is not None:
+        require_model(model)
     names = _names_to_use(mdata, model, modalities)
     for name in mdata.mod:
         _require_modality(mdata, name, is_used=name in names)
@@ -470,8 +471,8 @@ def require_mudata(mdata: Any) -> None:
 
 
 def require_model(model: Any) -> None:
-    """Raise if `model` is given but is no trained model."""
-    if model is None or (hasattr(model, "preparations_") and hasattr(model, "seen_")):
+    """Raise if `model` is no trained model."""
+    if hasattr(model, "preparations_") and hasattr(model, "seen_"):
         return
     if hasattr(model, "fit"):
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"

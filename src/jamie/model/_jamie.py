@@ -27,6 +27,7 @@ from jamie.data import (
     SeenCells,
     open_cells,
     read,
+    require_model,
 )
 from jamie.nn import aggregate, copy_from_first, join, own_noise
 from jamie.train import Recipe, fit, recipe_of
@@ -257,12 +258,31 @@ class JAMIE(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle."""
-        _persist.save(self, Path(path))
+        require_model(self)
+        parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}
+        parameters["recipe"] = self.recipe if isinstance(self.recipe, str) else None
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+        state = _persist.LearnedState(
+            parameters={key: value for key, value in plain.items() if not isinstance(value, np.random.Generator)},
+            recipe=self.recipe_,
+            preparations=self.preparations_,
+            divisors=self.divisors_,
+            seen=self.seen_,
+            network=self.network_,
+            history=self.history_,
+            summary=self.summary_,
+        )
+        _persist.save(state, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> JAMIE:
-        """Read a model that `save` wrote."""
-        return _persist.load(cls, Path(path), device=device)
+        """Read a model that `save` wrote; its parameters are those it was trained with."""
+        where, state = resolve_device(device), _persist.load(Path(path))
+        model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
+        model.recipe_, model.network_ = state.recipe, state.network.to(where)
+        model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
+        model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, dict(state.summary)
+        return model
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
         return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)
