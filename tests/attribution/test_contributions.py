@@ -11,7 +11,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.attribution import _contributions
-from jamie.attribution._contributions import Cells, Readout, contributions, feature_readout
+from jamie.attribution._contributions import PreparedCells, Readout, contributions, feature_readout
 from jamie.data import matrix, model_inputs
 
 
@@ -28,15 +28,15 @@ def explained():
     def cells(source, rows):
         preparation = model.preparations_[source]
         scaled = preparation.scaled(matrix(mdata, source)[:])
-        return Cells(model_inputs(mdata, source, preparation)[rows], scaled[rows])
+        return PreparedCells(model_inputs(mdata, source, preparation)[rows], scaled[rows])
 
     return mdata, model, cells
 
 
 def gathered(model, source, readout, cells, background):
-    found = list(contributions(model, source, readout, cells, background))
-    assert [one.cell for one in found] == list(range(len(cells.inputs)))
-    return (np.stack([getattr(one, name) for one in found]) for name in ("values", "found", "base"))
+    each = list(contributions(model, source, readout, cells, background))
+    assert [one.cell for one in each] == list(range(len(cells.inputs)))
+    return (np.stack([getattr(one, name) for one in each]) for name in ("values", "explained", "base"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_sparse_and_dense_features_get_the_same(explained):
     some, background = cells("rna", slice(0, 4)), cells("rna", slice(10, 20))
     assert sparse.issparse(some.scaled)
     expected, *_ = gathered(model, "rna", readout, some, background)
-    dense = (Cells(one.inputs, one.scaled.toarray()) for one in (some, background))
+    dense = (PreparedCells(one.inputs, one.scaled.toarray()) for one in (some, background))
     found, *_ = gathered(model, "rna", readout, *dense)
     assert_allclose(found, expected, atol=1e-6)
 
@@ -107,7 +107,7 @@ def test_features_in_feature_space_are_as_shap_explains_them():
         model,
         "rna",
         feature_readout(model, "protein"),
-        Cells(inputs[:5], scaled[:5]),
-        Cells(inputs[20:30], scaled[20:30]),
+        PreparedCells(inputs[:5], scaled[:5]),
+        PreparedCells(inputs[20:30], scaled[20:30]),
     )
     assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())

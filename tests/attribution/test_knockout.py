@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.attribution import AllCells, Cells, knocked_out, outputs
+from jamie.attribution import PreparedCells, SourceCells, knocked_out, outputs
 from jamie.attribution import _knockout as module
+from jamie.data import matched
 
 SETS = [np.array([3]), np.array([0, 7, 11]), np.array([], dtype=int)]
 
@@ -24,10 +25,15 @@ def learned(kind):
     return mdata, jm.tl.train(mdata, max_steps=40)
 
 
+def read(mdata, model):
+    preparation = model.preparations_["rna"]
+    return SourceCells.prepared(*matched(mdata, "rna", preparation), preparation=preparation)
+
+
 def merged(model, mdata, target=None):
-    every = AllCells.of(mdata, model, "rna")
-    cells, position = every.take(slice(None)), every.position
-    assert_array_equal(position, np.arange(40))
+    source_cells = read(mdata, model)
+    cells = source_cells.take(slice(None))
+    assert_array_equal(source_cells.position, np.arange(40))
     intact = outputs(model, "rna", target, cells.inputs)
     found = []
     for rows, out in knocked_out(model, "rna", target, cells, SETS):
@@ -57,20 +63,20 @@ def test_a_continuous_feature_stands_at_its_training_mean_in_the_users_values():
     *_, found = merged(model, mdata, "protein")
     changed = mdata.copy()
     changed["rna"].X[:, 3] = changed["rna"].X[:, 3].mean()
-    cells = AllCells.of(changed, model, "rna").take(slice(None))
+    cells = read(changed, model).take(slice(None))
     assert_allclose(found[0], outputs(model, "rna", "protein", cells.inputs), atol=1e-4)
 
 
 def test_a_closed_region_changes_no_cell_that_does_not_have_it():
     mdata, model = learned("accessibility")
-    cells = AllCells.of(mdata, model, "rna").take(slice(None))
+    cells = read(mdata, model).take(slice(None))
     ((rows, _), *_) = knocked_out(model, "rna", None, cells, SETS)
     assert_array_equal(rows, np.flatnonzero(mdata["rna"].X[:, 3].toarray()))
     dense = mdata.copy()
     dense["rna"].X = dense["rna"].X.toarray()
     preparation = model.preparations_["rna"]
     z = (cells.scaled.toarray() - preparation.mean / preparation.sd).astype(np.float32)
-    ((again, _), *_) = knocked_out(model, "rna", None, Cells(cells.inputs, z), SETS)
+    ((again, _), *_) = knocked_out(model, "rna", None, PreparedCells(cells.inputs, z), SETS)
     assert set(rows) <= set(again)
 
 

@@ -15,7 +15,7 @@ from ._container import (
     writable,
 )
 from ._external_pca import external_pca
-from ._genome import coordinates, near, starts
+from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
@@ -35,6 +35,7 @@ __all__ = [
     "LinkedCells",
     "Loader",
     "ModalityView",
+    "NearPairs",
     "Preparation",
     "Problem",
     "coordinates",
@@ -53,7 +54,9 @@ __all__ = [
     "prepare",
     "read",
     "read_preparation",
+    "require_bases",
     "require_mudata",
+    "require_same_chromosomes",
     "starts",
     "stored_pairs",
     "stratified",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,18 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
-from jamie._types import Seed
-from jamie.attribution import AllCells, contributions, shap_contributions
-from jamie.data import training_cells, writable
+from jamie._types import Array, Seed
+from jamie.attribution import (
+    SourceCells,
+    chosen_cells,
+    contributions,
+    explained_features,
+    explained_labels,
+    explained_latents,
+    shap_contributions,
+)
+from jamie.data import matched, training_cells, writable
 from jamie.model import JAMIE
-
-from ._explained import explained_cells, explained_outputs
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
 METHODS = ("deeplift", "shap", "kernel")
@@ -121,15 +127,27 @@ def explain(
         raise InvalidValueError(msg)
     require_choice(method, METHODS, name="method")
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
-    adata = mdata[source]
-    every = AllCells.of(mdata, model, source)
-    position = every.position
-    train = training_cells(mdata, source, keys)
-    what, outputs, readout = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
-    explained, background = explained_cells(mdata, source, train, groupby, group, reference)
+    adata, preparation = mdata[source], model.preparations_[source]
+    what = _require_slot(mdata, model, source, target=target, labels=labels, keys=keys)
+    match = matched(mdata, source, preparation)
+    position, train = match.position, training_cells(mdata, source, keys)
+    groups = None if groupby is None else _column(mdata, source, groupby=groupby)
+    explained, background = chosen_cells(groups, train, group=group, reference=reference)
+    if target is not None:
+        subject = explained_features(model, target, features)
+    elif labels is None:
+        subject = explained_latents(model.recipe_.n_latent, features)
+    else:
+        of_cells = _column(mdata, source, labels=labels)
+    source_cells = SourceCells.prepared(*match, preparation=preparation)
+    if labels is not None:
+        latents = model.encode(source_cells.inputs, source)
+        subject = explained_labels(latents, of_cells, train, features, source=source)
+
     background = np.sort(rng.permutation(background)[:n_background])
     if n_cells is not None:
         explained = np.sort(rng.permutation(explained)[:n_cells])
+    outputs, readout = subject.outputs, subject.readout
     n_kept = len(outputs) if by_cell and features is not None else 0
     if n_kept * adata.n_obs * adata.n_vars > MOST_VALUES:
         msg = (
@@ -139,27 +157,27 @@ def explain(
         raise InvalidValueError(msg)
     total = np.zeros((adata.n_vars, len(outputs)))
     kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
-    found, remainder = [], []
-    cells, others = every.take(explained), every.take(background)
+    values_of_cells, remainder = [], []
+    cells, others = source_cells.take(explained), source_cells.take(background)
     if method == "deeplift":
         each = contributions(model, source, readout, cells, others)
     else:
         each = shap_contributions(model, source, readout, cells, others, method=method, rng=rng)
     for one in each:
         total[position] += np.abs(one.values)
-        found.append(one.found)
-        remainder.append(one.values.sum(0) + one.base - one.found)
+        values_of_cells.append(one.explained)
+        remainder.append(one.values.sum(0) + one.base - one.explained)
         for layer, values in zip(kept, one.values.T, strict=False):
             layer[explained[one.cell]] = 0
             layer[explained[one.cell], position] = values
-    spread, level = np.std(found, axis=0), np.abs(found).mean(axis=0)
+    spread, level = np.std(values_of_cells, axis=0), np.abs(values_of_cells).mean(axis=0)
     unit = np.where(spread > CONSTANT * level, spread, level)
     about = {
         "schema": SCHEMA,
         "source": source,
         "explains": what,
         "outputs": outputs,
-        "scale": model.preparations_[target].scale if target else ("logit" if labels else "latent"),
+        "scale": subject.scale,
         "base": one.base,
         "background": list(adata.obs_names[background]),
         "method": method,
@@ -178,3 +196,33 @@ def explain(
         write(mdata, source, "layers", keys.shap_by_cell(safe_name(what), name), values)
     write(mdata, source, "uns", slot, about)
     return mdata if copy else None
+
+
+def _column(mdata: MuData, modality: str, **named: str) -> Array:
+    """Values of a column of `mdata.obs`, passed by the name of its parameter, for the cells of a modality."""
+    ((parameter, column),) = named.items()
+    require_choice(column, list(mdata.obs), name=parameter)
+    return mdata.obs[column].astype(object).reindex(mdata[modality].obs_names).to_numpy()
+
+
+def _require_slot(
+    mdata: MuData, model: JAMIE, source: str, *, target: str | None, labels: str | None, keys: Keys
+) -> str:
+    """Return what is explained, by the name that its slots have, unless something else has the same slots."""
+    what = target or labels or "latent"
+    slot = keys.shap(safe_name(what))
+    remedy = "give the modality another name and train again"
+    if labels is not None:
+        remedy = f"copy the column, mdata.obs[{labels + '_label'!r}] = mdata.obs[{labels!r}], and pass the copy"
+    modalities = [name for name in {**model.preparations_, **mdata.mod} if keys.shap(safe_name(name)) == slot]
+    others = [f"the modality {name!r}" for name in modalities if name != target]
+    if labels is not None and what == "latent":
+        others.append("the latent dimensions")
+    earlier = mdata[source].uns.get(slot, {})
+    if isinstance(earlier, Mapping) and earlier.get("explains", what) != what:
+        others.append(f"what was explained earlier, {earlier['explains']!r},")
+        remedy = "pass another key_added to keep both"
+    if others:
+        msg = f"expected that `{slot}` is of {what!r} alone, found that {others[0]} has the same slot; {remedy}"
+        raise InvalidValueError(msg)
+    return what
