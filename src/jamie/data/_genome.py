@@ -262,17 +262,17 @@ def _numbers(column: pd.Series, modality: str) -> pd.Series:
     """Positions as float, NaN where there are none."""
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.to_numpy(dtype=float, na_value=np.nan)
-        return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), index=column.index)
-    text = column.astype(object).map(_text)
-    numbers = pd.to_numeric(text.str.replace(",", ""), errors="coerce").astype(float)
-    is_wrong = ~np.isfinite(numbers) & ~text.str.lower().isin(MISSING)
-    if is_wrong.any():
-        msg = (
-            f"expected numbers as start and end of the features of {modality!r}, found {text[is_wrong].iloc[0]!r} for "
-            f"{str(column.index[is_wrong][0])!r}; write bases as numbers in mdata[{modality!r}].var"
-        )
-        raise InvalidValueError(msg)
-    return numbers
+    else:
+        text = column.astype(object).map(_text)
+        numbers = pd.to_numeric(text.str.replace(",", ""), errors="coerce").to_numpy(dtype=float)
+        is_wrong = np.isnan(numbers) & ~text.str.lower().isin(MISSING).to_numpy()
+        if is_wrong.any():
+            msg = (
+                f"expected numbers as start and end of the features of {modality!r}, found {text[is_wrong].iloc[0]!r} "
+                f"for {str(column.index[is_wrong][0])!r}; write bases as numbers in mdata[{modality!r}].var"
+            )
+            raise InvalidValueError(msg)
+    return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), index=column.index)
 
 
 def _mapped(column: pd.Series, function: Callable[[Any], Any]) -> pd.Series:
