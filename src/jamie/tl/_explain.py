@@ -220,9 +220,9 @@ def _require_slot(
         others.append("the latent dimensions")
     earlier = mdata[source].uns.get(slot, {})
     if isinstance(earlier, Mapping) and earlier.get("explains", what) != what:
-        others.append(f"what was explained earlier, {earlier['explains']!r},")
+        others.append(f"what an earlier call explained, {earlier['explains']!r}")
         remedy = "pass another key_added to keep both"
     if others:
-        msg = f"expected that `{slot}` is of {what!r} alone, found that {others[0]} has the same slot; {remedy}"
+        msg = f"expected that `{slot}` is of {what!r} alone, found it taken by {others[0]}; {remedy}"
         raise InvalidValueError(msg)
     return what
