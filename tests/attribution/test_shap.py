@@ -61,7 +61,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
     cells = read(mdata, model, "protein")
     explained, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    found = values(
+    shap_values = values(
         shap_contributions(
             model, "protein", readout, explained, background, method="kernel", rng=np.random.default_rng(0)
         )
@@ -84,7 +84,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
                 for size in range(d)
                 for c in combinations(others, size)
             )
-            assert_allclose(found[i, j, 0], expected, atol=2e-4)
+            assert_allclose(shap_values[i, j, 0], expected, atol=2e-4)
 
 
 def test_networks_and_sources_they_cannot_explain_are_refused(monkeypatch):

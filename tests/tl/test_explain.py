@@ -72,9 +72,9 @@ def test_the_drivers_that_were_planted_are_found():
     )
     model = jm.tl.train(mdata, max_steps=400)
     jm.tl.explain(mdata, model, source="gene", target="protein", features=["protein0", "protein1"])
-    found = mdata["gene"].varm["jamie_shap_protein"]
-    assert found.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
-    assert (found.max() > 3 * found.apply(lambda column: column.nlargest(2).iloc[1])).all()
+    means = mdata["gene"].varm["jamie_shap_protein"]
+    assert means.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
+    assert (means.max() > 3 * means.apply(lambda column: column.nlargest(2).iloc[1])).all()
     by_cell = mdata["gene"].layers["jamie_shap_protein_protein1"][:, 9]
     assert np.corrcoef(by_cell, genes[:, 9])[0, 1] < -0.9
 

@@ -63,11 +63,11 @@ def by_hand(mdata, model, measure):
     x, y = latents["rna"][at], latents["protein"][partners]
     if measure == "foscttm":
         return foscttm(x, y)
-    of = mdata.obs["cell_type"].reindex(mdata["rna"].obs_names[at]).astype(str).to_numpy()
+    labels = mdata.obs["cell_type"].reindex(mdata["rna"].obs_names[at]).astype(str).to_numpy()
     if measure == "lta":
-        return label_transfer_accuracy(x, y, of)
-    fitted = LogisticRegression(max_iter=1000).fit(y, of)
-    return fitted.predict_log_proba(x)[np.arange(len(x)), np.searchsorted(fitted.classes_, of)].mean()
+        return label_transfer_accuracy(x, y, labels)
+    fitted = LogisticRegression(max_iter=1000).fit(y, labels)
+    return fitted.predict_log_proba(x)[np.arange(len(x)), np.searchsorted(fitted.classes_, labels)].mean()
 
 
 @pytest.mark.parametrize("measure", ["correlation", "lta", "likelihood", "foscttm"])
@@ -221,8 +221,8 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
     table = jm.tl.knockout(other, model, source="rna", features=["protein1"])
     assert len(table) == 39
     assert np.isnan(rna.var.loc["unknown", "jamie_knockout_correlation_protein"])
-    whole = jm.tl.knockout(cells, model, source="rna", features=["protein1"])
-    assert np.corrcoef(table["value"], whole["value"].reindex(table.index))[0, 1] > 0.99
+    expected = jm.tl.knockout(cells, model, source="rna", features=["protein1"])
+    assert np.corrcoef(table["value"], expected["value"].reindex(table.index))[0, 1] > 0.99
     jm.tl.knockout(other, model, source="rna", groups={"one/two": ["gene1"]})
     other.write(tmp_path / "cells.h5mu")
     read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"].uns["jamie_knockout_groups_correlation_protein"]

@@ -33,15 +33,15 @@ def test_each_set_is_as_knocked_out_by_itself(learned, tmp_path):
             "genome": list(regions.index),
         }
         expected = jm.tl.knockout(mdata, model, source="atac", features=[gene], groups=sets, n_random=0)
-        found = table[table["gene"] == gene].set_index("set")
-        assert found.index.tolist() == ["none", "near", "chromosome", "genome", "random"]
+        of_gene = table[table["gene"] == gene].set_index("set")
+        assert of_gene.index.tolist() == ["none", "near", "chromosome", "genome", "random"]
         for name, members in sets.items():
-            assert found.loc[name, "n_regions"] == len(members)
-            assert_allclose(found.loc[name, "correlation"], expected.loc[name, "value"], atol=1e-4)
+            assert of_gene.loc[name, "n_regions"] == len(members)
+            assert_allclose(of_gene.loc[name, "correlation"], expected.loc[name, "value"], atol=1e-4)
         baseline = mdata["atac"].uns["jamie_knockout_groups_correlation_rna"]["baseline"]
-        assert_allclose(found.loc["none", "correlation"], baseline, atol=1e-5)
-        assert found.loc["random", "n_regions"] == len(sets["near"])
-        assert found.loc["genome", "correlation"] == 0
+        assert_allclose(of_gene.loc["none", "correlation"], baseline, atol=1e-5)
+        assert of_gene.loc["random", "n_regions"] == len(sets["near"])
+        assert of_gene.loc["genome", "correlation"] == 0
     pd.testing.assert_frame_equal(mdata.uns["jamie_knockout_by_distance"], table)
     assert mdata.uns["jamie_knockout_by_distance"] is not table
     mdata.write(tmp_path / "cells.h5mu")

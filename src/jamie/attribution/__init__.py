@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ._contributions import Contribution, PreparedCells, Readout, SourceCells, contributions, feature_readout, outputs
-from ._explained import Explained, chosen_cells, explained_features, explained_labels, explained_latents
+from ._explained import (
+    Explained,
+    Gathered,
+    chosen_cells,
+    explained_features,
+    explained_labels,
+    explained_latents,
+    gathered,
+)
 from ._judge import (
     LABEL_MEASURES,
     WORSE,
@@ -26,6 +34,7 @@ __all__ = [
     "Correlation",
     "Explained",
     "Foscttm",
+    "Gathered",
     "Groups",
     "Judge",
     "JudgedCells",
@@ -44,6 +53,7 @@ __all__ = [
     "explained_latents",
     "feature_readout",
     "feature_sets",
+    "gathered",
     "knocked_out",
     "labelled_cells",
     "losses_of_pairs",

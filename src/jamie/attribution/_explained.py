@@ -1,8 +1,8 @@
-"""What is explained, in which cells, against which others."""
+"""What is explained, in which cells, against which others, and what comes of it over cells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,9 @@ from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.model import JAMIE
 
-from ._contributions import Readout, feature_readout
+from ._contributions import Contribution, Readout, feature_readout
+
+CONSTANT = 1e-5  # sd in units of the mean below which nothing but rounding varies
 
 
 class Explained(NamedTuple):
@@ -23,6 +25,15 @@ class Explained(NamedTuple):
     outputs: list[str]  # their names, (t,)
     readout: Readout
     scale: str  # their unit
+
+
+class Gathered(NamedTuple):
+    """Contributions of the features of a modality, (d,), to each output, (t,), over the explained cells."""
+
+    mean_abs: Array  # (d, t)
+    by_cell: Array  # (kept outputs, n, d), float32; NaN for cells that were not explained
+    base: Array  # (t,): mean of the background
+    additivity: float  # largest remainder, in sd of what is explained, or in its mean if it is constant
 
 
 def explained_features(model: JAMIE, target: str, features: Sequence[str] | None) -> Explained:
@@ -82,6 +93,35 @@ def chosen_cells(
     }
     explained = is_in[group] if group is not None else np.ones(len(train), dtype=bool)
     return np.flatnonzero(explained), np.flatnonzero(is_in[reference] if reference is not None else train)
+
+
+def gathered(
+    contributions: Iterable[Contribution],
+    shape: tuple[int, int],
+    *,
+    rows: Array,
+    position: Array,
+    n_outputs: int,
+    n_kept: int,
+) -> Gathered:
+    """Contributions to means, and to values by cell of the first `n_kept` outputs, of a modality of this shape.
+
+    `rows` are the explained cells, and `position` the explaining features, in the modality; others have no part.
+    """
+    by_cell = np.full((n_kept, *shape), np.nan, dtype=np.float32)
+    total = np.zeros((shape[1], n_outputs))
+    explained, remainder = [], []
+    for one in contributions:
+        total[position] += np.abs(one.values)
+        explained.append(one.explained)
+        remainder.append(one.values.sum(0) + one.base - one.explained)
+        for layer, values in zip(by_cell, one.values.T, strict=False):
+            layer[rows[one.cell]] = 0
+            layer[rows[one.cell], position] = values
+    spread, level = np.std(explained, axis=0), np.abs(explained).mean(axis=0)
+    unit = np.where(spread > CONSTANT * level, spread, level)
+    additivity = float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max())
+    return Gathered((total / len(rows)).astype(np.float32), by_cell, one.base, additivity)
 
 
 def _chosen(features: Sequence[str] | None, known: list[str]) -> list[int]:

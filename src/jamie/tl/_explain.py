@@ -22,6 +22,7 @@ from jamie.attribution import (
     explained_features,
     explained_labels,
     explained_latents,
+    gathered,
     shap_contributions,
 )
 from jamie.data import matched, training_cells, writable
@@ -29,7 +30,6 @@ from jamie.model import JAMIE
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
 METHODS = ("deeplift", "shap", "kernel")
-CONSTANT = 1e-5  # sd in units of the mean below which nothing but rounding varies
 
 
 @document("mdata", "model", "rng", "key_added", "copy")
@@ -155,44 +155,33 @@ def explain(
             f"{adata.n_vars:,} features of {source!r}; name fewer, or pass by_cell=False to keep means only"
         )
         raise InvalidValueError(msg)
-    total = np.zeros((adata.n_vars, len(outputs)))
-    kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
-    values_of_cells, remainder = [], []
     cells, others = source_cells.take(explained), source_cells.take(background)
     if method == "deeplift":
         each = contributions(model, source, readout, cells, others)
     else:
         each = shap_contributions(model, source, readout, cells, others, method=method, rng=rng)
-    for one in each:
-        total[position] += np.abs(one.values)
-        values_of_cells.append(one.explained)
-        remainder.append(one.values.sum(0) + one.base - one.explained)
-        for layer, values in zip(kept, one.values.T, strict=False):
-            layer[explained[one.cell]] = 0
-            layer[explained[one.cell], position] = values
-    spread, level = np.std(values_of_cells, axis=0), np.abs(values_of_cells).mean(axis=0)
-    unit = np.where(spread > CONSTANT * level, spread, level)
+    result = gathered(each, adata.shape, rows=explained, position=position, n_outputs=len(outputs), n_kept=n_kept)
     about = {
         "schema": SCHEMA,
         "source": source,
         "explains": what,
         "outputs": outputs,
         "scale": subject.scale,
-        "base": one.base,
+        "base": result.base,
         "background": list(adata.obs_names[background]),
         "method": method,
         "reference": reference or "training cells",
         "n_cells": len(explained),
         "n_features": adata.n_vars,
-        "additivity": float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max()),
+        "additivity": result.additivity,
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
     slot = keys.shap(safe_name(what))
-    means = pd.DataFrame((total / len(explained)).astype(np.float32), index=adata.var_names, columns=names)
+    means = pd.DataFrame(result.mean_abs, index=adata.var_names, columns=names)
     for name in adata.varm.get(slot, ()):  # of an earlier call, whose base may be another
         mdata[source].layers.pop(keys.shap_by_cell(safe_name(what), name), None)
     write(mdata, source, "varm", slot, means)
-    for name, values in zip(names, kept, strict=False):
+    for name, values in zip(names, result.by_cell, strict=False):
         write(mdata, source, "layers", keys.shap_by_cell(safe_name(what), name), values)
     write(mdata, source, "uns", slot, about)
     return mdata if copy else None
