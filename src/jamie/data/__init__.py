@@ -23,7 +23,7 @@ from ._cells import (
 )
 from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
 from ._external_pca import external_pca
-from ._genome import coordinates, near, starts
+from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import matched, model_inputs
@@ -54,6 +54,7 @@ __all__ = [
     "Loader",
     "Matched",
     "ModalityView",
+    "NearPairs",
     "Preparation",
     "Prepared",
     "Problem",
@@ -76,9 +77,11 @@ __all__ = [
     "prepare_cells",
     "read",
     "read_preparation",
+    "require_bases",
     "require_kind",
     "require_model",
     "require_mudata",
+    "require_same_chromosomes",
     "require_several",
     "starts",
     "stored_pairs",

@@ -12,11 +12,9 @@ from mudata import MuData
 from jamie._checks import require_name, require_option
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
+from jamie.attribution import WORSE
 
 from ._stored import stored, stored_record
-
-WORSE = {"correlation": -1, "lta": -1, "likelihood": -1, "foscttm": 1}
-"""The direction in which each measure gets worse."""
 
 
 class Knockouts(NamedTuple):

@@ -201,6 +201,11 @@ class JAMIE(BaseEstimator):
         wanted = require_names(features, name="features")
         return np.array([known[require_name(f, known, name=f"features of {name!r}")] for f in wanted], dtype=int)
 
+    def positions(self, name: str, features: Sequence[str] | None) -> Array:
+        """Positions of named features in a modality of the model, each once; of all of them if `None`."""
+        named = None if features is None else list(dict.fromkeys(require_names(features, name="features")))
+        return np.arange(len(self.preparations_[name].features))[self.columns(name, named)]
+
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""
         scale = self.divisors_[name]
