@@ -14,12 +14,13 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Pair
 from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table
 from jamie.data import modality_names, over_all_cells, writable
 
 
+@in_one_line
 @document("mdata", "key_added", "copy")
 def correspondence(
     mdata: MuData,

@@ -15,7 +15,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Matrix, Seed
 from jamie.correspondence import METHODS, MatchingProblem, Method, choose, enough, from_mask, infer
 from jamie.data import (
@@ -39,6 +39,7 @@ CAUTION = {
 }
 
 
+@in_one_line
 @document("mdata", "rng", "key_added", "copy")
 def infer_correspondence(
     mdata: MuData,

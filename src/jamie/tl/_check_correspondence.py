@@ -14,7 +14,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Pair, Seed
 from jamie.correspondence._score import Score, by_features, by_labels, by_pairs, by_position, without_truth
 from jamie.data import matrix, measured, writable
@@ -24,6 +24,7 @@ BETTER = {"source_coverage": "higher", "target_coverage": "higher", "effective_p
 MOST_POSITIONS = 2_000  # FOSCTTM takes their square
 
 
+@in_one_line
 @document("mdata", "rng", "key_added")
 def check_correspondence(
     mdata: MuData,

@@ -13,7 +13,7 @@ from jamie._checks import generator, require_name, require_option, require_posit
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Seed
 from jamie.attribution import (
     SourceCells,
@@ -32,6 +32,7 @@ MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
 METHODS = ("deeplift", "shap", "kernel")
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added", "copy")
 def explain(
     mdata: MuData,

@@ -14,7 +14,7 @@ from jamie._checks import generator, require_name, require_option, require_posit
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Seed
 from jamie.attribution import (
     LABEL_MEASURES,
@@ -35,6 +35,7 @@ from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def knockout(
     mdata: MuData,

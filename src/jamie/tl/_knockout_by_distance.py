@@ -12,7 +12,7 @@ from mudata import MuData
 from jamie._checks import generator, require_name, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.attribution import SourceCells, by_correlation, knocked_out, paired_cells
 from jamie.data import Layers, NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts, writable
@@ -21,6 +21,7 @@ from jamie.model import JAMIE
 SETS = ("none", "near", "chromosome", "genome", "random")
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def knockout_by_distance(
     mdata: MuData,

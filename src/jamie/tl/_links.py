@@ -11,7 +11,7 @@ from mudata import MuData
 from jamie._checks import generator, require_name, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.attribution import (
     SourceCells,
@@ -28,6 +28,7 @@ from jamie.model import JAMIE
 MOST_PAIRS = 20_000_000
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def links(
     mdata: MuData,

@@ -10,7 +10,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Seed
 from jamie.data import Layers, open_cells, writable
 from jamie.model import JAMIE, announce
@@ -19,6 +19,7 @@ from jamie.train import Recipe
 from ._embed import write_latents
 
 
+@in_one_line
 @document("mdata", "modalities", "rng", "key_added")
 def train(
     mdata: MuData,

@@ -13,7 +13,7 @@ from jamie._checks import require_name, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array
 from jamie.correspondence._nearest import nearest
 from jamie.data import open_cells, writable
@@ -24,6 +24,7 @@ from ._match import latents, require_count, two_names
 MOST_CLASSES = 50
 
 
+@in_one_line
 @document("mdata", "key_added", "copy")
 def transfer_labels(
     mdata: MuData,
