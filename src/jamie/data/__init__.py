@@ -16,6 +16,7 @@ from ._container import (
 )
 from ._external_pca import external_pca
 from ._genome import coordinates, near, starts
+from ._inferred import check_few_pairs, tell_check, warn_of_names
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
@@ -37,6 +38,7 @@ __all__ = [
     "ModalityView",
     "Preparation",
     "Problem",
+    "check_few_pairs",
     "coordinates",
     "detect_kind",
     "external_pca",
@@ -57,8 +59,10 @@ __all__ = [
     "starts",
     "stored_pairs",
     "stratified",
+    "tell_check",
     "training_cells",
     "value_stats",
+    "warn_of_names",
     "with_partners",
     "writable",
 ]

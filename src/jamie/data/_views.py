@@ -17,7 +17,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
-from jamie.correspondence import cap_rows
+from jamie.correspondence import cap_rows, nothing_shared
 
 from ._cell_matrix import CellMatrix, missing
 from ._container import known_pairs, matrix, modality_names, training_cells
@@ -71,11 +71,9 @@ def read(
     known = {(a, b): cap_rows(known_pairs(mdata, a, b, keys)) for a, b in combinations(names, 2)}
     for name in names:
         if not any(f.nnz or _has_inferred(mdata, pair, keys) for pair, f in known.items() if name in pair):
-            msg = (
-                f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: no cell name is "
-                "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
-                "jm.pp.infer_correspondence(mdata) if you do not"
-            )
+            pairs = [pair for pair in known if name in pair]
+            why = nothing_shared({other: mdata[other].obs_names for other in names}, pairs)
+            msg = f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: {why}"
             raise InvalidValueError(msg)
     views = {}
     for name in names:

@@ -16,8 +16,8 @@ from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
 from jamie._types import Array, Pair
-from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table
-from jamie.data import modality_names, over_all_cells, writable
+from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table, nothing_shared
+from jamie.data import modality_names, over_all_cells, warn_of_names, writable
 
 
 @document("mdata", "key_added", "copy")
@@ -96,11 +96,15 @@ def correspondence(
         f = from_mask(f, _mask(mdata, known, rows), _mask(mdata, known, columns))
     if not f.nnz:
         left = "" if known is None else f" with both cells in `mdata.obs[{known!r}]`"
+        by_name = pairs is None and on is None and not len(rows.intersection(columns))
+        why = f": {nothing_shared({a: rows, b: columns}, [(a, b)])}" if by_name else ""
         msg = (
-            f"expected at least one pair of {a!r} and {b!r}{left}, found none; pass pairs= (a table of names) or "
+            f"expected at least one pair of {a!r} and {b!r}{left}, found none{why}; pass pairs= (a table of names) or "
             "on= (an obs column)"
         )
         raise InvalidValueError(msg)
+    if pairs is None and on is None:
+        warn_of_names(rows, columns, (a, b))
     logger.info("%d known pairs of %r and %r", f.nnz, a, b)
     if on is None:
         _warn_of_more_than_one(f, (a, b), (rows, columns))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,19 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
 from jamie._slots import write
-from jamie._types import Array, Matrix, Seed
-from jamie.correspondence import METHODS, MatchingProblem, Method, choose, enough, from_mask, infer
+from jamie._types import Array, Matrix, Pair, Seed
+from jamie.correspondence import (
+    FEWEST_ANCHORS,
+    METHODS,
+    MatchingProblem,
+    Method,
+    check_pairs,
+    choose,
+    enough,
+    from_mask,
+    infer,
+    n_paired,
+)
 from jamie.data import (
     known_pairs,
     matrix,
@@ -25,16 +37,18 @@ from jamie.data import (
     over_all_cells,
     prepare,
     read_preparation,
+    tell_check,
     training_cells,
+    warn_of_names,
     writable,
 )
 
 CAUTION = {
     "geometry": (
         "geometry alone, which can be confidently wrong where their composition differs",
-        "10 to 20 known pairs or linked features",
+        "20 to 30 known pairs or linked features",
     ),
-    "linked": ("linked features alone, which no known pair confirms", "10 to 20 known pairs"),
+    "linked": ("linked features alone, which no known pair confirms", "20 to 30 known pairs"),
 }
 
 
@@ -107,10 +121,16 @@ def infer_correspondence(
         sum to 1 and have at most `n_keep` entries; those of cells with a known partner hold that, and what is inferred
         only in so far as the confidence is below 1.
     `mdata.uns['jamie_inferred_<a>_<b>']` : :class:`dict`
-        Method and why, whether it is verified by pairs, `n_pairs`, and `objective`: of `gw` and `unioncom` that of
-        eq. 8, of `anchors` the share of cells closer than the true partner, on pairs left out in turn (0.5 is chance).
-        Of `gw` also `gap`, how much worse the second-best optimum is, and `agreement`, the share of starts that found
-        the best: both are necessary, not sufficient.
+        `method` and `why`, `n_pairs` that are known, `n_keep`, `capped`, `largest_column_sum`, and
+
+        - `verified`: whether known pairs confirm it, see below; false for all but `anchors`;
+        - of `anchors`, `objective`: the share of cells that lie closer than the true partner, on `n_checked` pairs that
+          were left out in turn; `chance`: the same for the same cells paired at random, about 0.5; its
+          `standard_error`; and `p_value`, the share of 200 pairings, the true one among them, that do as well;
+        - of `gw` and `unioncom`, `objective`: that of eq. 8, and `n_starts`;
+        - of `gw`, `n_optima`; `gap`, how much worse the second-best optimum is; `agreement`, the share of starts that
+          found the best: both are necessary, not sufficient; and `chosen_by`, pairs or the objective;
+        - of `linked`, `n_pseudo_pairs`.
 
     Raises
     ------
@@ -155,11 +175,12 @@ def infer_correspondence(
         cap=None if cap == "auto" else bool(cap),
         n_starts=n_starts,
     )
+    if method in ("auto", "anchors"):
+        problem = _checked(problem, mdata, (a, b), keys, seed)
     chosen, why = choose(problem) if method == "auto" else (method, "asked for")
     logger.info("method %r: %s", chosen, why)
     result = infer(problem, chosen, rng)
-    report: dict[str, Any] = {"schema": SCHEMA, "why": why, **result.report}
-    if not report["verified"]:
+    if chosen != "anchors":
         logger.warning(
             "the correspondence of %r and %r is unverified: it rests on %s; call "
             "jm.tl.check_correspondence(mdata, labels=...), or get %s",
@@ -168,8 +189,20 @@ def infer_correspondence(
             *CAUTION["linked" if chosen == "linked" else "geometry"],
         )
     write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(result.matrix, mdata, a, b))
-    write(mdata, None, "uns", keys.inferred(a, b), report)
+    write(mdata, None, "uns", keys.inferred(a, b), {"schema": SCHEMA, "why": why, **result.report.to_dict()})
     return mdata if copy else None
+
+
+def _checked(problem: MatchingProblem, mdata: MuData, pair: Pair, keys: Keys, seed: int) -> MatchingProblem:
+    """The problem with its known pairs checked, and what came out logged; as it is if they are too few to check."""
+    given = keys.known(*pair) in mdata.obsp or keys.known(*pair[::-1]) in mdata.obsp
+    if not given:
+        warn_of_names(mdata[pair[0]].obs_names, mdata[pair[1]].obs_names, pair)
+    if n_paired(problem.known) < FEWEST_ANCHORS:
+        return problem
+    check = check_pairs(problem.x, problem.y, problem.known, np.random.default_rng(seed))
+    tell_check(check, pair, given=given)
+    return replace(problem, check=check)
 
 
 def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] | None, keys: Keys, seed: int) -> Array:

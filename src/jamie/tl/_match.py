@@ -12,8 +12,7 @@ from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._slots import write
 from jamie._types import Array
-from jamie.correspondence import from_mask
-from jamie.correspondence._nearest import nearest_partners
+from jamie.correspondence import from_mask, nearest_partners
 from jamie.data import known_pairs, modality_names, over_all_cells, training_cells, writable
 
 
