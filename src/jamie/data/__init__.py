@@ -24,6 +24,7 @@ from ._cells import (
 from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
+from ._inferred import tell_check, warn_of_names
 from ._kinds import SCALES, detect_kind, measured
 from ._loader import Batch, Loader
 from ._match import matched, model_inputs
@@ -86,9 +87,11 @@ __all__ = [
     "starts",
     "stored_pairs",
     "stratified",
+    "tell_check",
     "training_cells",
     "two_modalities",
     "value_stats",
+    "warn_of_names",
     "with_partners",
     "writable",
 ]

@@ -185,14 +185,18 @@ class Cells:
 
     def stored_pairs(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
         """Correspondence (n_a, n_b) in ``"known"``, ``"inferred"`` or ``"match"`` of `mdata.obsp`; `None` if none."""
-        key = getattr(self.keys, slot)
-        if key(a, b) in self.mdata.obsp:
-            f = sparse.csr_matrix(self.mdata.obsp[key(a, b)])
-            return f[self.rows(a)][:, self.rows(b)].astype(np.float32)
-        if key(b, a) in self.mdata.obsp:
-            transposed = self.stored_pairs(slot, b, a)
-            return None if transposed is None else transposed.T.tocsr()
-        return None
+        written = self.written(slot, a, b)
+        if written is not None:
+            return written
+        transposed = self.written(slot, b, a)
+        return None if transposed is None else transposed.T.tocsr()
+
+    def written(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
+        """The same, only if it is there with rows for the cells of `a`."""
+        key = getattr(self.keys, slot)(a, b)
+        if key not in self.mdata.obsp:
+            return None
+        return sparse.csr_matrix(self.mdata.obsp[key])[self.rows(a)][:, self.rows(b)].astype(np.float32)
 
     def over_all_cells(self, f: sparse.csr_matrix, a: str, b: str) -> sparse.csr_matrix:
         """The same correspondence over the cells of the MuData, (n, n), where `.obsp` keeps it in step with subsets."""

@@ -15,7 +15,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
-from jamie.correspondence import cap_rows
+from jamie.correspondence import cap_rows, nothing_shared
 
 from ._cell_matrix import CellMatrix, missing
 from ._cells import Cells, pairs_in_use, prepare_cells, require_several
@@ -67,19 +67,15 @@ def read(
     for name in cells.names:
         pairs = [pair for pair in known if name in pair]
         if not any(known[pair].nnz or cells.stored_pairs("inferred", *pair) is not None for pair in pairs):
-            msg = (
-                f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: no cell name is "
-                "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
-                "jm.pp.infer_correspondence(mdata) if you do not"
-            )
+            why = nothing_shared({other: cells.cells(other) for other in cells.names}, pairs)
+            msg = f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: {why}"
             raise InvalidValueError(msg)
     views = {name: _view(cells, name, n_comps=n_comps, max_value=max_value, seed=seed) for name in cells.names}
     inferred = inferred_pairs(
-        cells.mdata,
+        cells,
         {name: view.inputs for name, view in views.items()},
         known,
         {name: view.train for name, view in views.items()},
-        keys=cells.keys,
         infer_below=infer_below,
         seed=seed,
     )

@@ -16,8 +16,7 @@ from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Pair
-from jamie.correspondence import from_mask, from_matrix, from_names, from_table
-from jamie.correspondence._score import normalised
+from jamie.correspondence import from_mask, from_matrix, from_names, from_table, normalised
 from jamie.data import known_pairs, modality_names, stored_pairs, training_cells
 
 Slot = Literal["inferred", "match", "known"]

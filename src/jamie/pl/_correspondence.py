@@ -14,7 +14,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Pair
-from jamie.correspondence._score import binned, label_mass
+from jamie.correspondence import binned, label_mass
 from jamie.get._correspondence import Slot, correspondences, label_codes, truth
 
 from ._style import PALETTE

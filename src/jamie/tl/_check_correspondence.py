@@ -16,7 +16,7 @@ from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import Array, Pair, Seed
-from jamie.correspondence._score import Score, by_features, by_labels, by_pairs, by_position, without_truth
+from jamie.correspondence import Score, by_features, by_labels, by_pairs, by_position, without_truth
 from jamie.data import matrix, measured, writable
 from jamie.get._correspondence import Pairs, Slot, correspondences, label_codes, true_pairs
 
