@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ._contributions import AllCells, Cells, Contribution, Readout, contributions, feature_readout, outputs
 from ._knockout import knocked_out
-from ._measures import NEIGHBORS, Correlation, Foscttm, LabelLikelihood, LabelTransfer, Measure
+from ._measures import NEIGHBORS, WORSE, Correlation, Foscttm, LabelLikelihood, LabelTransfer, Measure
 from ._shap import shap_contributions
 
 __all__ = [
     "NEIGHBORS",
+    "WORSE",
     "AllCells",
     "Cells",
     "Contribution",

@@ -6,6 +6,7 @@ from ._infer import METHODS, Method, choose, enough, infer
 from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
 from ._methods import FEWEST_ANCHORS
 from ._problem import MatchingProblem, MatchingResult
+from ._score import binned, label_mass, normalised
 
 __all__ = [
     "FEWEST_ANCHORS",
@@ -13,6 +14,7 @@ __all__ = [
     "MatchingProblem",
     "MatchingResult",
     "Method",
+    "binned",
     "cap_rows",
     "choose",
     "enough",
@@ -22,5 +24,7 @@ __all__ = [
     "from_names",
     "from_table",
     "infer",
+    "label_mass",
     "n_paired",
+    "normalised",
 ]

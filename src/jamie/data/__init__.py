@@ -14,9 +14,11 @@ from ._container import (
     training_cells,
     writable,
 )
+from ._correspondences import Pairs, correspondences, true_pairs, truth
 from ._external_pca import external_pca
 from ._genome import coordinates, near, starts
 from ._kinds import SCALES, detect_kind, measured
+from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
@@ -35,13 +37,17 @@ __all__ = [
     "LinkedCells",
     "Loader",
     "ModalityView",
+    "Pairs",
     "Preparation",
     "Problem",
     "coordinates",
+    "correspondences",
     "detect_kind",
     "external_pca",
     "fingerprint",
     "known_pairs",
+    "label_codes",
+    "labels",
     "matched",
     "matrix",
     "measured",
@@ -58,6 +64,8 @@ __all__ = [
     "stored_pairs",
     "stratified",
     "training_cells",
+    "true_pairs",
+    "truth",
     "value_stats",
     "with_partners",
     "writable",

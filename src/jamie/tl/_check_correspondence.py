@@ -15,10 +15,9 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import write
-from jamie._types import Array, Pair, Seed
+from jamie._types import Array, Pair, Seed, Slot
 from jamie.correspondence._score import Score, by_features, by_labels, by_pairs, by_position, without_truth
-from jamie.data import matrix, measured, writable
-from jamie.get._correspondence import Pairs, Slot, correspondences, label_codes, true_pairs
+from jamie.data import Pairs, correspondences, label_codes, matrix, measured, true_pairs, writable
 
 BETTER = {"source_coverage": "higher", "target_coverage": "higher", "effective_partners": "", "foscttm": "lower"}
 MOST_POSITIONS = 2_000  # FOSCTTM takes their square

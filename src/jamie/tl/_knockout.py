@@ -16,9 +16,8 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array, Seed
-from jamie.attribution import AllCells, knocked_out
+from jamie.attribution import WORSE, AllCells, knocked_out
 from jamie.data import writable
-from jamie.get._knockout import WORSE
 from jamie.model import JAMIE
 
 from ._knockout_judge import OF_LABELS, Judged, by_correlation, by_latents

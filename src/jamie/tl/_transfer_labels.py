@@ -16,8 +16,7 @@ from jamie._keys import Keys
 from jamie._slots import safe_name, write
 from jamie._types import Array
 from jamie.correspondence._nearest import nearest
-from jamie.data import modality_names, writable
-from jamie.get._correspondence import correspondences
+from jamie.data import correspondences, modality_names, writable
 
 from ._match import latents, require_count
 
