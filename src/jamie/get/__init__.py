@@ -17,6 +17,7 @@ from ._knockout_by_distance import knockout_by_distance
 from ._links import links
 from ._scores import scores
 from ._shap_values import shap_values
+from ._summary import summary
 
 __all__ = [
     "agreement",
@@ -34,4 +35,5 @@ __all__ = [
     "links",
     "scores",
     "shap_values",
+    "summary",
 ]

@@ -24,7 +24,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
-from ._summary import summarise
+from ._summary import Summary, pair_scores
 
 
 class JAMIE(BaseEstimator):
@@ -52,7 +52,8 @@ class JAMIE(BaseEstimator):
     history_
         Losses by step, a data frame.
     summary_
-        FOSCTTM and correlations on validation pairs, or on training pairs if none were set aside: `cells` says which.
+        Best step, seconds, and scores on validation pairs, or on training pairs if none were set aside: `cells` says
+        which, `table()` gives FOSCTTM and correlations of all modalities, `value(measure, source, target)` one of them.
 
     Examples
     --------
@@ -131,12 +132,12 @@ class JAMIE(BaseEstimator):
         copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
-        self.summary_ = {
-            "cells": "validation" if len(validation) else "training",
-            "best_step": fitted.best_step,
-            "seconds": fitted.seconds,
-            **summarise(self, mdata, problem, units, judged),
-        }
+        self.summary_ = Summary(
+            cells="validation" if len(validation) else "training",
+            best_step=int(fitted.best_step),
+            seconds=float(fitted.seconds),
+            scores=pair_scores(self, mdata, problem, units, judged),
+        )
         if kernel_mixes and len(validation):
             kernel_mixes.refit(units.cells(np.concatenate([training, validation])), rng)
         return self

@@ -20,6 +20,7 @@ from jamie.train import Recipe
 
 from ._device import resolve_device
 from ._plan import network_of
+from ._summary import Summary
 
 if TYPE_CHECKING:
     from ._jamie import JAMIE
@@ -55,7 +56,7 @@ def save(model: JAMIE, path: Path) -> None:
         "recipe": model.recipe_.to_dict(),
         "modalities": described,
         "history": model.history_.to_dict(orient="list"),
-        "summary": model.summary_,
+        "summary": model.summary_.to_dict(),
     }
     if not is_first():
         return
@@ -112,5 +113,5 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
     model.network_.add_kernel_mixes_of(state)
     model.network_.load_state_dict(state)
     model.network_.to(resolve_device(device)).eval()
-    model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
+    model.history_, model.summary_ = pd.DataFrame(header["history"]), Summary.from_dict(header["summary"])
     return model
