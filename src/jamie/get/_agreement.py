@@ -94,8 +94,8 @@ def agreement(
     >>> mdata = jm.datasets.toy()
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
-    >>> found = jm.get.agreement(mdata, source="rna", target="protein", groupby="cell_type", n_features=3)
-    >>> found.correlation.shape, found.js_distance.shape, found.measured.shape
+    >>> both = jm.get.agreement(mdata, source="rna", target="protein", groupby="cell_type", n_features=3)
+    >>> both.correlation.shape, both.js_distance.shape, both.measured.shape
     ((12,), (3,), (48, 3))
     """
     require_choice(source, list(mdata.mod), name="source")

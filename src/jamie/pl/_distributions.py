@@ -71,12 +71,12 @@ def distributions(
     >>> len(figure.axes)
     4
     """
-    found = get.agreement(
+    agreement = get.agreement(
         mdata, source=source, target=target, groupby=groupby, features=features or None, n_features=N_FEATURES,
         key_added=key_added,
     )  # fmt: skip
-    groups, names = _require_groups(found.groups, groupby), list(found.measured)
-    measured, imputed = found.measured.to_numpy(), found.imputed.to_numpy()
+    groups, names = _require_groups(agreement.groups, groupby), list(agreement.measured)
+    measured, imputed = agreement.measured.to_numpy(), agreement.imputed.to_numpy()
     n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(names))
     n_rows = -(-len(names) // n_columns)
     width = max(3.4, 0.8 + 0.34 * len(groups.cat.categories))
@@ -84,15 +84,17 @@ def distributions(
         n_rows, n_columns, figsize=(width * n_columns, 2.2 * n_rows + 0.6), sharex=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    for i, (ax, name, distance) in enumerate(zip(axes.flat, names, found.js_distance, strict=False)):
+    for i, (ax, name, distance) in enumerate(zip(axes.flat, names, agreement.js_distance, strict=False)):
         _draw(ax, {"measured": measured[:, i], "imputed": imputed[:, i]}, groups)
-        ax.set_title(f"{name}\nr = {found.correlation[name]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8)
+        ax.set_title(
+            f"{name}\nr = {agreement.correlation[name]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8
+        )
     for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in FILLS.values()]
     figure.legend(handles, list(FILLS), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.supylabel(found.scale, fontsize=8)
-    figure.suptitle(f"{source} → {target}, {len(measured):,} {found.cells} cells", fontsize=10)
+    figure.supylabel(agreement.scale, fontsize=8)
+    figure.suptitle(f"{source} → {target}, {len(measured):,} {agreement.cells} cells", fontsize=10)
     return figure
 
 
