@@ -46,3 +46,17 @@ def test_without_labels_distances_of_features(evaluated):
     pd.testing.assert_series_equal(
         found.js_distance["knn"], mdata["protein"].varm["jamie_scores_rna"]["js_distance_knn"], check_names=False
     )
+
+
+def test_wins_are_counted_against_the_best_baseline_or_another(evaluated):
+    mdata, _ = evaluated
+    scores = jm.get.scores(mdata, source="rna", target="protein")
+    assert scores.baseline() == "knn"  # the mean has no correlation
+    assert scores.baseline("mean") == "mean"
+    ours, theirs = scores.correlation["jamie"], scores.correlation["knn"]
+    wins = scores.wins("correlation", "knn")
+    assert (wins.n_wins, wins.n_features) == ((ours > theirs).sum(), 12)
+    assert wins.p_value == jm.metrics.binomial_test(ours, theirs).p_value
+    assert scores.wins("correlation", "mean").n_features == 0
+    with pytest.raises(KeyError, match=r"`against`.*\['mean', 'knn'\], found 'ridge'"):
+        scores.baseline("ridge")
