@@ -70,7 +70,7 @@ def paper(name: str, seed: int, seconds: float) -> list[dict]:
     jm.pp.split(mdata, rng=seed)
     published, epochs = recipe_of("paper"), 10
     model, used = timed(mdata.copy(), recipe_of(published, max_steps=epochs), seed)
-    longest = int(PAPER_TIMES * seconds / model.summary_["seconds"] * epochs)
+    longest = int(PAPER_TIMES * seconds / model.summary_.seconds * epochs)
     capped = longest < published.max_steps
     if capped:
         least = min(published.min_steps, longest // 2)

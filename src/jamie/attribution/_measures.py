@@ -15,6 +15,8 @@ from jamie.metrics import foscttm
 from ._contributions import Readout
 
 NEIGHBORS = 5
+WORSE = {"correlation": -1, "lta": -1, "likelihood": -1, "foscttm": 1}
+"""The direction in which each measure of a knock-out gets worse."""
 FLAT = 1e-4  # sd, in that of the values imputed with all features, below which nothing but rounding varies
 
 

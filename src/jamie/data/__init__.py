@@ -22,10 +22,12 @@ from ._cells import (
     writable,
 )
 from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
+from ._correspondences import Pairs, correspondences, true_pairs, truth
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
 from ._kinds import SCALES, detect_kind, measured
+from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._match import matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
@@ -56,15 +58,19 @@ __all__ = [
     "Matched",
     "ModalityView",
     "NearPairs",
+    "Pairs",
     "Preparation",
     "Prepared",
     "Problem",
     "SeenCells",
     "coordinates",
+    "correspondences",
     "detect_kind",
     "external_pca",
     "fingerprint",
     "known_pairs",
+    "label_codes",
+    "labels",
     "matched",
     "matrix",
     "measured",
@@ -89,6 +95,8 @@ __all__ = [
     "stratified",
     "tell_check",
     "training_cells",
+    "true_pairs",
+    "truth",
     "two_modalities",
     "value_stats",
     "warn_of_names",

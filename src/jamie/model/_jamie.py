@@ -36,7 +36,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
-from ._summary import described, summarise
+from ._summary import Summary, described, pair_scores
 
 
 class JAMIE(BaseEstimator):
@@ -66,7 +66,8 @@ class JAMIE(BaseEstimator):
     seen_
         By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
     summary_
-        FOSCTTM and correlations on validation pairs, or on training pairs if none were set aside: `cells` says which.
+        Best step, seconds, and scores on validation pairs, or on training pairs if none were set aside: `cells` says
+        which, `table()` gives FOSCTTM and correlations of all modalities, `value(measure, source, target)` one of them.
 
     Examples
     --------
@@ -151,12 +152,12 @@ class JAMIE(BaseEstimator):
         copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
-        self.summary_ = {
-            "cells": "validation" if len(validation) else "training",
-            "best_step": fitted.best_step,
-            "seconds": fitted.seconds,
-            **summarise(self, cells, problem, linked, judged),
-        }
+        self.summary_ = Summary(
+            cells="validation" if len(validation) else "training",
+            best_step=int(fitted.best_step),
+            seconds=float(fitted.seconds),
+            scores=pair_scores(self, cells, problem, linked.cells(judged)),
+        )
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
         if kernel_mixes and len(validation):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
@@ -286,7 +287,7 @@ class JAMIE(BaseEstimator):
         model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
         model.recipe_, model.network_ = state.recipe, state.network.to(where)
         model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
-        model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, dict(state.summary)
+        model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, state.summary
         return model
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
@@ -298,7 +299,10 @@ class JAMIE(BaseEstimator):
 
     def __repr__(self) -> str:
         """What it is: modalities, kinds and features, cells, scores; or that it is not trained."""
-        return described(self)
+        if not self.__sklearn_is_fitted__():
+            name = self.recipe if isinstance(self.recipe, str) else self.recipe.name
+            return f"JAMIE, recipe {name!r}, not trained: call jm.tl.train(mdata) or model.fit(mdata)"
+        return described(self.summary_, self.recipe_, str(self._device), self.preparations_, self.seen_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -22,6 +22,7 @@ from jamie.nn import JointVAE
 from jamie.train import Recipe
 
 from ._plan import network_of
+from ._summary import Summary
 
 SCHEMA = 3
 PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole")
@@ -45,7 +46,7 @@ class LearnedState:
     history
         Losses by step.
     summary
-        Scores on validation pairs.
+        What it came to.
     """
 
     parameters: Mapping[str, Any]
@@ -55,7 +56,7 @@ class LearnedState:
     seen: Mapping[str, SeenCells]
     network: JointVAE
     history: pd.DataFrame
-    summary: Mapping[str, Any]
+    summary: Summary
 
 
 def save(state: LearnedState, path: Path) -> None:
@@ -88,7 +89,7 @@ def save(state: LearnedState, path: Path) -> None:
         "recipe": state.recipe.to_dict(),
         "modalities": described,
         "history": state.history.to_dict(orient="list"),
-        "summary": dict(state.summary),
+        "summary": state.summary.to_dict(),
     }
     if not is_first():
         return
@@ -145,7 +146,7 @@ def load(path: Path) -> LearnedState:
         seen=seen,
         network=_network(preparations, recipe, tensors),
         history=pd.DataFrame(header["history"]),
-        summary=header["summary"],
+        summary=Summary.from_dict(header["summary"]),
     )
 
 

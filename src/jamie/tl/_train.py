@@ -69,7 +69,8 @@ def train(
     The trained model. Sets what :func:`jamie.tl.embed` sets, and
 
     `mdata.uns['jamie']` : :class:`dict`
-        Versions, seed, device, modalities, recipe, history (a data frame) and the summary on validation pairs.
+        Versions, seed, device, modalities, recipe, history (a data frame), and the summary as
+        :func:`jamie.get.summary` reads it.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def train(
         "modalities": list(model.preparations_),
         "recipe": model.recipe_.to_dict(),
         "history": model.history_.copy(),
-        "summary": dict(model.summary_),
+        "summary": model.summary_.to_dict(),
     }
     write(mdata, None, "uns", Keys(key_added).model, parameters)
     return model

@@ -16,8 +16,7 @@ from jamie._keys import Keys
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array
 from jamie.correspondence._nearest import nearest
-from jamie.data import open_cells, writable
-from jamie.get._correspondence import correspondences
+from jamie.data import correspondences, open_cells, writable
 
 from ._match import latents, require_count, two_names
 
@@ -97,7 +96,9 @@ def transfer_labels(
         first = np.arange(len(y) + 1) * found.shape[1]
         partners = sparse.csr_matrix((weights.ravel(), voters.ravel(), first), shape=(len(y), len(x)))
     else:
-        partners = correspondences(mdata, [target, source], "inferred", keys)[target, source]
+        partners = correspondences(open_cells(mdata, modalities=[target, source], keys=keys), "inferred")[
+            target, source
+        ]
     winner, share = _vote(partners, classes.codes, len(classes.categories))
     column = safe_name(labels)
     write(mdata, target, "obs", keys.label(column), pd.Categorical.from_codes(winner, dtype=classes.dtype))
