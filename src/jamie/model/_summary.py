@@ -128,7 +128,7 @@ class Predictor(Protocol):
 
 
 def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mapping[str, Array]) -> tuple[PairScore, ...]:
-    """FOSCTTM and mean correlation of the features imputed both ways, on the pairs of the given cells, rows by modality.
+    """FOSCTTM and mean correlation of features imputed both ways, on the pairs of the given cells, rows by modality.
 
     Beside each correlation stands that of kernel ridge regression alone, where there is one.
     """
