@@ -138,10 +138,7 @@ def test_the_table_is_sorted_and_what_is_stored_is_its_own(cells, model, tmp_pat
     assert has.tolist() == sorted(has, reverse=True)
     assert table.loc[has, "abs_shap"].is_monotonic_decreasing
     for _, equal in table[has].groupby("abs_shap"):
-        order = pd.MultiIndex.from_frame(equal[["gene", "region"]])
-        again = jm.tl.links(cells, model, genes="rna", regions="atac", **genes)
-        again = again[again["abs_shap"] == equal["abs_shap"].iloc[0]]
-        assert order.equals(pd.MultiIndex.from_frame(again[["gene", "region"]]))
+        assert equal["gene"].map(dict(zip(genes["features"], range(3), strict=True))).is_monotonic_increasing
     expected = table.copy()
     table.sort_values("partial", key=abs, ascending=False, inplace=True)
     table["mine"] = 1
@@ -152,7 +149,7 @@ def test_the_table_is_sorted_and_what_is_stored_is_its_own(cells, model, tmp_pat
         assert_array_equal(read[column].to_numpy(), expected[column].to_numpy())
 
 
-def test_the_order_of_regions_and_spelling_of_strands_do_not_matter(cells, model, caplog):
+def test_the_spelling_of_strands_does_not_matter(cells, model, caplog):
     few = {"genes": "rna", "regions": "atac", "knockout": False, "n_cells": 20, "n_background": 5}
     expected = jm.tl.links(cells, model, **few)
     is_minus = (cells["rna"].var["strand"] == "-").to_numpy()
