@@ -60,13 +60,16 @@ class Task:
         opened = open_cells(self.mdata)
         for m in self.names[::-1]:
             cells, train = opened.matrix(m), ~self.mdata[m].obs_names.isin(self.test)
-            kind, every = detect_kind(m, value_stats(cells, train)), np.arange(cells.shape[1])
+            stats = value_stats(cells, train)
+            kind, every = detect_kind(m, stats), np.arange(cells.shape[1])
             some = every if len(every) <= N_FEATURES else np.sort(rng.choice(every, N_FEATURES, replace=False))
             if kind == "accessibility":
                 every = np.union1d(some, np.flatnonzero(np.asarray((cells[:] > 0).mean(axis=0)).ravel() >= 0.01))
             cells = cells.select(every)
             self.x[m], self.columns[m] = cells[:], np.searchsorted(every, some)
-            self.preparations[m] = Preparation.fit(cells, train, value_stats(cells, train), kind=kind, n_comps=2, seed=seed)
+            self.preparations[m] = Preparation.fit(
+                cells, train, value_stats(cells, train), kind=kind, n_comps=2, seed=seed
+            )
 
     def require(self, **kinds: str) -> None:
         """Raise unless the modalities are of these kinds."""
