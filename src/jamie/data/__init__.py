@@ -34,7 +34,7 @@ from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, VALIDATION, SeenCells
 from ._value_stats import value_stats
-from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
+from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
 
 __all__ = [
     "DEFAULT_COMPS",
@@ -91,6 +91,7 @@ __all__ = [
     "require_same_chromosomes",
     "require_several",
     "starts",
+    "stored_inputs",
     "stored_pairs",
     "stratified",
     "tell_check",

@@ -102,6 +102,11 @@ class Cells:
         return {}
 
     @property
+    def prefixes(self) -> tuple[Keys, ...]:
+        """Where to look for what `pp` wrote: split, pairs and preparation of the default prefix serve every model."""
+        return tuple(dict.fromkeys((self.keys, DEFAULT_KEYS)))
+
+    @property
     def n_obs(self) -> int:
         """Cells of the whole MuData."""
         return self.mdata.n_obs
@@ -110,6 +115,10 @@ class Cells:
     def obs_names(self) -> pd.Index:
         """Names of all cells, as text, (n,)."""
         return _as_text(self.mdata.obs_names)
+
+    def prepared_under(self, name: str) -> Keys | None:
+        """Prefix under which `pp.prepare` prepared a modality; `None` if it did not."""
+        return next((keys for keys in self.prefixes if keys.preparation in self.mdata[name].uns), None)
 
     def cells(self, name: str) -> pd.Index:
         """Names of the cells of a modality, as text, (n_m,)."""
@@ -193,8 +202,9 @@ class Cells:
 
     def written(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
         """The same, only if it is there with rows for the cells of `a`."""
-        key = getattr(self.keys, slot)(a, b)
-        if key not in self.mdata.obsp:
+        prefixes = (self.keys,) if slot == "match" else self.prefixes
+        key = next((k for k in (getattr(keys, slot)(a, b) for keys in prefixes) if k in self.mdata.obsp), None)
+        if key is None:
             return None
         return sparse.csr_matrix(self.mdata.obsp[key])[self.rows(a)][:, self.rows(b)].astype(np.float32)
 
@@ -301,8 +311,8 @@ class Cells:
         """Components that `pp.prepare` wrote, of a modality that is not in memory, if they are those of the model."""
         if matched.cells.in_memory:
             return None
-        adata = self.mdata[name]
-        written, loadings = adata.obsm.get(self.keys.input), adata.varm.get(self.keys.loadings)
+        adata, keys = self.mdata[name], self.prepared_under(name) or self.keys
+        written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)
         is_same = loadings is not None and np.array_equal(loadings[matched.position], preparation.loadings)
         if not (is_same and written is not None and looks_prepared(matched.cells, preparation, written)):
             return None
@@ -331,7 +341,7 @@ class Cells:
     def split(self) -> str | None:
         """Column of `mdata.obs` that says which cells are held out: that of the prefix, else the default one."""
         obs = self.mdata.obs
-        column = next((key for key in (self.keys.split, DEFAULT_KEYS.split) if key in obs), None)
+        column = next((keys.split for keys in self.prefixes if keys.split in obs), None)
         others = [key for key in obs if key != column and str(key).endswith("_split") and _is_split(obs[key])]
         if column is None and others:
             logger.warning(

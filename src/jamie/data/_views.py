@@ -93,7 +93,7 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
         )
         raise InvalidValueError(msg)
     x = cells.matrix(name, preparation.layer or "X")
-    inputs = None if stored is None else np.ascontiguousarray(cells.mdata[name].obsm[cells.keys.input], np.float32)
+    inputs = None if stored is None else stored_inputs(cells, name)
     if inputs is not None and not looks_prepared(x, preparation, inputs):
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
         raise InvalidValueError(msg)
@@ -102,6 +102,12 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
     has_missing = preparation.kind == "continuous" and _has_missing(x, train)
     values = preparation.standardised(x[:]) if has_missing else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
+
+
+def stored_inputs(cells: Cells, name: str) -> Array:
+    """Components that `pp.prepare` wrote, (n, k)."""
+    keys = cells.prepared_under(name) or cells.keys
+    return np.ascontiguousarray(cells.mdata[name].obsm[keys.input], dtype=np.float32)
 
 
 def prepare(
@@ -152,8 +158,9 @@ def fingerprint(cells: pd.Index, features: pd.Index) -> str:
 
 def read_preparation(cells: Cells, name: str) -> Preparation | None:
     """What `pp.prepare` stored for this modality, checked against the data as it is now; `None` if nothing."""
-    adata, keys, train, remedy = cells.mdata[name], cells.keys, cells.train(name), "call jm.pp.prepare(mdata) again"
-    if keys.preparation not in adata.uns:
+    adata, train, remedy = cells.mdata[name], cells.train(name), "call jm.pp.prepare(mdata) again"
+    keys = cells.prepared_under(name)
+    if keys is None:
         return None
     stored = adata.uns[keys.preparation]
     where = f"mdata[{name!r}].uns[{keys.preparation!r}]"

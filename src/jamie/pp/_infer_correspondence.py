@@ -35,6 +35,7 @@ from jamie.data import (
     open_cells,
     prepare,
     read_preparation,
+    stored_inputs,
     tell_check,
     two_modalities,
     warn_of_names,
@@ -211,7 +212,7 @@ def _representation(cells: Cells, name: str, use_rep: str | Mapping[str, str] | 
     slot, adata = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep, cells.mdata[name]
     if slot is None:
         if read_preparation(cells, name) is not None:
-            return np.ascontiguousarray(adata.obsm[cells.keys.input], dtype=np.float32)
+            return stored_inputs(cells, name)
         return prepare(cells, name, seed=seed).inputs(cells.matrix(name))
     if slot != "X":
         require_name(slot, ["X", *adata.obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
