@@ -14,9 +14,10 @@ from ._container import (
     training_cells,
     writable,
 )
+from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
 from ._genome import coordinates, near, starts
-from ._kinds import SCALES, detect_kind, measured
+from ._kinds import SCALES, measured
 from ._loader import Batch, Loader
 from ._match import MAX_MISSING, matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
@@ -48,6 +49,7 @@ __all__ = [
     "modality_names",
     "model_inputs",
     "near",
+    "note_kind",
     "over_all_cells",
     "permuted",
     "prepare",

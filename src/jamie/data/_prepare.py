@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -52,6 +52,10 @@ class Preparation:
         Standardised values are clipped to ± this; 0: not clipped.
     layer
         Layer of the AnnData that holds the values; empty for `.X`.
+    recovery
+        By which imputed values, carried back to the units of the input, are multiplied, so that their mean is that of
+        the counts, (d,); empty until a model was trained. The imputed value is a mean of logarithms, whose exponential
+        is less than the mean of the counts.
     """
 
     normaliser: Normaliser
@@ -64,6 +68,7 @@ class Preparation:
     n_fitted: int
     max_value: float = 0.0
     layer: str = ""
+    recovery: Array = field(default_factory=lambda: np.empty(0, np.float32))
 
     @classmethod
     def fit(
@@ -116,7 +121,7 @@ class Preparation:
 
     @property
     def scale(self) -> str:
-        """LinkedCells of imputed values."""
+        """Scale of imputed values."""
         return SCALES[self.kind]
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
@@ -174,9 +179,18 @@ class Preparation:
         rate, slope = self.openness[:, columns]
         return (rate * (1 - rate) * slope)[:, None] * matrix, rate
 
-    def measured(self, x: Matrix) -> Matrix:
-        """Measured values on the imputed scale."""
-        return measured(x, kind=self.kind, depth=self.normaliser.depth)
+    def to_input_units(self, values: Array) -> Array:
+        """All features from imputed to input units, (n, d): expected counts, at the depth of the training cells."""
+        values = self.normaliser.to_input_units(values)
+        if not len(self.recovery):
+            return values
+        values = values * self.recovery
+        return values.clip(max=1) if self.kind == "accessibility" else values
+
+    def measured(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:
+        """Measured values on the imputed scale, of cells measured in the given `columns` of the features."""
+        is_open = self.kind == "accessibility"
+        return measured(x, kind=self.kind, depth=1.0) if is_open else self.normaliser(x, columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the loadings, for `.uns`."""
@@ -195,23 +209,27 @@ class Preparation:
         """The learned arrays by name, without the loadings."""
         return {
             "idf": self.normaliser.idf,
+            "levels": self.normaliser.levels,
             "mean": self.mean,
             "sd": self.sd,
             "variance": self.variance,
             "openness": self.openness,
+            "recovery": self.recovery,
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any], *, features: Array, loadings: Array) -> Preparation:
         """Read back what `to_dict` wrote."""
         return cls(
-            normaliser=Normaliser(stored["kind"], float(stored["depth"]), np.asarray(stored["idf"])),
+            normaliser=Normaliser(
+                stored["kind"], float(stored["depth"]), np.asarray(stored["idf"]), np.asarray(stored["levels"])
+            ),
             features=np.asarray(features, dtype=object).astype(str),
             loadings=np.asarray(loadings),
             n_fitted=int(stored["n_fitted"]),
             max_value=float(stored["max_value"]),
             layer=str(stored["layer"]),
-            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness")},
+            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "recovery")},
         )
 
 
@@ -222,11 +240,12 @@ def _on_disk(shape: tuple[int, int]) -> Array:
 
 
 def require_complete(n_missing: Array, where: str, kind: Kind) -> None:
-    """Raise if a kind that is normalised by cell misses values."""
-    if kind != "continuous" and n_missing.any():
+    """Raise if regions are missing in a part of the cells: TF-IDF weighs a region beside all others of the cell."""
+    if kind == "accessibility" and n_missing.any():
         msg = (
-            f"expected no NaN in `{where}`, of kind {kind!r}, for its cells are normalised by their total; set them to "
-            "0 if they are no counts, or pass kinds={...: 'continuous'} for it"
+            f"expected no NaN in `{where}`, of kind 'accessibility', found it in {np.count_nonzero(n_missing)} of "
+            f"{len(n_missing)} regions; keep the regions that all cells were measured in, "
+            "adata[:, ~np.isnan(adata.X).any(axis=0)], or make a modality of each assay"
         )
         raise InvalidValueError(msg)
 

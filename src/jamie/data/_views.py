@@ -21,8 +21,8 @@ from jamie.correspondence import cap_rows
 
 from ._cell_matrix import CellMatrix, missing
 from ._container import known_pairs, matrix, modality_names, training_cells
+from ._detect_kind import detect_kind, not_read, noted_kind
 from ._inferred import inferred_pairs
-from ._kinds import detect_kind
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, require_complete
 from ._value_stats import ValueStats, value_stats
 
@@ -95,9 +95,7 @@ def read(
             inputs=np.asarray(inputs, dtype=np.float32),
             preparation=preparation,
             train=train,
-            values=preparation.standardised(x[:])
-            if preparation.kind == "continuous" and _has_missing(x, train)
-            else None,
+            values=preparation.standardised(x[:]) if _has_missing(x, train) else None,
         )
     inferred = inferred_pairs(
         mdata,
@@ -131,9 +129,11 @@ def prepare(
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise InvalidValueError(msg)
     found = value_stats(cells, train)
-    taken = kind or detect_kind(name, found)
-    if kind is None:
-        logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, taken, name)
+    taken = kind
+    if taken is None:
+        taken, reason = detect_kind(name, found, noted_kind(mdata[name], layer))
+        reason += not_read(mdata[name], taken, layer)
+        logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_choice(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, found)
     return Preparation.fit(
@@ -172,6 +172,8 @@ def read_preparation(mdata: MuData, name: str, keys: Keys, *, train: Array) -> P
         "max_value",
         "layer",
         "idf",
+        "levels",
+        "recovery",
         "mean",
         "sd",
         "variance",

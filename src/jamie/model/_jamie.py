@@ -24,6 +24,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
+from ._recovery import with_recovery
 from ._summary import summarise
 
 
@@ -139,6 +140,7 @@ class JAMIE(BaseEstimator):
         }
         if kernel_mixes and len(validation):
             kernel_mixes.refit(units.cells(np.concatenate([training, validation])), rng)
+        self.preparations_ = with_recovery(self, mdata, problem, units.cells(np.arange(len(units))))
         return self
 
     def embed(self, mdata: MuData, *, key_added: str = "jamie") -> dict[str, Array]:

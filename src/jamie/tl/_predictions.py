@@ -51,6 +51,6 @@ def measured_values(mdata: MuData, model: JAMIE, name: str, rows: Array, columns
     preparation = model.preparations_[name]
     position = mdata[name].var_names.get_indexer(preparation.features)
     x = matrix(mdata, name, layer=preparation.layer or None)[rows][:, position[position >= 0]]
-    x = preparation.measured(x)[:, np.cumsum(position >= 0)[columns] - 1]
+    x = preparation.measured(x, np.flatnonzero(position >= 0))[:, np.cumsum(position >= 0)[columns] - 1]
     x = x.toarray() if sparse.issparse(x) else x
     return np.where(position[columns] >= 0, x, np.nan)
