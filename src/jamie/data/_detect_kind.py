@@ -31,11 +31,9 @@ WORDS: tuple[tuple[Kind, str], ...] = (
     ),
 )
 """What says the kind. Of more than one the last counts, as in English: an `rna_protein` is a protein."""
-WEAK_WORDS: tuple[tuple[Kind, str], ...] = (
-    ("protein", r"cite\w{0,4}|surface"),
-    ("counts", r"expression|expr"),
-)
-"""What says it where nothing else does."""
+WEAK_WORDS: tuple[tuple[Kind, str], ...] = (("protein", r"cite\w{0,4}|surface"),)
+WEAKEST_WORDS: tuple[tuple[Kind, str], ...] = (("counts", r"expression|expr"),)
+"""What says it where nothing before does."""
 ASIDE = r"_(?:of|from|for|by|near|in|with|at|to|without|and)_"
 """What follows one of these is not the thing itself."""
 MOSTLY = 0.5
@@ -66,9 +64,7 @@ def detect_kind(name: str, found: ValueStats, noted: Kind | None = None) -> Dete
             return DetectedKind("continuous", "there are negative values" + _if_counts(named, "scaled already?"))
         if not found.sums.any() and not found.opened.any():
             return DetectedKind("continuous", "no value differs from 0")
-        return DetectedKind(
-            "continuous", "values are not whole numbers" + _if_counts(named, "normalised already?") + gaps
-        )
+        return DetectedKind("continuous", "values are not whole numbers" + _if_counts(named, "normalised already?"))
     if named in ("protein", "counts"):
         return DetectedKind(named, f"its name says so, and values are whole numbers{gaps}")
     if named is None and filled < MOSTLY:
@@ -96,7 +92,7 @@ def noted_kind(adata: AnnData, layer: str | None) -> Kind | None:
 def kind_of_name(name: str) -> Kind | None:
     """Return what the name says: the kind of the last word that says one, before any ``of`` or ``near``."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{3})(?=[a-z]{4})|[^0-9A-Za-z]+", "_", name).lower()
-    for words in (WORDS, WEAK_WORDS):
+    for words in (WORDS, WEAK_WORDS, WEAKEST_WORDS):
         for part in re.split(ASIDE, split):
             kinds = [kind for word in part.split("_") for kind, pattern in words if re.fullmatch(pattern, word)]
             if kinds:
