@@ -51,6 +51,7 @@ class CellMatrix:
                 "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
             )
             raise InvalidValueError(msg)
+        require_numeric(values, where)
         self._values = canonical(values.tocsr()) if sparse.issparse(values) else values
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
@@ -88,7 +89,10 @@ class CellMatrix:
         """Some cells, in the order asked for, by position or mask."""
         if not isinstance(rows, slice) and rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        x = _float32(_rows_of(self._values, rows))
+        x = _rows_of(self._values, rows)
+        if not self.in_memory:
+            require_numeric(x, self.where)
+        x = _float32(x)
         if not self.in_memory:
             _require_measured(x, self.where, self.cells[rows], self._names)
         return x if self._columns is None else x[:, self._columns]
@@ -159,6 +163,7 @@ def _of_part(
     function: Callable[..., T], x: Any, columns: Array | None, where: str, cells: pd.Index, per_cell: list[Array]
 ) -> T:
     """What a worker of dask does with one chunk."""
+    require_numeric(x, where)
     x = _float32(x)
     _require_measured(x, where, cells, pd.RangeIndex(x.shape[1]))
     return function(x if columns is None else x[:, columns], *per_cell)
@@ -177,6 +182,34 @@ def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
     x = x.copy()
     x.sum_duplicates()
     return x
+
+
+def require_numeric(values: Any, where: str) -> None:
+    """Raise if values are no real numbers, or too large for float32, in which everything is computed.
+
+    What is on disk or in dask is judged by its type here, and by its values where blocks are read.
+    """
+    dtype = getattr(values, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+        fix = "take the layer or table that holds numbers"
+        if dtype is not None and getattr(dtype, "kind", "O") in "OTUS":
+            fix = f"convert it, {where} = pd.DataFrame({where}).astype('Float32').to_numpy('float32', na_value=np.nan)"
+        elif getattr(dtype, "kind", "") == "c":
+            fix = f"take the real part if that is what was measured, {where} = {where}.real"
+        msg = f"expected real numbers in `{where}`, found values of type {dtype or type(values).__name__}; {fix}"
+        raise InvalidValueError(msg)
+    stored = values.data if sparse.issparse(values) else values
+    if dtype.kind != "f" or dtype.itemsize <= np.dtype(np.float32).itemsize or not isinstance(stored, np.ndarray):
+        return
+    limit = np.finfo(np.float32).max
+    with np.errstate(invalid="ignore"):
+        beyond = (np.abs(stored) > limit) & np.isfinite(stored)
+    if beyond.any():
+        msg = (
+            f"expected values that float32 can hold, up to ±{limit:.1e}, in `{where}`, found {int(beyond.sum())} "
+            "beyond; divide the feature by a constant, or set them to NaN if they stand for missing values"
+        )
+        raise InvalidValueError(msg)
 
 
 def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:

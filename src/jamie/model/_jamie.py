@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
+from ._recovery import with_recovery
 from ._summary import Summary, described, pair_scores
 
 
@@ -161,6 +162,7 @@ class JAMIE(BaseEstimator):
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
         if kernel_mixes and len(validation):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
+        self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
         return self
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
@@ -261,6 +263,12 @@ class JAMIE(BaseEstimator):
         tensors = {name: torch.from_numpy(l) for name, l in latents.items()}
         mixed = aggregate(tensors, {pair: to_torch(f) for pair, f in known.items()}, weights)
         return {name: m.numpy() for name, m in mixed.items()}
+
+    def arrays(self) -> Iterator[Array]:
+        """All that its predictions rest on."""
+        yield from (tensor.cpu().numpy() for tensor in self.network_.state_dict().values())
+        for preparation in self.preparations_.values():
+            yield from (preparation.loadings, *preparation.arrays().values())
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle."""
