@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import Preparation, model_inputs
+from jamie.data import Preparation
 
 CONTAINERS = [np.asarray, sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix]
 
@@ -50,7 +50,7 @@ def test_imputed_rows_are_the_joint_latent_decoded_in_input_units(completed):
     mdata, model, whole = completed
     alone = mdata["rna"].obs_names.difference(mdata["protein"].obs_names)
     latent = mdata["rna"].obsm["X_jamie"][mdata["rna"].obs_names.get_indexer(alone)]
-    inputs = model_inputs(mdata, "rna", model.preparations_["rna"])[mdata["rna"].obs_names.get_indexer(alone)]
+    inputs = model.open(mdata).inputs("rna")[mdata["rna"].obs_names.get_indexer(alone)]
     correction = model.correction(inputs, "rna", "protein")
     assert np.abs(correction).max() > 0
     clr = model.decode(latent, "protein", correction=correction)
