@@ -188,8 +188,9 @@ def infer_correspondence(
             b,
             *CAUTION["linked" if chosen == "linked" else "geometry"],
         )
+    report = {"schema": SCHEMA, "why": why, **result.report.to_dict()}
     write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(result.matrix, mdata, a, b))
-    write(mdata, None, "uns", keys.inferred(a, b), {"schema": SCHEMA, "why": why, **result.report.to_dict()})
+    write(mdata, None, "uns", keys.inferred(a, b), report)
     return mdata if copy else None
 
 
