@@ -231,7 +231,7 @@ def test_layers_are_read_by_name(small):
         matrix(small, "x", layer="rwa")
     small["x"].X = None
     with pytest.raises(
-        ValueError, match=r"values in `mdata\['x'\].X`, found none; pass layer= to use one of \['raw'\]"
+        ValueError, match=r"values in `mdata\['x'\].X`, found none \(8 features\); pass layer={'x': 'raw'}, or leave 'x' out"
     ):
         matrix(small, "x")
 

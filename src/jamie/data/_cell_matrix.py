@@ -27,10 +27,11 @@ FEWEST_ROWS = 64
 MOST_THREADS = 4
 DASK_PARTS = 8
 """Chunks of a dask array that are computed at once."""
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class CellMatrix:
-    """Cells × features, of which float32 blocks are read, CSR or dense, and found free of infinities.
+    """Cells × features, of which float32 blocks are read, CSR or dense, and found free of what is no number.
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ class CellMatrix:
                 "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
             )
             raise InvalidValueError(msg)
-        self._values = canonical(values.tocsr()) if sparse.issparse(values) else values
+        _require_numbers(values, where)
+        self._values = _in_rows(values)
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
         self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
@@ -137,11 +139,11 @@ class CellMatrix:
         by_cells = self._values.rechunk({1: -1})
         ends = np.cumsum((0, *by_cells.chunks[0]))
         parts = list(zip(by_cells.to_delayed().ravel(), map(slice, ends, ends[1:]), strict=False))
-        of = dask.delayed(_of_part, pure=False, traverse=False)
+        of, names = dask.delayed(_of_part, pure=False, traverse=False), dask.delayed(self._names, pure=False)
         for start in range(0, len(parts), DASK_PARTS):
             yield from dask.compute(
                 *(
-                    of(function, part, self._columns, self.where, self.cells[rows], [v[rows] for v in per_cell])
+                    of(function, part, self._columns, self.where, self.cells[rows], names, [v[rows] for v in per_cell])
                     for part, rows in parts[start : start + DASK_PARTS]
                 )
             )
@@ -156,18 +158,45 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
 
 
 def _of_part(
-    function: Callable[..., T], x: Any, columns: Array | None, where: str, cells: pd.Index, per_cell: list[Array]
+    function: Callable[..., T],
+    x: Any,
+    columns: Array | None,
+    where: str,
+    cells: pd.Index,
+    features: pd.Index,
+    per_cell: list[Array],
 ) -> T:
     """What a worker of dask does with one chunk."""
     x = _float32(x)
-    _require_measured(x, where, cells, pd.RangeIndex(x.shape[1]))
+    _require_measured(x, where, cells, features)
     return function(x if columns is None else x[:, columns], *per_cell)
 
 
+def _require_numbers(values: Any, where: str) -> None:
+    """Raise if values are stored as anything but real numbers, such as the objects of a table of nullable integers."""
+    dtype = np.dtype(getattr(values, "dtype", object))
+    if dtype.kind not in "buif":
+        msg = (
+            f"expected real numbers in `{where}`, found values of type {dtype}; convert the table that they come from: "
+            "table.to_numpy(dtype='float32', na_value=numpy.nan)"
+        )
+        raise InvalidValueError(msg)
+
+
+def _in_rows(values: Any) -> Any:
+    """What is in memory as CSR with each entry once, or as a plain array in which masked values are NaN."""
+    if sparse.issparse(values):
+        return canonical(values.tocsr())
+    if isinstance(values, np.ma.MaskedArray):
+        return values.astype(np.float32).filled(np.nan)
+    return np.asarray(values) if isinstance(values, np.ndarray) else values
+
+
 def _float32(x: Any) -> Matrix:
-    if sparse.issparse(x):
-        return canonical(sparse.csr_matrix(x, dtype=np.float32))
-    return np.asarray(x, dtype=np.float32)
+    with np.errstate(over="ignore"):  # values that become infinite are found
+        if sparse.issparse(x):
+            return canonical(sparse.csr_matrix(x, dtype=np.float32))
+        return np.asarray(x, dtype=np.float32)
 
 
 def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -180,15 +209,16 @@ def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:
-    """Raise if a value is infinite or a cell is all missing."""
+    """Raise if a value is infinite, or would be as float32, or a cell is all missing."""
     values = x.data if sparse.issparse(x) else x
-    if np.issubdtype(values.dtype, np.integer) or np.isfinite(values).all():
+    if values.dtype.kind in "bui" or _all_finite(values):
         return
-    infinite = np.isinf(values)
+    infinite = np.abs(values) > LARGEST
     if infinite.any():
         column = x.indices[infinite][0] if sparse.issparse(x) else np.argwhere(infinite)[0, 1]
+        what = "infinite" if np.isinf(values).any() else f"beyond ±{LARGEST:.1e}, the largest of float32"
         msg = (
-            f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} infinite, first in feature "
+            f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} {what}, first in feature "
             f"{features[column]!r}; set them to NaN if they are missing"
         )
         raise InvalidValueError(msg)
@@ -199,6 +229,13 @@ def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index
             f"{cells[empty][0]!r}; drop it: a cell that was not measured need not be there"
         )
         raise InvalidValueError(msg)
+
+
+def _all_finite(values: Array) -> bool:
+    """Whether all values are finite as float32."""
+    if not np.isfinite(values).all():
+        return False
+    return values.dtype.itemsize <= 4 or not values.size or bool(max(values.max(), -values.min()) <= LARGEST)
 
 
 def missing(x: Matrix, *, axis: int) -> Array:
