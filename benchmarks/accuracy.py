@@ -29,9 +29,7 @@ from mudata import MuData
 from sklearn.preprocessing import normalize
 
 import jamie as jm
-from jamie._keys import Keys
 from jamie.baselines import ALIGNERS, METHODS, align
-from jamie.data import known_pairs, model_inputs, training_cells
 from jamie.metrics import foscttm, label_transfer_accuracy
 from jamie.train import recipe_of
 
@@ -50,7 +48,6 @@ PARTIAL = {"citeseq_pbmc10k": (0.5, 0.25, 0.1, 0.01), "patchseq_motor_cortex": (
 PAPER_TIMES = 10  # the paper's recipe gets this many times the seconds of the default before it is stopped
 LABEL = "cell_type"
 UNNAMED = "Mis"  # miscellaneous, of SNARE-seq cortex
-KEYS = Keys("jamie")
 
 
 def held_out(name: str, seed: int, baselines: tuple[str, ...]) -> list[dict]:
@@ -70,7 +67,7 @@ def paper(name: str, seed: int, seconds: float) -> list[dict]:
     jm.pp.split(mdata, rng=seed)
     published, epochs = recipe_of("paper"), 10
     model, used = timed(mdata.copy(), recipe_of(published, max_steps=epochs), seed)
-    longest = int(PAPER_TIMES * seconds / model.summary_["seconds"] * epochs)
+    longest = int(PAPER_TIMES * seconds / model.summary_.seconds * epochs)
     capped = longest < published.max_steps
     if capped:
         least = min(published.min_steps, longest // 2)
@@ -117,15 +114,14 @@ def partial(name: str, seed: int, share: float, baselines: tuple[str, ...]) -> l
 def aligned(mdata: MuData, model: jm.JAMIE, seed: int, section: str) -> list[dict]:
     """Linear methods and manifold alignment on the same inputs and training pairs."""
     a, b = list(model.preparations_)[:2]
-    x, y = (model_inputs(mdata, m, model.preparations_[m]) for m in (a, b))
-    f = known_pairs(mdata, a, b, KEYS).tocoo()
-    train = training_cells(mdata, a, KEYS)[f.row] & training_cells(mdata, b, KEYS)[f.col]
-    scored = train if section == "in-sample" else ~train
-    at, on = f.row[scored], f.col[scored]
+    cells = model.open(mdata)
+    x, y = (cells.inputs(m) for m in (a, b))
+    pairs = cells.pairs(a, b)
+    at, on = pairs.train if section == "in-sample" else pairs.test
     records = []
     for method in ALIGNERS:
         began, cpu = time.perf_counter(), time.process_time()
-        u, v = align(method, x, y, (f.row[train], f.col[train]), rng=seed)
+        u, v = align(method, x, y, pairs.train, rng=seed)
         used = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         for source, target, p, q in ((a, b, u[at], v[on]), (b, a, v[on], u[at])):
             about = {"section": section, "method": method, "source": source, "target": target, "cells": section}
@@ -149,9 +145,9 @@ def unpaired(name: str, seed: int) -> list[dict]:
     jm.pp.infer_correspondence(apart, method="gw", rng=seed)
     used = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu, "peak_gb": peak_gb()}
     cells = {m: apart.obs_names.get_indexer(apart[m].obs_names) for m in (a, b)}
-    f = apart.obsp[KEYS.inferred(a, b)][cells[a]][:, cells[b]]
+    f = apart.obsp[f"jamie_inferred_{a}_{b}"][cells[a]][:, cells[b]]
     held = mdata.obs_names[known == "test"].intersection(mdata[a].obs_names).intersection(mdata[b].obs_names)
-    x, y = (apart[m].obsm[KEYS.input] for m in (a, b))
+    x, y = (apart[m].obsm["X_jamie_input"] for m in (a, b))
     at, on = mdata[a].obs_names.get_indexer(held), mdata[b].obs_names.get_indexer(held)
     carried = {a: (normalize(f, norm="l1") @ y)[at], b: (normalize(f.T.tocsr(), norm="l1") @ x)[on]}
     records = []

@@ -41,7 +41,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 
 import jamie as jm
-from jamie.data import Preparation, detect_kind, matrix, survey
+from jamie.data import Preparation, detect_kind, open_cells, value_stats
 from jamie.metrics import feature_auroc, feature_correlation, foscttm, label_transfer_accuracy
 
 N_FEATURES = 2_000
@@ -57,15 +57,19 @@ class Task:
         self.names, rng = list(self.mdata.mod), np.random.default_rng(seed)
         self.test = self.mdata.obs_names[self.mdata.obs["jamie_split"] == "test"]
         self.x, self.preparations, self.columns = {}, {}, {}
+        opened = open_cells(self.mdata)
         for m in self.names[::-1]:
-            cells, train = matrix(self.mdata, m), ~self.mdata[m].obs_names.isin(self.test)
-            kind, every = detect_kind(m, survey(cells, train)), np.arange(cells.shape[1])
+            cells, train = opened.matrix(m), ~self.mdata[m].obs_names.isin(self.test)
+            stats = value_stats(cells, train)
+            kind, every = detect_kind(m, stats), np.arange(cells.shape[1])
             some = every if len(every) <= N_FEATURES else np.sort(rng.choice(every, N_FEATURES, replace=False))
             if kind == "accessibility":
                 every = np.union1d(some, np.flatnonzero(np.asarray((cells[:] > 0).mean(axis=0)).ravel() >= 0.01))
             cells = cells.select(every)
             self.x[m], self.columns[m] = cells[:], np.searchsorted(every, some)
-            self.preparations[m] = Preparation.fit(cells, train, survey(cells, train), kind=kind, n_comps=2, seed=seed)
+            self.preparations[m] = Preparation.fit(
+                cells, train, value_stats(cells, train), kind=kind, n_comps=2, seed=seed
+            )
 
     def require(self, **kinds: str) -> None:
         """Raise unless the modalities are of these kinds."""

@@ -29,8 +29,8 @@ def reproduce(seed: int) -> dict[str, float]:
         "seed": seed,
         "lta": jm.metrics.label_transfer_accuracy(rna, ephys, labels),
         "foscttm": jm.metrics.foscttm(rna, ephys),
-        "best_step": model.summary_["best_step"],
-        "seconds": model.summary_["seconds"],
+        "best_step": model.summary_.best_step,
+        "seconds": model.summary_.seconds,
     }
 
 

@@ -152,8 +152,12 @@ def train(given: argparse.Namespace, n: int) -> dict[str, float]:
     model.save(given.folder / f"model_{n}.jamie")
     keep(given, n, mdata, file)
     steps = int(model.history_["step"].max())
-    found = {key: round(float(value), 4) for key, value in model.summary_.items() if key.startswith(("fosc", "corr"))}
-    return {"steps": steps, "fit_seconds": round(model.summary_["seconds"], 1), **found}
+    scores = {
+        f"{score.measure} {score.source} {score.target}": round(score.value, 4)
+        for score in model.summary_.scores
+        if score.method == "jamie"
+    }
+    return {"steps": steps, "fit_seconds": round(model.summary_.seconds, 1), **scores}
 
 
 def embed(given: argparse.Namespace, n: int) -> None:

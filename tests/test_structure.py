@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import inspect
 import os
@@ -78,6 +79,61 @@ def test_heavy_imports_wait_until_they_are_needed():
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "[]"
+
+
+def private_imports(folder):
+    """What files of one room import of another that its `__init__` does not export, as "room/_file: module.name"."""
+    rooms = {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    for path in sorted(folder.rglob("*.py")):
+        of_file = path.relative_to(folder).parts
+        for node in ast.walk(ast.parse(path.read_text())):
+            for module, name in imported(node, ("jamie", *of_file)):
+                parts = f"{module}.{name}".split(".") if name else module.split(".")
+                room = parts[1] if len(parts) > 2 and parts[0] == "jamie" else ""
+                if room in rooms - {of_file[0]} and any(part.startswith("_") for part in parts[2:]):
+                    yield f"{'/'.join(of_file)}: {'.'.join(parts)}"
+
+
+def imported(node, of_file):
+    """Pairs of a module and what is taken from it, of an import that may be relative to its file."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, "") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = ".".join(of_file[: -node.level]) if node.level else ""
+        module = ".".join(part for part in (above, node.module) if part)
+        yield from ((module, alias.name) for alias in node.names)
+
+
+def test_only_what_a_room_exports_is_imported_from_it():
+    assert list(private_imports(ROOT / "src" / "jamie")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "is_private"),
+    [
+        ("from jamie.two._deep import f", True),
+        ("from jamie.two import _deep", True),
+        ("from jamie.two._deep import f as g", True),
+        ("import jamie.two._deep", True),
+        ("from ..two._deep import f", True),
+        ("from ..two import _deep", True),
+        ("def f():\n    from jamie.two._deep import f", True),
+        ("if TYPE_CHECKING:\n    from jamie.two._deep import f", True),
+        ("from jamie.two import f", False),
+        ("from jamie import two", False),
+        ("from jamie._keys import Keys", False),
+        ("from jamie.one._own import f", False),
+        ("from ._own import f", False),
+        ("from numpy._core import f", False),
+        ("from jamie.two import f, _deep", True),
+    ],
+)
+def test_an_import_of_what_is_private_is_seen(line, is_private, tmp_path):
+    for name, text in (("one/__init__", ""), ("two/__init__", ""), ("two/_deep", ""), ("one/_own", line)):
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert bool(list(private_imports(tmp_path))) is is_private
 
 
 def test_import_contracts_hold():

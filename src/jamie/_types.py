@@ -11,6 +11,8 @@ Matrix: TypeAlias = Any
 """Dense array or scipy sparse matrix, cells × features."""
 Seed: TypeAlias = int | np.random.Generator | None
 Pair: TypeAlias = tuple[str, str]
+Slot = Literal["inferred", "match", "known"]
+"""Which correspondence of two modalities: who wrote it."""
 
 Kind = Literal["counts", "accessibility", "protein", "continuous"]
 KINDS: tuple[str, ...] = get_args(Kind)

@@ -11,8 +11,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.attribution import _contributions
-from jamie.attribution._contributions import Cells, Readout, contributions, feature_readout
-from jamie.data import matrix, model_inputs
+from jamie.attribution._contributions import PreparedCells, Readout, contributions, feature_readout
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +26,16 @@ def explained():
 
     def cells(source, rows):
         preparation = model.preparations_[source]
-        scaled = preparation.scaled(matrix(mdata, source)[:])
-        return Cells(model_inputs(mdata, source, preparation)[rows], scaled[rows])
+        scaled = preparation.scaled(model.open(mdata).matrix(source)[:])
+        return PreparedCells(model.open(mdata).inputs(source)[rows], scaled[rows])
 
     return mdata, model, cells
 
 
 def gathered(model, source, readout, cells, background):
-    found = list(contributions(model, source, readout, cells, background))
-    assert [one.cell for one in found] == list(range(len(cells.inputs)))
-    return (np.stack([getattr(one, name) for one in found]) for name in ("values", "found", "base"))
+    each = list(contributions(model, source, readout, cells, background))
+    assert [one.cell for one in each] == list(range(len(cells.inputs)))
+    return (np.stack([getattr(one, name) for one in each]) for name in ("values", "explained", "base"))
 
 
 @pytest.mark.parametrize(
@@ -44,22 +43,22 @@ def gathered(model, source, readout, cells, background):
 )
 def test_contributions_sum_to_the_imputed_value(explained, source, target):
     mdata, model, cells = explained
-    values, found, base = gathered(
+    values, total, base = gathered(
         model, source, feature_readout(model, target), cells(source, slice(0, 9)), cells(source, slice(20, 32))
     )
     imputed = model.impute(mdata, source=source, target=target)
     spread = imputed.std(axis=0).max()
-    assert_allclose(found, imputed[:9], atol=1e-3 * spread)
+    assert_allclose(total, imputed[:9], atol=1e-3 * spread)
     assert_allclose(base, np.tile(imputed[20:32].mean(0), (9, 1)), atol=1e-3 * spread)
-    assert_allclose(values.sum(1) + base, found, atol=1e-4 * spread)
+    assert_allclose(values.sum(1) + base, total, atol=1e-4 * spread)
 
 
 def test_latents_are_explained_too(explained):
     mdata, model, cells = explained
     readout = Readout(None, np.eye(model.recipe_.n_latent)[:4], np.zeros(4))
-    values, found, base = gathered(model, "rna", readout, cells("rna", slice(0, 5)), cells("rna", slice(20, 30)))
+    values, total, base = gathered(model, "rna", readout, cells("rna", slice(0, 5)), cells("rna", slice(20, 30)))
     latent = model.embed(mdata)["rna"][:, :4]
-    assert_allclose(found, latent[:5], atol=1e-5)
+    assert_allclose(total, latent[:5], atol=1e-5)
     assert_allclose(values.sum(1) + base, latent[:5], atol=1e-5)
 
 
@@ -69,9 +68,9 @@ def test_sparse_and_dense_features_get_the_same(explained):
     some, background = cells("rna", slice(0, 4)), cells("rna", slice(10, 20))
     assert sparse.issparse(some.scaled)
     expected, *_ = gathered(model, "rna", readout, some, background)
-    dense = (Cells(one.inputs, one.scaled.toarray()) for one in (some, background))
-    found, *_ = gathered(model, "rna", readout, *dense)
-    assert_allclose(found, expected, atol=1e-6)
+    dense = (PreparedCells(one.inputs, one.scaled.toarray()) for one in (some, background))
+    values, *_ = gathered(model, "rna", readout, *dense)
+    assert_allclose(values, expected, atol=1e-6)
 
 
 def test_blocks_of_cells_do_not_change_the_result(explained, monkeypatch):
@@ -79,8 +78,8 @@ def test_blocks_of_cells_do_not_change_the_result(explained, monkeypatch):
     readout, background = feature_readout(model, "protein"), cells("rna", slice(10, 20))
     expected, *_ = gathered(model, "rna", readout, cells("rna", slice(0, 7)), background)
     monkeypatch.setattr(_contributions, "BUDGET", 3 * 4 * 10 * len(readout.matrix[0]) * _contributions.WIDEST)
-    found, *_ = gathered(model, "rna", readout, cells("rna", slice(0, 7)), background)
-    assert_allclose(found, expected, atol=1e-6)
+    values, *_ = gathered(model, "rna", readout, cells("rna", slice(0, 7)), background)
+    assert_allclose(values, expected, atol=1e-6)
 
 
 def test_features_in_feature_space_are_as_shap_explains_them():
@@ -97,17 +96,17 @@ def test_features_in_feature_space_are_as_shap_explains_them():
     last = torch.nn.Linear(*target.loadings.shape[::-1]).double()
     last.weight.data = torch.from_numpy(target.loadings * target.sd[:, None] * model.divisors_["protein"]).double()
     last.bias.data = torch.from_numpy(target.mean).double()
-    whole = torch.nn.Sequential(first, *encoder.trunk, encoder.mean, *decoder.trunk, decoder.output, last)
-    scaled = source.scaled(matrix(mdata, "rna")[:]).toarray() - source.mean / source.sd
+    path = torch.nn.Sequential(first, *encoder.trunk, encoder.mean, *decoder.trunk, decoder.output, last)
+    scaled = source.scaled(model.open(mdata).matrix("rna")[:]).toarray() - source.mean / source.sd
     z = torch.from_numpy(scaled).double()
-    expected = shap.DeepExplainer(whole, z[20:30]).shap_values(z[:5], check_additivity=False)
+    expected = shap.DeepExplainer(path, z[20:30]).shap_values(z[:5], check_additivity=False)
     model.network_.float()
-    inputs = model_inputs(mdata, "rna", source)
+    inputs = model.open(mdata).inputs("rna")
     values, *_ = gathered(
         model,
         "rna",
         feature_readout(model, "protein"),
-        Cells(inputs[:5], scaled[:5]),
-        Cells(inputs[20:30], scaled[20:30]),
+        PreparedCells(inputs[:5], scaled[:5]),
+        PreparedCells(inputs[20:30], scaled[20:30]),
     )
     assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.attribution import AllCells, Cells, knocked_out, outputs
+from jamie.attribution import PreparedCells, SourceCells, knocked_out, outputs
 from jamie.attribution import _knockout as module
 
 SETS = [np.array([3]), np.array([0, 7, 11]), np.array([], dtype=int)]
@@ -24,53 +24,58 @@ def learned(kind):
     return mdata, jm.tl.train(mdata, max_steps=40)
 
 
+def read(mdata, model):
+    preparation = model.preparations_["rna"]
+    return SourceCells.of(model.open(mdata), "rna", preparation)
+
+
 def merged(model, mdata, target=None):
-    every = AllCells.of(mdata, model, "rna")
-    cells, position = every.take(slice(None)), every.position
-    assert_array_equal(position, np.arange(40))
+    source_cells = read(mdata, model)
+    cells = source_cells.take(slice(None))
+    assert_array_equal(source_cells.position, np.arange(40))
     intact = outputs(model, "rna", target, cells.inputs)
-    found = []
+    without = []
     for rows, out in knocked_out(model, "rna", target, cells, SETS):
-        found.append(intact.copy())
-        found[-1][rows] = out
-    return cells, intact, found
+        without.append(intact.copy())
+        without[-1][rows] = out
+    return cells, intact, without
 
 
 @pytest.mark.parametrize("kind", ["continuous", "counts", "accessibility"])
 def test_a_set_is_at_its_background_and_the_others_stay(kind):
     mdata, model = learned(kind)
     preparation = model.preparations_["rna"]
-    cells, intact, found = merged(model, mdata)
+    cells, intact, without = merged(model, mdata)
     dense = cells.scaled.toarray() if sparse.issparse(cells.scaled) else cells.scaled
     centre = preparation.mean / preparation.sd if sparse.issparse(cells.scaled) else 0
-    for features, out in zip(SETS, found, strict=True):
+    for features, out in zip(SETS, without, strict=True):
         z = dense.copy()
         z[:, features] = 0 if kind == "accessibility" else np.broadcast_to(centre, z.shape)[:, features]
         expected = outputs(model, "rna", None, ((z - centre) @ preparation.loadings).astype(np.float32))
         assert_allclose(out, expected, atol=2e-5)
-    assert np.abs(found[0] - intact).max() > 1e-3
-    assert_array_equal(found[2], intact)
+    assert np.abs(without[0] - intact).max() > 1e-3
+    assert_array_equal(without[2], intact)
 
 
 def test_a_continuous_feature_stands_at_its_training_mean_in_the_users_values():
     mdata, model = learned("continuous")
-    *_, found = merged(model, mdata, "protein")
+    *_, without = merged(model, mdata, "protein")
     changed = mdata.copy()
     changed["rna"].X[:, 3] = changed["rna"].X[:, 3].mean()
-    cells = AllCells.of(changed, model, "rna").take(slice(None))
-    assert_allclose(found[0], outputs(model, "rna", "protein", cells.inputs), atol=1e-4)
+    cells = read(changed, model).take(slice(None))
+    assert_allclose(without[0], outputs(model, "rna", "protein", cells.inputs), atol=1e-4)
 
 
 def test_a_closed_region_changes_no_cell_that_does_not_have_it():
     mdata, model = learned("accessibility")
-    cells = AllCells.of(mdata, model, "rna").take(slice(None))
+    cells = read(mdata, model).take(slice(None))
     ((rows, _), *_) = knocked_out(model, "rna", None, cells, SETS)
     assert_array_equal(rows, np.flatnonzero(mdata["rna"].X[:, 3].toarray()))
     dense = mdata.copy()
     dense["rna"].X = dense["rna"].X.toarray()
     preparation = model.preparations_["rna"]
     z = (cells.scaled.toarray() - preparation.mean / preparation.sd).astype(np.float32)
-    ((again, _), *_) = knocked_out(model, "rna", None, Cells(cells.inputs, z), SETS)
+    ((again, _), *_) = knocked_out(model, "rna", None, PreparedCells(cells.inputs, z), SETS)
     assert set(rows) <= set(again)
 
 
@@ -78,6 +83,6 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     mdata, model = learned("counts")
     *_, expected = merged(model, mdata, "protein")
     monkeypatch.setattr(module, "ROWS", 1)
-    *_, found = merged(model, mdata, "protein")
-    for one, other in zip(found, expected, strict=True):
+    *_, without = merged(model, mdata, "protein")
+    for one, other in zip(without, expected, strict=True):
         assert_allclose(one, other, atol=1e-5)

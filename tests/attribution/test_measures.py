@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from jamie.attribution import Readout
-from jamie.attribution._measures import Correlation
+from jamie.attribution import Correlation, Readout
 from jamie.metrics import feature_correlation
 
 
@@ -28,8 +27,8 @@ def test_correlations_are_updated_by_the_rows_that_change(is_probability, share_
         changed[rows] = rng.normal(size=(len(rows), 4))
         expected = feature_correlation(measured, readout(changed))
         assert_allclose(measure(rows, changed[rows]), expected, atol=1e-5)
-        some = np.array([4, 1])
-        assert_allclose(measure(rows, changed[rows], some), expected[some], atol=1e-5)
+        features = np.array([4, 1])
+        assert_allclose(measure(rows, changed[rows], features), expected[features], atol=1e-5)
     assert np.isnan(expected[5])
 
 

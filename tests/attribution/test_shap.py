@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
-from jamie.attribution import AllCells, Readout, _shap, contributions, feature_readout, outputs, shap_contributions
+from jamie.attribution import Readout, SourceCells, _shap, contributions, feature_readout, outputs, shap_contributions
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,13 @@ def learned():
     return mdata, jm.tl.train(mdata, recipe="paper", max_steps=30)
 
 
-def values(found):
-    return np.stack([one.values for one in found])
+def values(each):
+    return np.stack([one.values for one in each])
+
+
+def read(mdata, model, source):
+    preparation = model.preparations_[source]
+    return SourceCells.of(model.open(mdata), source, preparation).take(slice(None))
 
 
 @pytest.mark.parametrize(("source", "target"), [("rna", "protein"), ("protein", "rna"), ("rna", None)])
@@ -33,16 +38,16 @@ def test_deep_explainer_gives_the_same(learned, source, target):
     else:
         readout = feature_readout(model, target, np.array([2, 5]))
     assert readout.is_probability == (target == "protein")
-    cells = AllCells.of(mdata, model, source).take(slice(None))
-    some, background = cells.take(slice(0, 5)), cells.take(slice(20, 30))
-    ours = list(contributions(model, source, readout, some, background))
+    cells = read(mdata, model, source)
+    explained, background = cells.take(slice(0, 5)), cells.take(slice(20, 30))
+    ours = list(contributions(model, source, readout, explained, background))
     theirs = list(
-        shap_contributions(model, source, readout, some, background, method="shap", rng=np.random.default_rng(0))
+        shap_contributions(model, source, readout, explained, background, method="shap", rng=np.random.default_rng(0))
     )
     assert_allclose(values(theirs), values(ours), atol=1e-4 * np.abs(values(ours)).max())
     for one, other in zip(ours, theirs, strict=True):
         assert one.cell == other.cell
-        assert_allclose(one.found, other.found, atol=1e-4)
+        assert_allclose(one.explained, other.explained, atol=1e-4)
         assert_allclose(one.base, other.base, atol=1e-4)
 
 
@@ -52,15 +57,17 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
     mdata = jm.datasets.toy(share_paired=1.0)[:, [*mdata["rna"].var_names, *mdata["protein"].var_names[:5]]].copy()
     model = jm.tl.train(mdata, max_steps=30)
     readout = feature_readout(model, "rna", np.array([4]))
-    cells = AllCells.of(mdata, model, "protein").take(slice(None))
-    some, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
+    cells = read(mdata, model, "protein")
+    explained, background = cells.take(slice(0, 2)), cells.take(slice(20, 26))
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    found = values(
-        shap_contributions(model, "protein", readout, some, background, method="kernel", rng=np.random.default_rng(0))
+    shap_values = values(
+        shap_contributions(
+            model, "protein", readout, explained, background, method="kernel", rng=np.random.default_rng(0)
+        )
     )
     assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     preparation = model.preparations_["protein"]
-    z, z_background = (np.asarray(part.scaled, dtype=np.float64) for part in (some, background))
+    z, z_background = (np.asarray(part.scaled, dtype=np.float64) for part in (explained, background))
 
     def value(i, coalition):
         mixed = z_background.copy()
@@ -76,7 +83,7 @@ def test_kernel_explainer_gives_shapley_values_and_leaves_numpy_alone():
                 for size in range(d)
                 for c in combinations(others, size)
             )
-            assert_allclose(found[i, j, 0], expected, atol=2e-4)
+            assert_allclose(shap_values[i, j, 0], expected, atol=2e-4)
 
 
 def test_networks_and_sources_they_cannot_explain_are_refused(monkeypatch):

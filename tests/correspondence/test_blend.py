@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from jamie.correspondence._blend import with_known
 from numpy.testing import assert_allclose
 from scipy import sparse
-
-from jamie.correspondence._blend import with_known
 
 INFERRED = sparse.csr_matrix(np.array([[0.5, 0.5, 0], [0, 0.25, 0.75], [1, 0, 0], [0.2, 0.2, 0.6]], np.float32))
 

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.get._explanation import values_by_cell
 
 WHAT = {"source": "rna", "target": "protein"}
 SLOT = "jamie_shap_protein"
@@ -95,9 +94,10 @@ def test_the_data_are_of_the_kind_and_layer_that_were_prepared(explained):
 
 
 def test_sparse_data_stay_sparse_until_they_are_handed_out(explained):
-    assert sparse.issparse(values_by_cell(explained, **WHAT, feature="protein1").data)
+    asked = {**WHAT, "feature": "protein1", "by_cell": True}
+    assert sparse.issparse(jm.get.importance(explained, **asked).by_cell.data)
     jm.pp.prepare(explained)
-    assert sparse.issparse(values_by_cell(explained, **WHAT, feature="protein1").data)
+    assert sparse.issparse(jm.get.importance(explained, **asked).by_cell.data)
 
 
 def test_cells_that_were_not_explained_are_left_out(explained, model):

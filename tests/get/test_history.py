@@ -15,7 +15,7 @@ def test_the_table_is_the_models_and_a_copy(trained):
     assert {"step", "total", "kl", "combination", "reconstruction", "cross", "contrastive", "score"} <= set(history)
     history["total"] = 0
     assert jm.get.history(mdata)["total"].any()
-    assert history.loc[history["score"].idxmin(), "step"] == model.summary_["best_step"]
+    assert history.loc[history["score"].idxmin(), "step"] == model.summary_.best_step
 
 
 def test_untrained_says_what_to_call(toy):

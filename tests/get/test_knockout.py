@@ -9,7 +9,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 import jamie as jm
-from jamie.get._knockout import knockout_by_distance, knockouts, links
 
 DIRECTION = {"source": "rna", "target": "protein"}
 
@@ -31,7 +30,7 @@ def lost(lost_session):
 
 def test_single_features_come_worst_first(lost):
     for measure, sign in (("correlation", -1), ("foscttm", 1)):
-        found = knockouts(lost, **DIRECTION, measure=measure)
+        found = jm.get.knockout(lost, **DIRECTION, measure=measure)
         values = lost["rna"].var[f"jamie_knockout_{measure}_protein"]
         baseline = lost["rna"].uns[f"jamie_knockout_{measure}_protein"]["baseline"]
         assert (found.baseline, found.worse) == (baseline, sign)
@@ -42,7 +41,7 @@ def test_single_features_come_worst_first(lost):
 
 
 def test_one_feature_of_the_target(lost):
-    found = knockouts(lost, **DIRECTION, measure="correlation", feature="protein2")
+    found = jm.get.knockout(lost, **DIRECTION, measure="correlation", feature="protein2")
     of_each = lost["rna"].varm["jamie_knockout_correlation_protein"]["protein2"]
     assert found.baseline == lost["rna"].uns["jamie_knockout_correlation_protein"]["baselines"][1]
     assert_allclose(found.table["value"], of_each.sort_values())
@@ -53,7 +52,8 @@ def test_a_feature_is_found_by_its_place_where_its_name_was_made_safe(lost):
     about["outputs"] = ["a/b", "a_b"]
     lost["rna"].varm["jamie_knockout_correlation_protein"].columns = ["a_b", "a_b-1"]
     first, second = (
-        knockouts(lost, **DIRECTION, measure="correlation", feature=name).table["value"] for name in ("a/b", "a_b")
+        jm.get.knockout(lost, **DIRECTION, measure="correlation", feature=name).table["value"]
+        for name in ("a/b", "a_b")
     )
     of_each = lost["rna"].varm["jamie_knockout_correlation_protein"]
     assert_allclose(first, np.sort(of_each.iloc[:, 0]))
@@ -62,7 +62,7 @@ def test_a_feature_is_found_by_its_place_where_its_name_was_made_safe(lost):
 
 def test_features_unknown_to_the_model_are_left_out(lost):
     lost["rna"].var.loc[["gene3", "gene8"], "jamie_knockout_foscttm_protein"] = np.nan
-    names = knockouts(lost, **DIRECTION, measure="foscttm").table.index
+    names = jm.get.knockout(lost, **DIRECTION, measure="foscttm").table.index
     assert set(lost["rna"].var_names) - set(names) == {"gene3", "gene8"}
 
 
@@ -70,9 +70,9 @@ def test_groups_are_the_stored_table_also_from_a_file(lost, tmp_path):
     expected = lost["rna"].uns["jamie_knockout_groups_correlation_protein"]["table"]
     lost.write(tmp_path / "it.h5mu")
     for mdata in (lost, mudata.read_h5mu(tmp_path / "it.h5mu")):
-        found = knockouts(mdata, **DIRECTION, measure="correlation", groups=True)
+        found = jm.get.knockout(mdata, **DIRECTION, measure="correlation", groups=True)
         pd.testing.assert_frame_equal(found.table, expected, check_index_type=False, check_dtype=False)
-        knockouts(mdata, **DIRECTION, measure="correlation", feature="protein4")
+        jm.get.knockout(mdata, **DIRECTION, measure="correlation", feature="protein4")
 
 
 def test_what_was_not_computed_is_said(lost):
@@ -87,37 +87,26 @@ def test_what_was_not_computed_is_said(lost):
             given,
         )
         with pytest.raises(KeyError, match=where):
-            knockouts(lost, **DIRECTION, measure=measure, groups=groups)
-    with pytest.raises(ValueError, match=r"`measure`.*did you mean 'correlation'"):
-        knockouts(lost, **DIRECTION, measure="corelation")
+            jm.get.knockout(lost, **DIRECTION, measure=measure, groups=groups)
+    with pytest.raises(KeyError, match=r"`measure`.*did you mean 'correlation'"):
+        jm.get.knockout(lost, **DIRECTION, measure="corelation")
     with pytest.raises(KeyError, match=r"`target`.*did you mean 'protein'"):
-        knockouts(lost, source="rna", target="protien", measure="lta")
+        jm.get.knockout(lost, source="rna", target="protien", measure="lta")
     with pytest.raises(KeyError, match=r"`feature`.*did you mean 'protein4'.*or call jm\.tl\.knockout"):
-        knockouts(lost, **DIRECTION, measure="correlation", feature="protein5")
+        jm.get.knockout(lost, **DIRECTION, measure="correlation", feature="protein5")
     with pytest.raises(ValueError, match=r"expected `feature` with the correlation .*measure='foscttm'; leave out"):
-        knockouts(lost, **DIRECTION, measure="foscttm", feature="protein4")
+        jm.get.knockout(lost, **DIRECTION, measure="foscttm", feature="protein4")
     with pytest.raises(ValueError, match=r"expected `feature` .*found it with groups"):
-        knockouts(lost, **DIRECTION, measure="correlation", groups=True, feature="protein4")
+        jm.get.knockout(lost, **DIRECTION, measure="correlation", groups=True, feature="protein4")
     lost["rna"].uns["jamie_knockout_foscttm_protein"]["schema"] = 99
     with pytest.raises(ValueError, match=r"another version .*call jm\.tl\.knockout"):
-        knockouts(lost, **DIRECTION, measure="foscttm")
+        jm.get.knockout(lost, **DIRECTION, measure="foscttm")
 
 
-def test_tables_of_the_whole(toy):
-    with pytest.raises(KeyError, match=r"jamie_links.*call jm\.tl\.links\(mdata, model, genes="):
-        links(toy)
-    with pytest.raises(KeyError, match=r"mine_knockout_by_distance.*call jm\.tl\.knockout_by_distance\(mdata, model"):
-        knockout_by_distance(toy, key_added="mine")
-    toy.uns["jamie_links"] = pd.DataFrame({"gene": ["g1"]})
-    assert links(toy) is toy.uns["jamie_links"]
-    toy.uns["jamie_knockout_by_distance"] = pd.DataFrame(
-        {
-            "gene": pd.Categorical(["g2", "g2", "g1", "g1", "g3", "g3"]),
-            "set": pd.Categorical(["none", "near"] * 3),
-            "n_regions": [0, 4, 0, 1, 0, 3],
-            "correlation": [0.4, 0.3, 0.2, 0.1, np.nan, np.nan],
-        }
-    )
-    values, n_regions = knockout_by_distance(toy)
-    assert values["near"].dropna().to_dict() == {"g1": 0.1, "g2": 0.3}
-    assert n_regions.to_dict() == {"none": 0, "near": 3}
+def test_what_to_expect_without_any_one_feature(lost):
+    without = jm.get.knockout(lost, **DIRECTION)
+    values = lost["rna"].var["jamie_knockout_correlation_protein"]
+    assert_allclose([without.mean, without.sd], [values.mean(), values.std(ddof=0)])
+    assert (without.measure, without.labels, without.cells) == ("correlation", "", "held-out")
+    assert without.outputs == ("protein4", "protein2")
+    assert without.n_cells == (lost.obs["jamie_split"] == "test").sum()

@@ -8,7 +8,6 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import jamie as jm
-from jamie.get._scores import scores
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def evaluated(trained):
 
 def test_a_column_for_each_method(evaluated):
     mdata, _ = evaluated
-    found = scores(mdata, source="rna", target="protein")
+    found = jm.get.scores(mdata, source="rna", target="protein")
     frame = mdata["protein"].varm["jamie_scores_rna"]
     for name in ("correlation", "auroc"):
         table = getattr(found, name)
@@ -31,7 +30,7 @@ def test_a_column_for_each_method(evaluated):
 
 def test_distances_within_labels_lie_under_each_other(evaluated):
     mdata, _ = evaluated
-    found = scores(mdata, source="rna", target="protein")
+    found = jm.get.scores(mdata, source="rna", target="protein")
     frame = mdata["protein"].varm["jamie_js_distance_rna"]
     assert found.within_labels
     assert found.js_distance.shape == (36, 3)
@@ -42,8 +41,22 @@ def test_distances_within_labels_lie_under_each_other(evaluated):
 def test_without_labels_distances_of_features(evaluated):
     mdata, model = evaluated
     jm.tl.evaluate(mdata, model, baselines=["knn"])
-    found = scores(mdata, source="rna", target="protein")
+    found = jm.get.scores(mdata, source="rna", target="protein")
     assert not found.within_labels
     pd.testing.assert_series_equal(
         found.js_distance["knn"], mdata["protein"].varm["jamie_scores_rna"]["js_distance_knn"], check_names=False
     )
+
+
+def test_wins_are_counted_against_the_best_baseline_or_another(evaluated):
+    mdata, _ = evaluated
+    scores = jm.get.scores(mdata, source="rna", target="protein")
+    assert scores.baseline() == "knn"  # the mean has no correlation
+    assert scores.baseline("mean") == "mean"
+    ours, theirs = scores.correlation["jamie"], scores.correlation["knn"]
+    wins = scores.wins("correlation", "knn")
+    assert (wins.n_wins, wins.n_features) == ((ours > theirs).sum(), 12)
+    assert wins.p_value == jm.metrics.binomial_test(ours, theirs).p_value
+    assert scores.wins("correlation", "mean").n_features == 0
+    with pytest.raises(KeyError, match=r"`against`.*\['mean', 'knn'\], found 'ridge'"):
+        scores.baseline("ridge")

@@ -14,8 +14,10 @@ def loops(x, y):
     total = 0
     for a, b in ((x, y), (y, x)):
         for i in range(n):
-            total += sum(np.sum((a[i] - b[j]) ** 2) < np.sum((a[i] - b[i]) ** 2) for j in range(n))
-    return total / (2 * n * n)
+            own = np.sum((a[i] - b[i]) ** 2)
+            others = [np.sum((a[i] - b[j]) ** 2) for j in range(n) if j != i]
+            total += sum((other < own) + (other == own) / 2 for other in others)
+    return total / (2 * n * (n - 1))
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def latents():
 @pytest.mark.parametrize("block", [1, 7 * 60, 59 * 60, 1 << 22], ids=["one row", "seven rows", "all but one", "all"])
 def test_foscttm_is_the_double_loop_whatever_the_blocks(latents, block, monkeypatch):
     monkeypatch.setattr(_alignment, "_BLOCK", block)
-    assert foscttm(*latents) == loops(*latents) > 0.05
+    assert foscttm(*latents) == pytest.approx(loops(*latents), abs=1e-12)
+    assert foscttm(*latents) > 0.05
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0, 1e-25), (0, 1e25), (1e6, 1), (-1e3, 1e-4)])
@@ -51,20 +54,56 @@ def test_foscttm_of_a_latent_with_itself_is_exactly_0():
     z = np.random.default_rng(0).normal(size=(500, 33))
     assert foscttm(z, z) == 0
     assert foscttm(z.astype(np.float32) + 100, z.astype(np.float32) + 100) == 0
-    assert foscttm(np.repeat(z, 3, axis=0), np.repeat(z, 3, axis=0)) == 0
 
 
-def test_ties_are_not_closer():
-    assert foscttm(np.zeros((3, 1)), np.array([[1.0], [-1.0], [1.0]])) == 0
-    assert foscttm(np.full((50, 6), 0.1), np.full((50, 6), 0.3)) == 0
+@pytest.mark.parametrize("n", [2, 3, 50, 1000])
+@pytest.mark.parametrize("at", [0.0, 0.1, -1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_latents_that_collapsed_are_at_chance(n, at, dtype):
+    point, other = np.full((n, 6), at, dtype=dtype), np.full((n, 6), at + 0.3, dtype=dtype)
+    z = np.random.default_rng(0).normal(size=(n, 6)).astype(dtype)
+    assert foscttm(point, point) == 0.5
+    assert foscttm(point, other) == 0.5
+    assert foscttm(point, z) == foscttm(z, point) == 0.5
+
+
+def test_ties_count_one_half():
+    # all are equally far, whichever way: 12 ties
+    assert foscttm(np.zeros((3, 1)), np.array([[1.0], [-1.0], [1.0]])) == 0.5
+    # from the left two ties; from the right the first is at its match, and the second nearer to the first
+    assert foscttm(np.array([[0.0], [5.0]]), np.zeros((2, 1))) == (0.5 + 0.5 + 0 + 1) / 4
     grid = np.random.default_rng(0).integers(0, 3, size=(2, 70, 2)).astype(float)
-    assert foscttm(*grid) == loops(*grid)
+    assert foscttm(*grid) == pytest.approx(loops(*grid), abs=1e-12)
+    two_places = np.repeat([[0.0], [1.0]], 3, axis=0)
+    assert foscttm(two_places, two_places) == pytest.approx(2 * 0.5 / 5)  # two others at one's own place, of five
+
+
+def test_copies_of_cells_tie_with_each_other(latents):
+    x, y = latents
+    thrice = np.repeat(x, 3, axis=0), np.repeat(y, 3, axis=0)
+    assert foscttm(*thrice) == pytest.approx(loops(*thrice), abs=1e-12)
+    exact = np.repeat(x, 3, axis=0)
+    assert foscttm(exact, exact) == pytest.approx(2 * 0.5 / 179)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cells_on_a_coarse_grid_are_the_double_loop(seed):
+    rng = np.random.default_rng(seed)
+    n, d, levels = rng.integers(2, 40), rng.integers(1, 4), rng.integers(1, 5)
+    x, y = rng.integers(0, levels, size=(2, n, d)).astype(rng.choice([np.float32, np.float64]))
+    assert foscttm(x, y) == pytest.approx(loops(x, y), abs=1e-12)
+
+
+def test_one_cell_says_nothing():
+    assert np.isnan(foscttm(np.zeros((1, 2)), np.ones((1, 2))))
+    assert np.isnan(foscttm(np.array([[0.0], [np.nan]]), np.array([[0.0], [1.0]])))
 
 
 def test_foscttm_of_reversed_cells():
     z = np.arange(4.0)[:, None]
-    # each of the outer cells has its match farthest (3 closer), each of the inner ones one or two closer
-    assert foscttm(z, z[::-1]) == loops(z, z[::-1]) == 8 / 16
+    # each of the outer cells has its match farthest (3 closer); of the inner ones one is closer, and one ties
+    assert foscttm(z, z[::-1]) == loops(z, z[::-1]) == (3 + 1.5 + 1.5 + 3) / 12
+    assert foscttm(np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])) == 1
 
 
 def test_foscttm_is_chance_for_unrelated_latents():
@@ -76,7 +115,7 @@ def test_foscttm_leaves_out_cells_with_nan(latents):
     x, y = (latent.copy() for latent in latents)
     x[3, 0] = y[10, 2] = np.nan
     kept = np.delete(np.arange(60), [3, 10])
-    assert foscttm(x, y) == loops(x[kept], y[kept])
+    assert foscttm(x, y) == pytest.approx(loops(x[kept], y[kept]), abs=1e-12)
 
 
 def test_foscttm_changes_nothing_it_is_given(latents):
@@ -179,8 +218,7 @@ def test_foscttm_of_many_cells_stays_small_in_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 120e6  # a matrix of all distances would hold 7.2 GB
-    some = slice(0, 300)
-    distance = np.sqrt(((x[some] - y[some]) ** 2).sum(1))
+    distance = np.sqrt(((x[:300] - y[:300]) ** 2).sum(1))
     near = NearestNeighbors().fit(y)
     counts = [len(near.radius_neighbors(x[i : i + 1], distance[i] * (1 - 1e-12))[0][0]) for i in range(300)]
     assert value == pytest.approx(np.mean(counts) / len(x), rel=0.3)

@@ -61,11 +61,49 @@ def test_equal_is_0_and_disjoint_is_1():
     assert_allclose(js_distance(z, z + 100), [1, 1, 1])
 
 
-def test_constants_are_equal_only_to_themselves():
+def test_constants_that_differ_are_disjoint():
     ones = np.ones((5, 1))
-    assert js_distance(ones, ones) == 0
     assert js_distance(ones, ones + 1e-9) == 1
     assert js_distance(ones * 0.1, np.linspace(0, 1, 5)[:, None]) > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1234.5])
+def test_a_constant_has_no_distribution_and_rounding_is_none(dtype, value):
+    rng = np.random.default_rng(0)
+    constant = np.full((40, 3), value, dtype=dtype)
+    noisy = np.nextafter(constant, rng.choice([-np.inf, np.inf], size=constant.shape).astype(dtype))
+    noisy[:, 0] = value
+    noisy = noisy if value else constant  # next to zero there are numbers that are as exact
+    assert_array_equal(js_distance(constant, constant), [np.nan] * 3)
+    assert_array_equal(js_distance(constant, noisy), [np.nan] * 3)
+    assert_array_equal(js_distance(noisy, noisy[::-1]), [np.nan] * 3)
+    groups = np.repeat(["a", "b"], 20)
+    assert_array_equal(js_distance(noisy, constant, groups=groups), np.full((2, 3), np.nan))
+
+
+def test_rounding_is_that_of_the_coarser_type():
+    steps = 1 + 1e-7 * np.arange(20)[:, None]
+    assert js_distance(steps, steps[::-1]) == 0
+    assert np.isnan(js_distance(steps.astype(np.float32), steps)).all()
+    assert np.isnan(js_distance(steps, steps.astype(np.float32))).all()
+
+
+def test_what_is_off_in_a_group_is_measured_by_the_size_of_the_feature():
+    rng = np.random.default_rng(0)
+    measured = np.r_[np.zeros(30), rng.uniform(1, 4, size=30)][:, None].astype(np.float32)
+    imputed = measured + 1e-8 * rng.normal(size=measured.shape).astype(np.float32)  # what sums of float32 leave of 0
+    groups = np.repeat(["off", "on"], 30)
+    distances = js_distance(measured, imputed, groups=groups)[:, 0]
+    assert np.isnan(distances[0])
+    assert distances[1] == 0
+
+
+def test_counts_and_truth_values_are_exact():
+    ones = np.ones((6, 1), dtype=int)
+    assert js_distance(10**6 * ones, 10**6 * ones + 1) == 1
+    assert np.isnan(js_distance(ones, ones)).all()
+    assert js_distance(ones.astype(bool), np.zeros((6, 1), dtype=bool)) == 1
 
 
 def test_failures_are_nan_and_never_perfect():

@@ -61,6 +61,20 @@ def test_correlation_of_what_cannot_correlate_is_nan():
     assert_allclose(feature_correlation(measured, imputed), [1, np.nan, np.nan, np.nan, 1, np.nan, -1])
 
 
+@pytest.mark.parametrize("value", [0.1, -3.7, 1234.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_with_rounding_is_constant(value, dtype):
+    rng = np.random.default_rng(0)
+    noisy = np.full((30, 1), value, dtype=dtype)
+    noisy = np.nextafter(noisy, rng.choice([-np.inf, np.inf], size=noisy.shape).astype(dtype))
+    ramp = np.arange(30, dtype=dtype)[:, None]
+    assert np.ptp(noisy) > 0
+    assert np.isnan(feature_correlation(noisy, ramp)).all()
+    assert np.isnan(feature_correlation(ramp, noisy)).all()
+    assert np.isnan(sd_ratio(noisy, ramp)).all()
+    assert sd_ratio(ramp, noisy) < 1e-4
+
+
 def test_constant_over_the_cells_that_are_left_is_constant():
     measured = np.array([[1.0], [1.0], [1.0], [7.0]])
     assert np.isnan(feature_correlation(measured, np.array([[1.0], [2.0], [3.0], [np.nan]]))).all()

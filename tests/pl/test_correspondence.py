@@ -161,7 +161,7 @@ def test_many_cells_stay_sparse():
         ({"slot": "inferrd"}, ValueError, "`slot`.*did you mean 'inferred'"),
         ({"slot": "match"}, KeyError, r"jamie_match_rna_protein.*call jm\.tl\.match"),
         ({"labels": "cell type"}, KeyError, "`labels`.*did you mean 'cell_type'"),
-        ({"n_bins": 0}, ValueError, "`n_bins` >= 1, found 0"),
+        ({"n_bins": 0}, ValueError, "`n_bins` of at least 1, found 0"),
     ],
 )
 def test_what_is_not_there_is_said(toy, unchanged, arguments, error, message):

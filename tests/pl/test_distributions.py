@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
 import jamie as jm
-from jamie.get._comparison import comparison
 
 DIRECTION = {"source": "rna", "target": "protein"}
 
@@ -19,9 +18,9 @@ def medians(ax):
 
 
 def test_boxes_are_those_of_the_held_out_cells(mdata, unchanged):
-    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, by="cell_type", features=["protein3", "protein5"])
+    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, groupby="cell_type", features=["protein3", "protein5"])
     assert isinstance(figure, Figure)
-    pairs = comparison(mdata, **DIRECTION)
+    pairs = jm.get.comparison(mdata, **DIRECTION)
     labels = mdata.obs["cell_type"].reindex(pairs.measured.index).astype(str)
     assert 0 < len(labels) < mdata.n_obs
     for ax, feature in zip(figure.axes, ("protein3", "protein5"), strict=True):
@@ -35,8 +34,8 @@ def test_boxes_are_those_of_the_held_out_cells(mdata, unchanged):
 
 
 def test_by_itself_it_goes_from_the_best_to_the_worst_predicted(mdata, unchanged):
-    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, by="cell_type")
-    pairs = comparison(mdata, **DIRECTION)
+    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, groupby="cell_type")
+    pairs = jm.get.comparison(mdata, **DIRECTION)
     ranked = pairs.measured.corrwith(pairs.imputed).sort_values(ascending=False).index
     names = [ax.get_title().split("\n")[0] for ax in figure.axes]
     assert len(names) == 4
@@ -45,18 +44,20 @@ def test_by_itself_it_goes_from_the_best_to_the_worst_predicted(mdata, unchanged
 
 def test_missing_values_and_cells_without_a_group_are_left_out(mdata, unchanged):
     mdata["protein"].X = mdata["protein"].X.astype(np.float64)
-    pairs = comparison(mdata, **DIRECTION)
+    pairs = jm.get.comparison(mdata, **DIRECTION)
     lost = pairs.measured.index[:5]
     mdata.obs["group"] = mdata.obs["cell_type"].astype(object)
     mdata.obs.loc[lost, "group"] = None
-    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, by="group", features=["protein1"])
+    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, groupby="group", features=["protein1"])
     labels = mdata.obs["group"].reindex(pairs.measured.index)
     assert_allclose(medians(figure.axes[0])[:1], pairs.measured["protein1"].groupby(labels).median().iloc[:1])
 
 
 def test_many_features_and_one_group(mdata, unchanged):
     mdata.obs["all"] = "cell"
-    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, by="all", features=["protein5", "protein1", "protein2"])
+    figure = jm.pl.distributions(
+        unchanged(mdata), **DIRECTION, groupby="all", features=["protein5", "protein1", "protein2"]
+    )
     assert sum(ax.get_visible() for ax in figure.axes) == 3
     assert all(len(medians(ax)) == 2 for ax in figure.axes[:3])
 
@@ -64,11 +65,11 @@ def test_many_features_and_one_group(mdata, unchanged):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"by": "celltype"}, KeyError, "`by`.*did you mean 'cell_type'"),
-        ({"by": "name"}, ValueError, "1 to 30 groups of cells.*pass by= a column of cell types"),
-        ({"by": "nothing"}, ValueError, "found 0"),
-        ({"by": "cell_type", "features": ["protein99"]}, KeyError, "protein99"),
-        ({"by": "cell_type", "key_added": "mine"}, KeyError, r"call jm\.tl\.impute"),
+        ({"groupby": "celltype"}, KeyError, "`groupby`.*did you mean 'cell_type'"),
+        ({"groupby": "name"}, ValueError, "1 to 30 groups of the cells.*pass groupby= a column of cell types"),
+        ({"groupby": "nothing"}, ValueError, "found 0"),
+        ({"groupby": "cell_type", "features": ["protein99"]}, KeyError, "protein99"),
+        ({"groupby": "cell_type", "key_added": "mine"}, KeyError, r"call jm\.tl\.impute"),
     ],
 )
 def test_what_is_not_there_is_said(mdata, unchanged, arguments, error, message):

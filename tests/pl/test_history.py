@@ -13,11 +13,11 @@ import jamie as jm
 def test_terms_score_and_best_step(mdata, unchanged):
     ax = jm.pl.history(unchanged(mdata))
     assert isinstance(ax, Axes)
-    history, summary = jm.get.history(mdata), mdata.uns["jamie"]["summary"]
+    history, summary = jm.get.history(mdata), jm.get.summary(mdata)
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert_allclose(lines["contrastive"].get_ydata(), history["contrastive"])
     assert_allclose(lines["other modality, held-out pairs"].get_ydata(), history["score"])
-    assert any(list(line.get_xdata()) == [summary["best_step"]] * 2 for line in ax.get_lines())
+    assert any(list(line.get_xdata()) == [summary.best_step] * 2 for line in ax.get_lines())
     assert ax.get_yscale() == "log"
     assert ax.get_xlabel() == "step"
 

@@ -49,7 +49,7 @@ OF_TOY = {
     "embedding_after": lambda mdata: jm.pl.embedding(mdata, color="cell_type", basis="pca"),
     "history": lambda mdata: jm.pl.history(mdata),
     "imputation": lambda mdata: jm.pl.imputation(mdata, **DIRECTION, features=FEATURES),
-    "distributions": lambda mdata: jm.pl.distributions(mdata, **DIRECTION, by="cell_type", features=FEATURES),
+    "distributions": lambda mdata: jm.pl.distributions(mdata, **DIRECTION, groupby="cell_type", features=FEATURES),
     "metrics": lambda mdata: jm.pl.metrics(mdata, **DIRECTION, against="ridge"),
     "alignment": lambda mdata: jm.pl.alignment(mdata, **DIRECTION),
     "importance_bars": lambda mdata: jm.pl.importance(mdata, **SHAP),

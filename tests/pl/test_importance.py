@@ -312,7 +312,7 @@ def test_sparse_and_dense_look_alike(explained):
         (
             {"feature": None, "kind": "beeswarm"},
             KeyError,
-            r"`feature` for kind='beeswarm', one kept by cell: \['protein3'\], found None; call "
+            r"`feature` for values by cell, one of those that were kept: \['protein3'\], found None; call "
             r"jm\.tl\.explain\(mdata, model, source='rna', target='protein', features=\[\.\.\.\]\)",
         ),
         ({"kind": "waterfall", "cell": "cel1"}, KeyError, r"`cell`.*did you mean 'cell1'"),

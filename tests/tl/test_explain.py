@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
+from jamie.data import Preparation
 from jamie.tl import _explain
 
 
@@ -71,9 +72,9 @@ def test_the_drivers_that_were_planted_are_found():
     )
     model = jm.tl.train(mdata, max_steps=400)
     jm.tl.explain(mdata, model, source="gene", target="protein", features=["protein0", "protein1"])
-    found = mdata["gene"].varm["jamie_shap_protein"]
-    assert found.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
-    assert (found.max() > 3 * found.apply(lambda column: column.nlargest(2).iloc[1])).all()
+    means = mdata["gene"].varm["jamie_shap_protein"]
+    assert means.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}
+    assert (means.max() > 3 * means.apply(lambda column: column.nlargest(2).iloc[1])).all()
     by_cell = mdata["gene"].layers["jamie_shap_protein_protein1"][:, 9]
     assert np.corrcoef(by_cell, genes[:, 9])[0, 1] < -0.9
 
@@ -99,13 +100,13 @@ def test_one_group_against_another(toy, model):
         toy, model, source="rna", target="protein", features=["protein1"],
         groupby="group", group="a", reference="b", n_background=7,
     )  # fmt: skip
-    of = toy.obs["group"].reindex(toy["rna"].obs_names).to_numpy()
+    group_of = toy.obs["group"].reindex(toy["rna"].obs_names).to_numpy()
     values, about = toy["rna"].layers["jamie_shap_protein_protein1"], toy["rna"].uns["jamie_shap_protein"]
-    assert_array_equal(np.isfinite(values).all(1), of == "a")
-    assert_array_equal(np.isnan(values).all(1), of != "a")
+    assert_array_equal(np.isfinite(values).all(1), group_of == "a")
+    assert_array_equal(np.isnan(values).all(1), group_of != "a")
     assert len(about["background"]) == 7
     assert set(toy.obs.loc[about["background"], "group"]) == {"b"}
-    assert about["n_cells"] == (of == "a").sum()
+    assert about["n_cells"] == (group_of == "a").sum()
     assert about["reference"] == "b"
 
 
@@ -190,3 +191,82 @@ def test_means_only_and_a_sample_of_the_cells(toy, model):
     assert toy["rna"].uns["jamie_shap_protein"]["n_cells"] == 7
     jm.tl.explain(toy, model, source="rna", target="protein", features=["protein3"], n_cells=7)
     assert np.isfinite(toy["rna"].layers["jamie_shap_protein_protein3"]).all(axis=1).sum() == 7
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    """Modalities that are called as latents and labels may be."""
+    toy = jm.datasets.toy(share_paired=1.0)
+    mdata = md.MuData({"latent": toy["rna"].copy(), "a_b": toy["protein"].copy()})
+    for column in ("latent", "a_b", "a/b", "rna", "cell_type"):
+        mdata.obs[column] = toy.obs["cell_type"].reindex(mdata.obs_names).to_numpy()
+    return mdata, jm.tl.train(mdata, max_steps=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, r"`jamie_shap_latent` is of 'latent' alone, found it taken by the modality 'latent'; give the modality"),
+        (
+            {"labels": "latent"},
+            r"the modality 'latent'; .*mdata.obs\['latent_label'\] = mdata.obs\['latent'\], and pass",
+        ),
+        (
+            {"labels": "a_b"},
+            r"`jamie_shap_a_b` is of 'a_b' alone.*by the modality 'a_b'; .*mdata.obs\['a_b_label'\] = ",
+        ),
+        (
+            {"labels": "a/b"},
+            r"`jamie_shap_a_b` is of 'a/b' alone.*by the modality 'a_b'; .*mdata.obs\['a/b_label'\] = ",
+        ),
+    ],
+)
+def test_what_would_have_the_slots_of_another_is_refused_before_anything_is_computed(
+    hostile, arguments, message, monkeypatch
+):
+    mdata, model = hostile[0].copy(), hostile[1]
+    monkeypatch.setattr(Preparation, "inputs", None)
+    with pytest.raises(jm.JamieError, match=message):
+        jm.tl.explain(mdata, model, source="a_b", **arguments)
+    assert not any("shap" in name for name in [*mdata["a_b"].varm, *mdata["a_b"].uns, *mdata["a_b"].layers])
+
+
+def test_names_that_coincide_with_nothing_are_explained_and_the_remedies_mend(hostile):
+    mdata, model = hostile[0].copy(), hostile[1]
+    mdata.obs["latent_label"] = mdata.obs["latent"]
+    for arguments in ({"target": "latent"}, {"target": "a_b"}, {"labels": "latent_label"}, {"labels": "rna"}):
+        jm.tl.explain(mdata, model, source="a_b", n_cells=3, n_background=3, **arguments)
+    explained = {slot: about["explains"] for slot, about in mdata["a_b"].uns.items() if "shap" in slot}
+    assert explained == {f"jamie_shap_{name}": name for name in ("latent", "a_b", "latent_label", "rna")}
+
+
+def test_labels_called_latent_are_refused_and_so_is_what_would_replace_another(toy, model):
+    toy.obs["latent"] = toy.obs["x/y"] = toy.obs["x_y"] = toy.obs["cell_type"]
+    few = {"source": "rna", "n_cells": 3, "n_background": 3}
+    with pytest.raises(ValueError, match=r"found it taken by the latent dimensions; copy the column"):
+        jm.tl.explain(toy, model, labels="latent", **few)
+    jm.tl.explain(toy, model, labels="x/y", **few)
+    stored = toy["rna"].varm["jamie_shap_x_y"].copy()
+    with pytest.raises(ValueError, match=r"taken by what an earlier call explained, 'x/y'; pass another key_added"):
+        jm.tl.explain(toy, model, labels="x_y", **few)
+    pd.testing.assert_frame_equal(toy["rna"].varm["jamie_shap_x_y"], stored)
+    jm.tl.explain(toy, model, labels="x/y", **few)
+    jm.tl.explain(toy, model, labels="x_y", key_added="second", **few)
+
+
+def test_the_source_is_taken_to_components_once_and_not_before_all_is_checked(toy, model, monkeypatch):
+    counted = []
+    prepared = Preparation.inputs
+    monkeypatch.setattr(Preparation, "inputs", lambda self, *a: counted.append(1) or prepared(self, *a))
+    for wrong in (
+        {"labels": "kind"},
+        {"target": "protein", "features": ["protein99"]},
+        {"features": ["latent99"]},
+        {"groupby": "kind"},
+        {"groupby": "cell_type", "group": "none"},
+    ):
+        with pytest.raises(KeyError):
+            jm.tl.explain(toy, model, source="rna", **wrong)
+    assert not counted
+    jm.tl.explain(toy, model, source="rna", labels="cell_type", n_cells=3)
+    assert len(counted) == 1

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 
 import jamie as jm
+from jamie.data import Preparation
 from jamie.metrics import feature_correlation, foscttm, label_transfer_accuracy
 
 
@@ -62,11 +63,11 @@ def by_hand(mdata, model, measure):
     x, y = latents["rna"][at], latents["protein"][partners]
     if measure == "foscttm":
         return foscttm(x, y)
-    of = mdata.obs["cell_type"].reindex(mdata["rna"].obs_names[at]).astype(str).to_numpy()
+    labels = mdata.obs["cell_type"].reindex(mdata["rna"].obs_names[at]).astype(str).to_numpy()
     if measure == "lta":
-        return label_transfer_accuracy(x, y, of)
-    fitted = LogisticRegression(max_iter=1000).fit(y, of)
-    return fitted.predict_log_proba(x)[np.arange(len(x)), np.searchsorted(fitted.classes_, of)].mean()
+        return label_transfer_accuracy(x, y, labels)
+    fitted = LogisticRegression(max_iter=1000).fit(y, labels)
+    return fitted.predict_log_proba(x)[np.arange(len(x)), np.searchsorted(fitted.classes_, labels)].mean()
 
 
 @pytest.mark.parametrize("measure", ["correlation", "lta", "likelihood", "foscttm"])
@@ -90,12 +91,12 @@ def test_a_measure_is_that_of_values_changed_by_hand(cells, model, measure):
 
 
 def test_correlations_of_each_feature_are_kept(cells, model):
-    some = ["protein4", "protein2"]
-    jm.tl.knockout(cells, model, source="rna", features=some)
-    found = cells["rna"].varm["jamie_knockout_correlation_protein"]
-    assert list(found.columns) == some
-    assert list(cells["rna"].uns["jamie_knockout_correlation_protein"]["outputs"]) == some
-    assert_allclose(found.mean(axis=1), cells["rna"].var["jamie_knockout_correlation_protein"], rtol=1e-5)
+    features = ["protein4", "protein2"]
+    jm.tl.knockout(cells, model, source="rna", features=features)
+    of_each = cells["rna"].varm["jamie_knockout_correlation_protein"]
+    assert list(of_each.columns) == features
+    assert list(cells["rna"].uns["jamie_knockout_correlation_protein"]["outputs"]) == features
+    assert_allclose(of_each.mean(axis=1), cells["rna"].var["jamie_knockout_correlation_protein"], rtol=1e-5)
     assert cells["rna"].uns["jamie_knockout_correlation_protein"]["baselines"].shape == (2,)
 
 
@@ -110,6 +111,7 @@ def test_sets_are_knocked_out_together_and_never_cumulatively(cells, model):
     assert set(cells["rna"].var) == before
     stored = cells["rna"].uns["jamie_knockout_groups_correlation_protein"]
     pd.testing.assert_frame_equal(stored["table"], table)
+    assert stored["table"] is not table
     assert (table["random_sd"] > 0).all()
 
 
@@ -118,7 +120,60 @@ def test_groups_by_place_in_the_genome(cells, model):
     assert table["n_features"].to_dict() == {"chr1": 30, "chr2": 8}
     table = jm.tl.knockout(cells, model, source="rna", groups=20_000, n_random=0)
     assert table["n_features"].to_dict() == {"chr1:0-20000": 20, "chr1:20000-40000": 10, "chr2:20000-40000": 8}
+    pd.testing.assert_frame_equal(jm.tl.knockout(cells, model, source="rna", groups=2e4, n_random=0), table)
     assert table["random"].isna().all()
+
+
+def test_a_chromosome_of_unknown_features_is_no_group_and_features_without_a_place_are_said(cells, model, caplog):
+    rna = cells["rna"].copy()
+    rna.var_names = [name if name != "gene38" else "unknown" for name in rna.var_names]
+    rna.var.loc["unknown", "chrom"] = "chr9"
+    other = md.MuData({"rna": rna, "protein": cells["protein"].copy()})
+    table = jm.tl.knockout(other, model, source="rna", groups="chromosome", n_random=0)
+    assert table["n_features"].to_dict() == {"chr1": 30, "chr2": 7}
+    assert "2 of 39 features of 'rna' have no coordinates" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ["rna"]),
+        ({"groups": "chromosome"}, ["rna"]),
+        ({"labels": "cell_type"}, ["rna", "protein"]),
+        ({"measure": "likelihood", "labels": "cell_type"}, ["rna", "protein"]),
+        ({"measure": "foscttm"}, ["rna", "protein"]),
+    ],
+)
+def test_a_modality_is_taken_to_components_once_and_not_before_all_is_checked(
+    cells, model, arguments, expected, monkeypatch
+):
+    counted = []
+    prepared = Preparation.inputs
+    names = {model.preparations_[name].features[0]: name for name in ("rna", "protein")}
+    monkeypatch.setattr(
+        Preparation, "inputs", lambda self, *a: counted.append(names[self.features[0]]) or prepared(self, *a)
+    )
+    jm.tl.knockout(cells, model, source="rna", n_random=1, **arguments)
+    assert counted == expected
+    counted.clear()
+    cells.obs["jamie_split"] = "train"
+    cells.obs.loc[cells.obs_names[:2], "jamie_split"] = "test"
+    wrong = {"labels": "cell_tpye"} if "labels" in arguments else {}
+    with pytest.raises(jm.JamieError):
+        jm.tl.knockout(cells, model, source="rna", **{**arguments, **wrong})
+    assert not counted
+
+
+def test_labels_that_cells_of_both_do_not_have_are_refused(cells, model):
+    cells.obs["one"] = "a"
+    with pytest.raises(ValueError, match="two labels or more for a likelihood, found 'a' alone; pass measure='lta'"):
+        jm.tl.knockout(cells, model, source="rna", labels="one", measure="likelihood")
+    other = md.MuData({"rna": cells["rna"].copy(), "protein": cells["protein"].copy()})
+    other["protein"].obs_names = [f"{name}-2" for name in other["protein"].obs_names]
+    other.update()
+    other.obs["kind"] = ["a" if name in set(other["rna"].obs_names) else "b" for name in other.obs_names]
+    with pytest.raises(ValueError, match="labels that cells of both 'rna' and 'protein' have, found none, but 'a' in"):
+        jm.tl.knockout(other, model, source="rna", labels="kind")
 
 
 def test_without_a_split_all_cells_judge_and_a_sample_does_with_n_cells(cells, model):
@@ -166,8 +221,8 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
     table = jm.tl.knockout(other, model, source="rna", features=["protein1"])
     assert len(table) == 39
     assert np.isnan(rna.var.loc["unknown", "jamie_knockout_correlation_protein"])
-    whole = jm.tl.knockout(cells, model, source="rna", features=["protein1"])
-    assert np.corrcoef(table["value"], whole["value"].reindex(table.index))[0, 1] > 0.99
+    expected = jm.tl.knockout(cells, model, source="rna", features=["protein1"])
+    assert np.corrcoef(table["value"], expected["value"].reindex(table.index))[0, 1] > 0.99
     jm.tl.knockout(other, model, source="rna", groups={"one/two": ["gene1"]})
     other.write(tmp_path / "cells.h5mu")
     read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"].uns["jamie_knockout_groups_correlation_protein"]
@@ -187,7 +242,14 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
         ({"groups": {"a": ["gene99"]}}, KeyError, r"groups\['a'\].*found 'gene99'"),
         ({"groups": {"a": []}}, ValueError, "found none of 'a'"),
         ({"groups": {}}, ValueError, "found no group"),
-        ({"groups": 0}, ValueError, "`groups` of at least 1, found 0"),
+        ({"groups": 0}, ValueError, "`groups` as a number of bases, whole and at least 1, found 0"),
+        ({"groups": -5}, ValueError, "`groups` as a number of bases.*found -5"),
+        ({"groups": 0.5}, ValueError, "`groups` as a number of bases.*found 0.5"),
+        ({"groups": float("nan")}, ValueError, "`groups` as a number of bases.*found nan"),
+        ({"groups": "100bp"}, ValueError, "found '100bp'; pass groups=100"),
+        ({"groups": "10 kb"}, ValueError, "found '10 kb'; pass groups=10_000"),
+        ({"groups": {"a": "gene1"}}, TypeError, r"found the text 'gene1'; pass \['gene1'\]"),
+        ({"groups": {1: ["gene1"], "1": ["gene2"]}}, ValueError, "differ as text, found '1' twice"),
         ({"n_cells": 0}, ValueError, "`n_cells` of at least 1, found 0"),
         ({"groups": "chromosom"}, ValueError, "did you mean 'chromosome'"),
     ],

@@ -9,7 +9,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
+from jamie.data import Preparation
 from jamie.metrics import feature_correlation
+from jamie.tl import _links
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +116,74 @@ def test_drivers_rank_above_decoys(cells, model):
 def test_genes_without_coordinates_are_left_out_with_a_word_and_a_file_keeps_the_table(cells, model, tmp_path, caplog):
     cells["rna"].var["chrom"] = cells["rna"].var["chrom"].astype(object).where(cells["rna"].var_names != "gene2")
     table = jm.tl.links(cells, model, genes="rna", regions="atac", knockout=False, n_cells=20)
-    assert "1 of 20 genes of 'rna' have no coordinates" in caplog.text
+    assert "1 of 20 features of 'rna' have no coordinates: they are left out" in caplog.text
     assert "gene2" not in set(table["gene"])
     cells.write(tmp_path / "cells.h5mu")
     assert_allclose(md.read_h5mu(tmp_path / "cells.h5mu").uns["jamie_links"]["abs_shap"], table["abs_shap"])
+
+
+def test_the_table_is_sorted_and_what_is_stored_is_its_own(cells, model, tmp_path, monkeypatch):
+    """With values that are equal and values that are missing: first come the highest, last those without one."""
+    given = np.array([0.5, np.nan, 0.2, 0.5, 0.0, 0.2, 0.5, 0.0])
+
+    def shap_of_pairs(*arguments):
+        n = arguments[-1].shape[1]
+        return np.zeros(n), np.resize(given, n)
+
+    monkeypatch.setattr(_links, "shap_of_pairs", shap_of_pairs)
+    genes = {"features": ["gene3", "gene7", "gene5"], "n_background": 5, "n_cells": 20, "knockout": False}
+    table = jm.tl.links(cells, model, genes="rna", regions="atac", **genes)
+    assert table.index.tolist() == list(range(len(table)))
+    has = table["abs_shap"].notna()
+    assert has.tolist() == sorted(has, reverse=True)
+    assert table.loc[has, "abs_shap"].is_monotonic_decreasing
+    for _, equal in table[has].groupby("abs_shap"):
+        assert equal["gene"].map(dict(zip(genes["features"], range(3), strict=True))).is_monotonic_increasing
+    expected = table.copy()
+    table.sort_values("partial", key=abs, ascending=False, inplace=True)
+    table["mine"] = 1
+    pd.testing.assert_frame_equal(cells.uns["jamie_links"], expected)
+    cells.write(tmp_path / "cells.h5mu")
+    read = md.read_h5mu(tmp_path / "cells.h5mu").uns["jamie_links"]
+    for column in expected:
+        assert_array_equal(read[column].to_numpy(), expected[column].to_numpy())
+
+
+def test_the_spelling_of_strands_does_not_matter(cells, model, caplog):
+    few = {"genes": "rna", "regions": "atac", "knockout": False, "n_cells": 20, "n_background": 5}
+    expected = jm.tl.links(cells, model, **few)
+    is_minus = (cells["rna"].var["strand"] == "-").to_numpy()
+    for minus, plus in ((-1, 1), ("-1", "1"), ("minus", "plus"), (-1.0, 1.0), ("−", "+")):
+        cells["rna"].var["strand"] = np.where(is_minus, minus, plus)
+        pd.testing.assert_frame_equal(jm.tl.links(cells, model, **few), expected)
+    caplog.clear()
+    del cells["rna"].var["strand"]
+    table = jm.tl.links(cells, model, **few, window=None)
+    assert caplog.text.count("no column 'strand'") == 1
+    middle = (cells["atac"].var["start"] + cells["atac"].var["end"]).loc[table["region"]].to_numpy() / 2
+    assert_array_equal(table["distance"], middle - cells["rna"].var["start"].loc[table["gene"]].to_numpy())
+    cells["rna"].var["strand"] = "up"
+    with pytest.raises(ValueError, match="found 'up' in 20 of 20 genes"):
+        jm.tl.links(cells, model, **few)
+
+
+@pytest.mark.parametrize("verb", ["links", "knockout_by_distance"])
+def test_chromosomes_that_are_named_otherwise_are_refused(cells, model, verb):
+    cells["rna"].var["chrom"] = cells["rna"].var["chrom"].astype(str).str.removeprefix("chr")
+    call = getattr(jm.tl, verb)
+    with pytest.raises(ValueError, match=r"'rna' on chromosomes that 'atac' names otherwise, .* in place of 'chr"):
+        call(cells, model, genes="rna", regions="atac")
+    cells["rna"].var["chrom"] = "chr" + cells["rna"].var["chrom"].astype(str)
+    assert len(call(cells, model, genes="rna", regions="atac", n_cells=20))
+
+
+def test_regions_are_taken_to_components_once(cells, model, monkeypatch):
+    counted = []
+    prepared = Preparation.inputs
+    monkeypatch.setattr(Preparation, "inputs", lambda self, *a: counted.append(self.kind) or prepared(self, *a))
+    jm.tl.links(cells, model, genes="rna", regions="atac", n_cells=20, n_background=5)
+    jm.tl.knockout_by_distance(cells, model, genes="rna", regions="atac", n_cells=20, n_random=0)
+    assert counted == ["accessibility"] * 2
 
 
 @pytest.mark.parametrize(
@@ -128,7 +194,11 @@ def test_genes_without_coordinates_are_left_out_with_a_word_and_a_file_keeps_the
         ({"features": ["gene99"]}, KeyError, "found 'gene99'"),
         ({"genes": "atac", "regions": "rna"}, ValueError, "are `genes` and `regions` exchanged"),
         ({"n_background": 0}, ValueError, "`n_background` of at least 1, found 0"),
-        ({"window": 0}, ValueError, "pairs of a region and a gene within 0 bases, found 0"),
+        ({"window": 0}, ValueError, "`window` as a number of bases, whole and at least 1, found 0"),
+        ({"window": "100kb"}, ValueError, "found '100kb'; pass window=100_000"),
+        ({"window": -5}, ValueError, "`window` as a number of bases.*found -5"),
+        ({"window": float("nan")}, ValueError, "`window` as a number of bases.*found nan"),
+        ({"window": 1}, ValueError, "pairs of a region and a gene within 1 bases, found 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(cells, model, arguments, error, message):
@@ -138,8 +208,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(cells, model, a
 
 
 def test_too_many_pairs_are_refused(cells, model, monkeypatch):
-    from jamie.tl import _links
-
     monkeypatch.setattr(_links, "MOST_PAIRS", 10)
     with pytest.raises(ValueError, match="1 to 10 pairs of a region and a gene within the whole chromosome, found"):
         jm.tl.links(cells, model, genes="rna", regions="atac", window=None)

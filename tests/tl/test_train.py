@@ -143,7 +143,7 @@ def test_cells_are_matched_by_name_whatever_their_order():
             mdata = MuData({"rna": mdata["rna"].copy(), "protein": mdata["protein"][::-1].copy()})
         model = jm.tl.train(mdata, max_steps=40)
         latent = mdata["protein"][mdata["rna"].obs_names].obsm["X_jamie"]
-        found.append((latent, model.summary_["foscttm rna protein"]))
+        found.append((latent, model.summary_.value("foscttm", "rna", "protein")))
     assert np.corrcoef(found[0][0].ravel(), found[1][0].ravel())[0, 1] > 0.999
     assert abs(found[0][1] - found[1][1]) < 0.02
     assert found[0][1] < 0.2
@@ -154,10 +154,10 @@ def test_any_number_of_modalities():
     model = jm.tl.train(mdata, max_steps=60)
     latents = {name: adata.obsm["X_jamie"] for name, adata in mdata.mod.items()}
     assert {name: l.shape for name, l in latents.items()} == {"rna": (54, 32), "protein": (54, 32), "ephys": (40, 32)}
-    directions = [key for key in model.summary_ if key.startswith("correlation")]
-    assert len(directions) == 6
-    assert all(model.summary_[key] > 0.2 for key in directions)
-    assert all(model.summary_[key] < 0.3 for key in model.summary_ if key.startswith("foscttm"))
+    scores = model.summary_.table().query("method == 'jamie'").groupby("measure")["value"]
+    assert scores.size().to_dict() == {"correlation": 6, "foscttm": 3}
+    assert scores.min()["correlation"] > 0.2
+    assert scores.max()["foscttm"] < 0.3
 
     model.network_.log_weights.data = torch.tensor([0.0, 1.0, -1.0])
     jm.tl.embed(mdata, model)
@@ -202,8 +202,8 @@ def test_integration_joins_the_cells_it_was_trained_on_better_than_the_default()
     foscttm = {}
     for recipe in ("default", "integrate"):
         model = jm.tl.train(jm.datasets.toy(share_paired=1.0), recipe=recipe, max_steps=300)
-        foscttm[recipe] = model.summary_["foscttm rna protein"]
-    assert model.summary_["cells"] == "training"
+        foscttm[recipe] = model.summary_.value("foscttm", "rna", "protein")
+    assert model.summary_.cells == "training"
     assert not model.network_.kernel_mixes
     assert foscttm["integrate"] < 0.01
 
@@ -248,7 +248,7 @@ def test_missing_constant_and_empty_survive():
     assert np.isfinite(model.history_.to_numpy(dtype=float)).all()
     assert_allclose(mdata["rna"].obsm["jamie_imputed_ephys"]["f"], -3, atol=1e-4)
     assert_allclose(mdata["ephys"].obsm["jamie_imputed_rna"]["gene8"], 0, atol=1e-4)
-    assert model.summary_["correlation rna ephys"] > 0.3
+    assert model.summary_.value("correlation", "rna", "ephys") > 0.3
     assert np.isnan(mdata["ephys"].X).sum() == np.isnan(values).sum()
 
 
@@ -332,8 +332,10 @@ def test_a_line_says_what_the_model_is_worth(capsys):
     model = jm.tl.train(mdata, max_steps=40)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "trained in" in line]
     assert "on validation pairs" in line
-    for key in ("foscttm rna protein", "correlation rna protein", "correlation protein rna"):
-        assert f"{model.summary_[key]:.3f}" in line
+    scores = [score for score in model.summary_.scores if score.method == "jamie"]
+    assert len(scores) == 3
+    for score in scores:
+        assert f"{score.measure} {score.source} → {score.target} {score.value:.3f}" in line
     assert "near chance" not in line
 
 
@@ -348,7 +350,7 @@ def test_near_chance_is_warned_of(capsys):
         jm.settings.verbosity = "info"
     error = capsys.readouterr().err
     assert "near chance (0.5)" in error
-    assert "foscttm rna protein is 0." in error
+    assert "foscttm rna → protein is 0." in error
     assert "trained in" not in error
 
 
@@ -356,7 +358,7 @@ def test_results_kept_in_uns_are_not_the_models_own(runs):
     mdata, model = runs[0][2]
     mdata.uns["jamie"]["summary"]["seconds"] = -1
     mdata.uns["jamie"]["history"]["total"] = 0.0
-    assert model.summary_["seconds"] > 0
+    assert model.summary_.seconds > 0
     assert model.history_["total"].any()
 
 
@@ -374,7 +376,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
     monkeypatch.setattr(_trainer, "objective", interrupted)
     model = jm.tl.train(toy, max_steps=1000)
     assert "interrupted after step 5" in capsys.readouterr().err
-    assert 0 < model.summary_["best_step"] <= 5
+    assert 0 < model.summary_.best_step <= 5
     assert np.isfinite(toy.obsm["X_jamie"]).all()
     assert not model.network_.training
 
@@ -404,8 +406,8 @@ def test_modalities_without_a_pair_are_joined_by_what_was_inferred(capsys):
     model = jm.tl.train(mdata, max_steps=150)
     said = capsys.readouterr().err
     assert foscttm(mdata, partner) < 0.15
-    assert not [key for key in model.summary_ if key.startswith(("foscttm", "correlation"))]
-    assert model.summary_["cells"] == "training"
+    assert not model.summary_.scores
+    assert model.summary_.cells == "training"
     assert "trained in" in said
     assert "no pairs are known to score it by" in said
     assert "near chance" not in said
@@ -443,7 +445,7 @@ def test_few_pairs_are_helped_by_inferred_ones_that_are_not_written(capsys, rho)
     assert "18 known pairs of 'rna' and 'protein' are few" in capsys.readouterr().err
     assert not mdata.obsp
     assert model.history_["alignment"].all()
-    assert "foscttm rna protein" in model.summary_
+    assert model.summary_.value("foscttm", "rna", "protein") < 1
 
 
 def test_the_papers_recipe_infers_nothing_by_itself_but_uses_what_is_written(capsys):

@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mudata import MuData
 from scipy import sparse
 from torch import Tensor, nn
 
 from jamie._progress import progress
 from jamie._types import Array, Matrix
-from jamie.data import CellMatrix, Preparation, matched
+from jamie.data import CellMatrix, Cells, Preparation
 from jamie.model import JAMIE, by_rows, on_threads
 from jamie.nn import kernel_pullback, pullback
 
@@ -45,7 +44,7 @@ class Readout(NamedTuple):
         return values.clip(0, 1) if self.is_probability else values
 
 
-class Cells(NamedTuple):
+class PreparedCells(NamedTuple):
     """The same cells as the network and as a reader see them: components (n, k) and scaled features (n, d).
 
     The features are the model's, or the `columns` of them that were measured.
@@ -55,31 +54,30 @@ class Cells(NamedTuple):
     scaled: Matrix
     columns: Array | slice = slice(None)
 
-    def take(self, rows: Array | slice) -> Cells:
-        """Some of the cells."""
-        return Cells(self.inputs[rows], self.scaled[rows], self.columns)
+    def take(self, rows: Array | slice) -> PreparedCells:
+        """Cells by position."""
+        return PreparedCells(self.inputs[rows], self.scaled[rows], self.columns)
 
 
-class AllCells(NamedTuple):
-    """All cells of a modality: their components, and their features where they lie."""
+class SourceCells(NamedTuple):
+    """All cells of a modality: their components (n, k), and their features where they lie (n, d)."""
 
     inputs: Array
     matrix: CellMatrix
     preparation: Preparation
-    columns: Array | slice
-    position: Array  # of the features in the modality
+    columns: Array | slice  # of the model's features
+    position: Array  # of these features in the modality
 
     @classmethod
-    def of(cls, mdata: MuData, model: JAMIE, name: str) -> AllCells:
-        """Read their components."""
-        preparation = model.preparations_[name]
-        cells, columns, position = matched(mdata, name, preparation)
-        return cls(preparation.inputs(cells, columns), cells, preparation, columns, position)
+    def of(cls, cells: Cells, name: str, preparation: Preparation) -> SourceCells:
+        """Take them from opened cells."""
+        matched = cells.matched(name)
+        return cls(cells.inputs(name), matched.cells, preparation, matched.columns, matched.position)
 
-    def take(self, rows: Array | slice) -> Cells:
-        """Some of the cells, in memory."""
+    def take(self, rows: Array | slice) -> PreparedCells:
+        """Cells by position, in memory."""
         scaled = self.preparation.scaled(self.matrix[rows], self.columns)
-        return Cells(self.inputs[rows], scaled, self.columns)
+        return PreparedCells(self.inputs[rows], scaled, self.columns)
 
 
 class Contribution(NamedTuple):
@@ -87,7 +85,7 @@ class Contribution(NamedTuple):
 
     cell: int
     values: Array  # (d, t)
-    found: Array  # (t,): f of the cell
+    explained: Array  # (t,): f of the cell
     base: Array  # (t,): mean f of the background
 
 
@@ -109,7 +107,13 @@ def outputs(model: JAMIE, source: str, target: str | None, inputs: Array) -> Arr
 
 
 def contributions(
-    model: JAMIE, source: str, readout: Readout, cells: Cells, background: Cells, *, description: str = "explaining"
+    model: JAMIE,
+    source: str,
+    readout: Readout,
+    cells: PreparedCells,
+    background: PreparedCells,
+    *,
+    description: str = "explaining",
 ) -> Iterator[Contribution]:
     """Explain one cell after the other against the mean of the background cells."""
     walk = _Walk(model, source, readout, background)
@@ -119,17 +123,18 @@ def contributions(
     with progress(len(cells.inputs), description=description) as bar:
         for start in range(0, len(cells.inputs), step):
             with on_threads(step * len(background.inputs)):
-                multipliers, found, base = walk(cells.inputs[start : start + step])
+                multipliers, explained, base = walk(cells.inputs[start : start + step])
             for i, of_cell in enumerate(multipliers):
                 values = outwards(of_cell, cells.scaled[start + i : start + i + 1])
-                yield Contribution(start + i, values if walk.through else values @ readout.matrix.T, found[i], base[i])
+                values = values if walk.through else values @ readout.matrix.T
+                yield Contribution(start + i, values, explained[i], base[i])
                 bar.update()
 
 
 class _Walk:
     """Multipliers of one source and readout against a fixed background."""
 
-    def __init__(self, model: JAMIE, source: str, readout: Readout, background: Cells) -> None:
+    def __init__(self, model: JAMIE, source: str, readout: Readout, background: PreparedCells) -> None:
         network = model.network_
         encoder = network.encoders[network.names.index(source)]
         self.readout, self.scale, self.device = readout, float(model.divisors_[source]), network.log_weights.device

@@ -15,11 +15,13 @@ from jamie.metrics import foscttm
 from ._contributions import Readout
 
 NEIGHBORS = 5
+WORSE = {"correlation": -1, "lta": -1, "likelihood": -1, "foscttm": 1}
+"""The direction in which each measure of a knock-out gets worse."""
 FLAT = 1e-4  # sd, in that of the values imputed with all features, below which nothing but rounding varies
 
 
 class Measure(Protocol):
-    """A measure of cells of which some, `rows`, have other outputs: one number, or one for each target feature."""
+    """A measure of all cells, of which `rows` have other outputs: one number, or one for each target feature."""
 
     def __call__(self, rows: Array, outputs: Array) -> Array: ...
 
@@ -42,27 +44,30 @@ class Correlation:
         self.sums = self._sums(self.imputed, slice(None), slice(None))
         self.variance = self.sums[1] - np.square(self.sums[0]) / self.n
 
-    def __call__(self, rows: Array, outputs: Array, some: Array | slice = slice(None)) -> Array:
-        """Correlations of some of the features; NaN where the measured values do not vary."""
-        readout = self.readout._replace(matrix=self.readout.matrix[some], offset=self.readout.offset[some])
-        new, old = self._sums(readout(outputs), rows, some), self._sums(self.imputed[rows][:, some], rows, some)
-        total, square, product = (a[some] + b - c for a, b, c in zip(self.sums, new, old, strict=True))
-        variance = square - np.square(total) / self.n[some]
-        flat = variance <= FLAT**2 * self.variance[some]
-        return np.where(self.varies[some], np.where(flat, 0, product / np.sqrt(np.where(flat, 1, variance))), np.nan)
+    def __call__(self, rows: Array, outputs: Array, features: Array | slice = slice(None)) -> Array:
+        """Correlations of the features, by position; NaN where the measured values do not vary."""
+        readout = self.readout._replace(matrix=self.readout.matrix[features], offset=self.readout.offset[features])
+        new = self._sums(readout(outputs), rows, features)
+        old = self._sums(self.imputed[rows][:, features], rows, features)
+        total, square, product = (a[features] + b - c for a, b, c in zip(self.sums, new, old, strict=True))
+        variance = square - np.square(total) / self.n[features]
+        flat = variance <= FLAT**2 * self.variance[features]
+        correlation = np.where(flat, 0, product / np.sqrt(np.where(flat, 1, variance)))
+        return np.where(self.varies[features], correlation, np.nan)
 
-    def _sums(self, imputed: Array, rows: Array | slice, some: Array | slice) -> tuple[Array, Array, Array]:
+    def _sums(self, imputed: Array, rows: Array | slice, features: Array | slice) -> tuple[Array, Array, Array]:
         """Sums over cells of imputed values about a fixed centre, their squares, and products with measured ones."""
-        values = np.where(self.seen[rows][:, some], imputed - self.centre[some], 0).astype(np.float64)
-        return values.sum(0), np.square(values).sum(0), np.einsum("nt,nt->t", values, self.measured[rows][:, some])
+        values = np.where(self.seen[rows][:, features], imputed - self.centre[features], 0).astype(np.float64)
+        products = np.einsum("nt,nt->t", values, self.measured[rows][:, features])
+        return values.sum(0), np.square(values).sum(0), products
 
 
 class LabelTransfer:
     """Accuracy on the source of labels learned on the target's latents (LTA)."""
 
-    def __init__(self, latents: Array, of_target: Array, of_source: Array, outputs: Array) -> None:
-        self.classifier, self.truth = KNeighborsClassifier(NEIGHBORS).fit(latents, of_target), of_source
-        self.is_right = self.classifier.predict(outputs) == of_source
+    def __init__(self, latents: Array, target_labels: Array, source_labels: Array, outputs: Array) -> None:
+        self.classifier, self.truth = KNeighborsClassifier(NEIGHBORS).fit(latents, target_labels), source_labels
+        self.is_right = self.classifier.predict(outputs) == source_labels
 
     def __call__(self, rows: Array, outputs: Array) -> Array:
         is_right = self.is_right.copy()
@@ -77,16 +82,16 @@ class LabelLikelihood:
     Cells of a label that the target does not have are left out.
     """
 
-    def __init__(self, latents: Array, of_target: Array, of_source: Array, outputs: Array) -> None:
-        self.classifier = LogisticRegression(max_iter=1000).fit(latents, of_target)
-        self.truth = pd.Index(self.classifier.classes_).get_indexer(of_source)
-        self.found = self._log_probability(np.arange(len(outputs)), outputs)
+    def __init__(self, latents: Array, target_labels: Array, source_labels: Array, outputs: Array) -> None:
+        self.classifier = LogisticRegression(max_iter=1000).fit(latents, target_labels)
+        self.truth = pd.Index(self.classifier.classes_).get_indexer(source_labels)
+        self.intact = self._log_probability(np.arange(len(outputs)), outputs)
 
     def __call__(self, rows: Array, outputs: Array) -> Array:
-        found = self.found.copy()
+        log_probability = self.intact.copy()
         if len(rows):
-            found[rows] = self._log_probability(rows, outputs)
-        return np.array([found[self.truth >= 0].mean()])
+            log_probability[rows] = self._log_probability(rows, outputs)
+        return np.array([log_probability[self.truth >= 0].mean()])
 
     def _log_probability(self, rows: Array, outputs: Array) -> Array:
         return self.classifier.predict_log_proba(outputs)[np.arange(len(rows)), self.truth[rows]]

@@ -16,7 +16,7 @@ from jamie._progress import progress
 from jamie._types import Array
 from jamie.model import JAMIE
 
-from ._contributions import Cells, Contribution, Readout, outputs
+from ._contributions import Contribution, PreparedCells, Readout, outputs
 
 MOST_FEATURES = 50  # of a source that coalitions of features are drawn from
 
@@ -25,8 +25,8 @@ def shap_contributions(
     model: JAMIE,
     source: str,
     readout: Readout,
-    cells: Cells,
-    background: Cells,
+    cells: PreparedCells,
+    background: PreparedCells,
     *,
     method: str,
     rng: np.random.Generator,
@@ -46,13 +46,13 @@ def shap_contributions(
     with progress(len(cells.inputs), description="explaining") as bar:
         for i in range(len(cells.inputs)):
             z = _centred(model, source, cells.take(slice(i, i + 1)))
-            found = _values(model, source, readout, z, cells.columns)[0]
-            yield Contribution(i, explain(z).reshape(z.shape[1], -1), found, base)
+            explained = _values(model, source, readout, z, cells.columns)[0]
+            yield Contribution(i, explain(z).reshape(z.shape[1], -1), explained, base)
             bar.update()
 
 
 def _deep(
-    model: JAMIE, source: str, readout: Readout, background: Cells, _: np.random.Generator
+    model: JAMIE, source: str, readout: Readout, background: PreparedCells, _: np.random.Generator
 ) -> Callable[[Array], Array]:
     from shap import DeepExplainer
 
@@ -86,7 +86,7 @@ def _deep(
 
 
 def _kernel(
-    model: JAMIE, source: str, readout: Readout, background: Cells, rng: np.random.Generator
+    model: JAMIE, source: str, readout: Readout, background: PreparedCells, rng: np.random.Generator
 ) -> Callable[[Array], Array]:
     from shap import KernelExplainer
 
@@ -106,7 +106,7 @@ def _kernel(
     return explain
 
 
-def _centred(model: JAMIE, source: str, cells: Cells) -> Array:
+def _centred(model: JAMIE, source: str, cells: PreparedCells) -> Array:
     """Dense standardised features, (n, d)."""
     if not sparse.issparse(cells.scaled):
         return np.asarray(cells.scaled, dtype=np.float32)

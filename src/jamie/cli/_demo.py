@@ -11,7 +11,6 @@ from mudata import MuData
 
 import jamie as jm
 from jamie._errors import MissingFileError
-from jamie.datasets._load import present
 
 from ._figures import headless, save
 from ._write import write_mudata
@@ -33,7 +32,8 @@ def _datasets(seed: int) -> dict[str, MuData]:
     if not folder:
         print("JAMIE_DATA_DIR is not set: simulated cells on a branching manifold")
         return {"branching_manifold": jm.datasets.branching_manifold(rng=seed)}
-    names = [name for name in REAL if name in present(Path(folder))] or present(Path(folder))[:1]
+    present = sorted(path.stem for path in Path(folder).glob("*.h5mu"))
+    names = [name for name in REAL if name in present] or present[:1]
     if not names:
         msg = f"expected {' or '.join(f'{name}.h5mu' for name in REAL)} in JAMIE_DATA_DIR={folder}, found neither"
         raise MissingFileError(msg)

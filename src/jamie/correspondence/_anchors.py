@@ -44,27 +44,31 @@ def anchored(
     """
     pairs = known.tocoo()
     order = np.log(rng.random(pairs.nnz)) / pairs.data  # at random, sure pairs sooner (Efraimidis & Spirakis 2006)
-    some = order.argsort()[::-1][:MOST_PAIRS]
-    sides = [Side(z, m, e[some]) for z, m, e in zip((x, y), manifolds, (pairs.row, pairs.col), strict=True)]
-    profiles = [_Profile(side) for side in sides]
+    taken = order.argsort()[::-1][:MOST_PAIRS]
+    sides = [Side(z, m, e[taken]) for z, m, e in zip((x, y), manifolds, (pairs.row, pairs.col), strict=True)]
+    profiles = [Profile(side) for side in sides]
     at_x, at_y = (profile(side.ends) for profile, side in zip(profiles, sides, strict=True))
-    projections = _canonical(at_x, at_y, pairs.data[some].astype(float))
+    projections = _canonical(at_x, at_y, pairs.data[taken].astype(float))
     asked = rows or (np.arange(len(x)), np.arange(len(y)))
     located = [
-        np.concatenate([(profile(some) - centre) @ projection for some in _blocks(cells)]).astype(np.float32)
+        np.concatenate([(profile(block) - centre) @ projection for block in _blocks(cells)]).astype(np.float32)
         for profile, cells, (centre, projection) in zip(profiles, asked, projections, strict=True)
     ]
     return located[0], located[1]
 
 
-class _Profile:
-    """Nearness of cells to the anchors, (n, 2 q), whitened so that anchors which say the same count once."""
+class Profile:
+    """Nearness of cells to the anchors, (n, 2 q), whitened so that anchors which say the same count once.
 
-    def __init__(self, side: Side) -> None:
+    `geodesic` is that of the anchors, (m, q), if it is known.
+    """
+
+    def __init__(self, side: Side, geodesic: Array | None = None) -> None:
         self._side = side
         self._anchors = side.x[side.ends[:MOST_ANCHORS]]
         node = side.manifold.nearest[side.ends[:MOST_ANCHORS], 0]
-        geodesic = side.manifold.geodesic(node)
+        if geodesic is None:
+            geodesic = side.manifold.geodesic(node)
         self._along = np.exp(-geodesic / max(float(np.median(geodesic[node])), 1e-12))
         straight = self._squared(side.ends[:MOST_ANCHORS])
         self._width = max(float(np.median(straight)), 1e-12)
@@ -86,18 +90,23 @@ class _Profile:
 
 def _canonical(x: Array, y: Array, weights: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Centres and projections of regularised canonical correlation, each direction scaled by its correlation."""
-    weights = weights / weights.sum()
-    centres = [weights @ z for z in (x, y)]
-    x, y = x - centres[0], y - centres[1]
-    whitening = [_inverse_root(_shrunk((z * weights[:, None]).T @ z)) for z in (x, y)]
-    u, s, vt = np.linalg.svd(whitening[0].T @ ((x * weights[:, None]).T @ y) @ whitening[1], full_matrices=False)
+    (centre_x, whitening_x), (centre_y, whitening_y) = (whitened(z, weights) for z in (x, y))
+    a, b = (x - centre_x) @ whitening_x, (y - centre_y) @ whitening_y
+    u, s, vt = np.linalg.svd((a * (weights / weights.sum())[:, None]).T @ b, full_matrices=False)
     left, right = (side[:, :N_DIMENSIONS] * s[:N_DIMENSIONS] for side in (u, vt.T))
-    return (centres[0], whitening[0] @ left), (centres[1], whitening[1] @ right)
+    return (centre_x, whitening_x @ left), (centre_y, whitening_y @ right)
 
 
-def _shrunk(covariance: Array) -> Array:
-    level = np.trace(covariance) / len(covariance)
-    return (1 - SHRINKAGE) * covariance + SHRINKAGE * max(level, 1e-12) * np.eye(len(covariance))
+def whitened(z: Array, weights: Array) -> tuple[Array, Array]:
+    """Centre, and whitening of the shrunk covariance on the directions in which `z` varies."""
+    weights = weights / weights.sum()
+    centre = weights @ z
+    z = z - centre
+    values, vectors = np.linalg.eigh((z * weights[:, None]).T @ z)
+    level = max(float(values.clip(0).mean()), 1e-12)
+    keep = values > 1e-9 * values[-1]
+    keep[-1] = True
+    return centre, vectors[:, keep] / np.sqrt((1 - SHRINKAGE) * values[keep] + SHRINKAGE * level)
 
 
 def _inverse_root(matrix: Array) -> Array:

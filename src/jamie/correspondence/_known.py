@@ -15,8 +15,8 @@ MOST_SHARED = 50
 def from_names(rows: pd.Index, columns: pd.Index) -> sparse.csr_matrix:
     """Pair what has the same name, with confidence 1: cells of the same name are the same cell."""
     position = columns.get_indexer(rows)
-    (found,) = np.nonzero(position >= 0)
-    return _matrix(found, position[found], np.ones(len(found)), (len(rows), len(columns)))
+    (shared,) = np.nonzero(position >= 0)
+    return _matrix(shared, position[shared], np.ones(len(shared)), (len(rows), len(columns)))
 
 
 def from_mask(f: sparse.csr_matrix, rows: Array, columns: Array) -> sparse.csr_matrix:
@@ -98,8 +98,8 @@ def from_matrix(
         )
         raise InvalidValueError(msg + (f"; {remedy}" if remedy else ""))
     coo = sparse.coo_matrix(pairs)
-    some = _rounded(coo.data) != 0
-    return _confident(coo.row[some], coo.col[some], coo.data[some], shape, names=names)
+    stored = _rounded(coo.data) != 0
+    return _confident(coo.row[stored], coo.col[stored], coo.data[stored], shape, names=names)
 
 
 def n_paired(f: sparse.csr_matrix) -> int:
@@ -112,6 +112,21 @@ def cap_rows(f: sparse.csr_matrix) -> sparse.csr_matrix:
     total = np.asarray(f.sum(axis=1)).ravel()
     capped = sparse.csr_matrix(sparse.diags_array(1 / total.clip(min=1)).tocsr() @ f)
     return capped if (total > 1).any() else f
+
+
+def with_known(inferred: sparse.csr_matrix, known: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Known partners first, F + (1 − F 1) F̃: what is inferred is only the share that is not known.
+
+    Rows of F that sum to more than 1, of cells with many partners, are scaled down to 1.
+    """
+    if not known.nnz:
+        return inferred
+    known = cap_rows(known)
+    total = np.asarray(known.sum(axis=1)).ravel().clip(max=1)
+    rest = sparse.diags_array((1 - total).astype(np.float32)).tocsr()
+    both = sparse.csr_matrix(known + rest @ inferred, dtype=np.float32)
+    both.eliminate_zeros()
+    return both
 
 
 def _matrix(rows: Array, columns: Array, values: Array, shape: tuple[int, int]) -> sparse.csr_matrix:

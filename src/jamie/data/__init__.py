@@ -15,22 +15,26 @@ from ._cells import (
     Prepared,
     open_cells,
     prepare_cells,
+    require_model,
     require_mudata,
     require_several,
     two_modalities,
     writable,
 )
 from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
+from ._correspondences import Pairs, correspondences, true_pairs, truth
 from ._external_pca import external_pca
-from ._genome import coordinates, near, starts
+from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
+from ._inferred import tell_check, warn_of_names
 from ._kinds import SCALES, detect_kind, measured
+from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._match import matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, VALIDATION, SeenCells
 from ._value_stats import value_stats
-from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation
+from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
 
 __all__ = [
     "DEFAULT_COMPS",
@@ -53,15 +57,20 @@ __all__ = [
     "Loader",
     "Matched",
     "ModalityView",
+    "NearPairs",
+    "Pairs",
     "Preparation",
     "Prepared",
     "Problem",
     "SeenCells",
     "coordinates",
+    "correspondences",
     "detect_kind",
     "external_pca",
     "fingerprint",
     "known_pairs",
+    "label_codes",
+    "labels",
     "matched",
     "matrix",
     "measured",
@@ -75,15 +84,23 @@ __all__ = [
     "prepare_cells",
     "read",
     "read_preparation",
+    "require_bases",
     "require_kind",
+    "require_model",
     "require_mudata",
+    "require_same_chromosomes",
     "require_several",
     "starts",
+    "stored_inputs",
     "stored_pairs",
     "stratified",
+    "tell_check",
     "training_cells",
+    "true_pairs",
+    "truth",
     "two_modalities",
     "value_stats",
+    "warn_of_names",
     "with_partners",
     "writable",
 ]

@@ -1,4 +1,4 @@
-"""Which units and partners meet in a batch."""
+"""Which linked cells and partners meet in a batch."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ class Draw(NamedTuple):
     partners: dict[Pair, Partners]
 
 
-def permuted(units: LinkedCells, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
-    """Endless batches of `size` of the chosen units: one permutation after the other, the rest of each left out."""
-    for some in _stream(chosen, min(size, len(chosen)), rng):
-        yield Draw(units.cells(some), None, {})
+def permuted(linked: LinkedCells, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
+    """Endless batches of `size` of the chosen groups: one permutation after the other, the rest of each left out."""
+    for groups in _stream(chosen, min(size, len(chosen)), rng):
+        yield Draw(linked.cells(groups), None, {})
 
 
 def stratified(
-    units: LinkedCells, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
+    linked: LinkedCells, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
 ) -> Iterator[Draw]:
-    """Endless batches in which each kind of unit has its share, pairs at least `least_paired` of the batch.
+    """Endless batches in which each kind of group has its share, pairs at least `least_paired` of the batch.
 
-    A kind is the set of modalities that a unit was measured in. Cells of a kind that is drawn more or less often than
+    A kind is the set of modalities that a group was measured in. Cells of a kind that is drawn more or less often than
     it is frequent weigh as much less or more, so that the mean over a batch estimates the mean over all cells.
     """
-    pattern = units.pattern[chosen]
+    pattern = linked.pattern[chosen]
     kinds, counts = np.unique(pattern, return_counts=True)
     drawn = _shares(counts, np.bitwise_count(kinds) > 1, min(size, len(chosen)), least_paired)
     streams = [_stream(chosen[pattern == kind], n, rng) for kind, n in zip(kinds, drawn, strict=True)]
     weight = np.repeat((counts / counts.sum()) / (drawn / drawn.sum()), drawn)
     while True:
-        some = np.concatenate([next(stream) for stream in streams])
-        yield Draw(units.cells(some), units.per_cell(some, weight) if len(kinds) > 1 else None, {})
+        groups = np.concatenate([next(stream) for stream in streams])
+        yield Draw(linked.cells(groups), linked.per_cell(groups, weight) if len(kinds) > 1 else None, {})
 
 
 def with_partners(
     draws: Iterator[Draw], problem: Problem, allowed: Mapping[str, Array], *, rng: np.random.Generator
 ) -> Iterator[Draw]:
-    """Invite two partners, drawn from F̃, of every cell without a known one; guests weigh nothing of their own.
+    """Add two partners, drawn from F̃, for every cell without a known one; extra targets have no weight of their own.
 
-    Only `allowed` cells, a mask by modality, ask or are invited. Guests come without their own known partners: the M of
-    eq. 9 is then their own latent, from which eq. 6 keeps it close.
+    Only `allowed` cells, a mask by modality, are queries or targets. Extra targets come without their own known
+    partners: the M of eq. 9 is then their own latent, from which eq. 6 keeps it close.
     """
     rows_of = {
         (a, b): _Rows(f, problem.known_of(a, b), allowed[a], allowed[b]) for (a, b), f in problem.inferred.items()
@@ -70,16 +70,16 @@ def with_partners(
         weights = dict(draw.weights or {name: np.ones(len(rows)) for name, rows in cells.items()})
         partners = {}
         for (a, b), rows in rows_of.items():
-            (asking,) = np.nonzero(rows.eligible[cells[a]] & (weights[a] > 0))
-            if not len(asking):
+            (queries,) = np.nonzero(rows.eligible[cells[a]] & (weights[a] > 0))
+            if not len(queries):
                 continue
-            answers = rows.sample(np.tile(cells[a][asking], 2), rng)
-            guests = np.setdiff1d(answers, cells[b])
-            cells[b] = np.concatenate([cells[b], guests])
-            weights[b] = np.concatenate([weights[b], np.zeros(len(guests))])
+            targets = rows.sample(np.tile(cells[a][queries], 2), rng)
+            extra = np.setdiff1d(targets, cells[b])
+            cells[b] = np.concatenate([cells[b], extra])
+            weights[b] = np.concatenate([weights[b], np.zeros(len(extra))])
             order = cells[b].argsort(kind="stable")
-            place = order[np.searchsorted(cells[b][order], answers)]
-            partners[a, b] = Partners(asking, place[: len(asking)], place[len(asking) :])
+            place = order[np.searchsorted(cells[b][order], targets)]
+            partners[a, b] = Partners(queries, place[: len(queries)], place[len(queries) :])
         yield Draw(cells, weights, partners)
 
 
@@ -108,9 +108,9 @@ def _stream(items: Array, size: int, rng: np.random.Generator) -> Iterator[Array
 
 
 def _shares(counts: Array, paired: Array, size: int, least_paired: float) -> Array:
-    """How many units of each kind a batch takes: in proportion, but at least one of each, and enough pairs.
+    """How many groups of each kind a batch takes: in proportion, but at least one of each, and enough pairs.
 
-    That is all pairs where there are fewer; more than `size` units only where there are more kinds.
+    That is all pairs where there are fewer; more than `size` groups only where there are more kinds.
     """
     share = counts / counts.sum()
     if paired.any() and not paired.all() and share[paired].sum() < least_paired:

@@ -104,6 +104,11 @@ class Cells:
         return {}
 
     @property
+    def prefixes(self) -> tuple[Keys, ...]:
+        """Where to look for what `pp` wrote: split, pairs and preparation of the default prefix serve every model."""
+        return tuple(dict.fromkeys((self.keys, DEFAULT_KEYS)))
+
+    @property
     def n_obs(self) -> int:
         """Cells of the whole MuData."""
         return self.mdata.n_obs
@@ -112,6 +117,10 @@ class Cells:
     def obs_names(self) -> pd.Index:
         """Names of all cells, as text, (n,)."""
         return _as_text(self.mdata.obs_names)
+
+    def prepared_under(self, name: str) -> Keys | None:
+        """Prefix under which `pp.prepare` prepared a modality; `None` if it did not."""
+        return next((keys for keys in self.prefixes if keys.preparation in self.mdata[name].uns), None)
 
     def cells(self, name: str) -> pd.Index:
         """Names of the cells of a modality, as text, (n_m,)."""
@@ -191,14 +200,19 @@ class Cells:
 
     def stored_pairs(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
         """Correspondence (n_a, n_b) in ``"known"``, ``"inferred"`` or ``"match"`` of `mdata.obsp`; `None` if none."""
-        key = getattr(self.keys, slot)
-        if key(a, b) in self.mdata.obsp:
-            f = sparse.csr_matrix(self.mdata.obsp[key(a, b)])
-            return f[self.rows(a)][:, self.rows(b)].astype(np.float32)
-        if key(b, a) in self.mdata.obsp:
-            transposed = self.stored_pairs(slot, b, a)
-            return None if transposed is None else transposed.T.tocsr()
-        return None
+        written = self.written(slot, a, b)
+        if written is not None:
+            return written
+        transposed = self.written(slot, b, a)
+        return None if transposed is None else transposed.T.tocsr()
+
+    def written(self, slot: str, a: str, b: str) -> sparse.csr_matrix | None:
+        """The same, only if it is there with rows for the cells of `a`."""
+        prefixes = (self.keys,) if slot == "match" else self.prefixes
+        key = next((k for k in (getattr(keys, slot)(a, b) for keys in prefixes) if k in self.mdata.obsp), None)
+        if key is None:
+            return None
+        return sparse.csr_matrix(self.mdata.obsp[key])[self.rows(a)][:, self.rows(b)].astype(np.float32)
 
     def over_all_cells(self, f: sparse.csr_matrix, a: str, b: str) -> sparse.csr_matrix:
         """The same correspondence over the cells of the MuData, (n, n), where `.obsp` keeps it in step with subsets."""
@@ -309,8 +323,8 @@ class Cells:
         """Components that `pp.prepare` wrote, of a modality that is not in memory, if they are those of the model."""
         if matched.cells.in_memory:
             return None
-        adata = self.mdata[name]
-        written, loadings = adata.obsm.get(self.keys.input), adata.varm.get(self.keys.loadings)
+        adata, keys = self.mdata[name], self.prepared_under(name) or self.keys
+        written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)
         is_same = loadings is not None and np.array_equal(loadings[matched.position], preparation.loadings)
         if not (is_same and written is not None and looks_prepared(matched.cells, preparation, written)):
             return None
@@ -339,7 +353,7 @@ class Cells:
     def split(self) -> str | None:
         """Column of `mdata.obs` that says which cells are held out: that of the prefix, else the default one."""
         obs = self.mdata.obs
-        column = next((key for key in (self.keys.split, DEFAULT_KEYS.split) if key in obs), None)
+        column = next((keys.split for keys in self.prefixes if keys.split in obs), None)
         others = [key for key in obs if key != column and str(key).endswith("_split") and _is_split(obs[key])]
         if column is None and others:
             logger.warning(

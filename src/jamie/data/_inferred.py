@@ -1,73 +1,151 @@
-"""Inferred correspondence for a training: as it was written, or from the pairs where they are few."""
+"""Known pairs of a training, checked where they are few, and what is inferred from them for the other cells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from mudata import MuData
+import pandas as pd
 from scipy import sparse
 
-from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Pair
-from jamie.correspondence import FEWEST_ANCHORS, MatchingProblem, enough, from_mask, infer, n_paired
+from jamie.correspondence import (
+    FEWEST_ANCHORS,
+    MatchingProblem,
+    PairCheck,
+    check_pairs,
+    enough,
+    from_mask,
+    infer,
+    mend_names,
+    n_paired,
+)
 
-from ._container import stored_pairs
+from ._cells import Cells
+
+FEW = 0.5  # of the training cells of the smaller modality
 
 
 def inferred_pairs(
-    mdata: MuData,
+    cells: Cells,
     inputs: Mapping[str, Array],
     known: Mapping[Pair, sparse.csr_matrix],
     train: Mapping[str, Array],
     *,
-    keys: Keys,
     infer_below: float,
     seed: int,
 ) -> dict[Pair, sparse.csr_matrix]:
     """F̃ of each two modalities that `pp.infer_correspondence` was called on, or that share few known pairs.
 
-    Keys are ordered: the cells of the first ask, those of the second result. The modality with more cells to match
-    asks, unless it was written otherwise. Few is: a smaller share of the training cells of either than `infer_below`,
-    but enough for anchors. Without pairs nothing is inferred here: from geometry alone it can be wrong, and is left for
-    the user to ask for. What is inferred here rests on the training cells alone, and is of them alone.
+    Keys are ordered: rows are cells of the first, columns cells of the second. The first is the modality with more
+    cells to match, unless it was written otherwise. Few is: a smaller share of the training cells of either than
+    `infer_below`, but enough for anchors, and not refuted by their check. Without pairs nothing is inferred here: from
+    geometry alone it can be wrong, and is left for the user to ask for. What is inferred here rests on the training
+    cells alone, and is of them alone.
     """
-    found = {}
+    inferred: dict[Pair, sparse.csr_matrix] = {}
+    checks = check_few_pairs(cells, inputs, known, train, few=max(FEW, infer_below), seed=seed)
     for (a, b), f in known.items():
-        written = [pair for pair in ((a, b), (b, a)) if keys.inferred(*pair) in mdata.obsp]
-        for rows, columns in written:
-            matrix = stored_pairs(mdata, rows, columns, keys.inferred)
-            if matrix is not None and matrix.nnz:
-                found[rows, columns] = matrix
+        either_way = {(x, y): cells.written("inferred", x, y) for x, y in ((a, b), (b, a))}
+        written = {pair: matrix for pair, matrix in either_way.items() if matrix is not None}
+        inferred |= {pair: matrix for pair, matrix in written.items() if matrix.nnz}
         seen = from_mask(f, train[a], train[b])
-        paired = {a: np.diff(seen.indptr)[train[a]] > 0, b: np.diff(seen.tocsc().indptr)[train[b]] > 0}
-        if written or min(side.mean() for side in paired.values()) >= infer_below:
+        paired = _paired(seen, train[a], train[b])
+        if written or min(side.mean() for side in paired) >= infer_below:
             continue
-        if n_paired(seen) < FEWEST_ANCHORS:
+        if (a, b) not in checks:
             if seen.nnz:
                 logger.warning(
-                    "only %d known pairs of %r and %r to join them by; call jm.pp.infer_correspondence(mdata) first to "
-                    "train on inferred partners too",
-                    seen.nnz,
-                    a,
-                    b,
-                )
+                    "only %d known pairs of %r and %r to join them by, too few to tell whether they are right; call "
+                    "jm.pp.infer_correspondence(mdata) first to train on inferred partners too",
+                    seen.nnz, a, b,
+                )  # fmt: skip
             continue
-        asks, answers = (a, b) if (~paired[a]).sum() >= (~paired[b]).sum() else (b, a)
-        found[asks, answers] = _by_anchors(inputs, train, seen if asks == a else seen.T.tocsr(), (asks, answers), seed)
+        if not checks[a, b].promising:
+            logger.warning("no partners of the other cells of %r and %r are inferred from pairs like these", a, b)
+            continue
+        query, target = (a, b) if (~paired[0]).sum() >= (~paired[1]).sum() else (b, a)
+        pairs = seen if query == a else seen.T.tocsr()
+        inferred[query, target] = _by_anchors(inputs, train, pairs, (query, target), checks[a, b], seed)
         logger.info(
             "%d known pairs of %r and %r are few: partners of the other cells are inferred from them, and not written; "
             "call jm.pp.infer_correspondence(mdata) to keep and check them",
-            seen.nnz,
-            a,
-            b,
-        )
-    return found
+            seen.nnz, a, b,
+        )  # fmt: skip
+    return inferred
+
+
+def check_few_pairs(
+    cells: Cells,
+    inputs: Mapping[str, Array],
+    known: Mapping[Pair, sparse.csr_matrix],
+    train: Mapping[str, Array],
+    *,
+    few: float = FEW,
+    seed: int = 0,
+) -> dict[Pair, PairCheck]:
+    """Check known pairs of training cells where they are few, log how they do, and warn of those that fail.
+
+    Few is: fewer than this share of the training cells of either modality, but enough for anchors. It takes about half
+    a second per two modalities. The pairs are used whatever comes out: the user may know better.
+    """
+    checks = {}
+    for (a, b), pairs in known.items():
+        seen = from_mask(pairs, train[a], train[b])
+        if min(side.mean() for side in _paired(seen, train[a], train[b])) >= few:
+            continue
+        given = cells.stored_pairs("known", a, b) is not None
+        if seen.nnz and not given:
+            warn_of_names(cells.cells(a), cells.cells(b), (a, b))
+        if n_paired(seen) >= FEWEST_ANCHORS:
+            rows, columns = np.flatnonzero(train[a]), np.flatnonzero(train[b])
+            check = check_pairs(
+                inputs[a][rows], inputs[b][columns], seen[rows][:, columns], np.random.default_rng(seed)
+            )
+            checks[a, b] = check
+            tell_check(check, (a, b), given=given)
+    return checks
+
+
+def tell_check(check: PairCheck, pair: Pair, *, given: bool) -> None:
+    """Log how known pairs did; warn where they fail. `given` pairs were recorded by `pp.correspondence`."""
+    source = "that jm.pp.correspondence recorded" if given else "that share a name"
+    if check.verified:
+        logger.info("the %d pairs of %r and %r %s are verified: %s", check.n_pairs, *pair, source, check)
+        return
+    remedy = (
+        "look whether they are the same cells, and record more of them, of all types"
+        if given
+        else "names can coincide by chance; record pairs you are sure of with jm.pp.correspondence(mdata, pairs=...)"
+    )
+    logger.warning(
+        "the %d pairs of %r and %r %s are unverified: %s; %s, name features that go together in "
+        "jm.pp.infer_correspondence(mdata, linked=...), or compare labels with jm.tl.check_correspondence(mdata, "
+        "labels=...)",
+        check.n_pairs, *pair, source, check, remedy,
+    )  # fmt: skip
+
+
+def warn_of_names(rows: pd.Index, columns: pd.Index, pair: Pair) -> None:
+    """Warn where few cells share a name and more would, were they written alike."""
+    change = mend_names(rows, columns, pair)
+    if change is not None:
+        logger.warning("few cells of %r and %r share a name; %s", *pair, change)
+
+
+def _paired(seen: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Which training cells of either side have a partner."""
+    return np.diff(seen.indptr)[rows] > 0, np.diff(seen.tocsc().indptr)[columns] > 0
 
 
 def _by_anchors(
-    inputs: Mapping[str, Array], train: Mapping[str, Array], known: sparse.csr_matrix, pair: Pair, seed: int
+    inputs: Mapping[str, Array],
+    train: Mapping[str, Array],
+    known: sparse.csr_matrix,
+    pair: Pair,
+    check: PairCheck,
+    seed: int,
 ) -> sparse.csr_matrix:
     """F̃ of the training cells of a pair of modalities, rows and columns of the others empty."""
     rows, columns = (np.flatnonzero(train[name]) for name in pair)
@@ -77,6 +155,7 @@ def _by_anchors(
         known=known[rows][:, columns],
         linked=None,
         n_keep=enough(len(columns)),
+        check=check,
     )
     among = infer(problem, "anchors", np.random.default_rng(seed)).matrix.tocoo()
     return sparse.csr_matrix((among.data, (rows[among.row], columns[among.col])), shape=known.shape)

@@ -22,15 +22,16 @@ ROUNDS = 16
 class LinkedCells:
     """Groups of cells that are drawn together: connected by known pairs, or a single cell.
 
-    Where pairs connect more than `MOST_CELLS` cells, only the surest links keep cells together: a unit then has at most
-    one cell of each modality. The other pairs are not lost, but count only where both cells happen to meet in a batch.
+    Where pairs connect more than `MOST_CELLS` cells, only the surest links keep cells together: a group then has at
+    most one cell of each modality. The other pairs are not lost, but count only where both cells happen to meet in a
+    batch.
 
     Attributes
     ----------
     rows
-        By modality, the rows of its training cells, ordered by unit.
+        By modality, the rows of its training cells, ordered by group.
     starts
-        By modality, where each unit begins in `rows`, (n_units + 1,).
+        By modality, where each group begins in `rows`, (n_groups + 1,).
     """
 
     rows: dict[str, Array]
@@ -38,7 +39,7 @@ class LinkedCells:
 
     @classmethod
     def of(cls, problem: Problem) -> LinkedCells:
-        """Find the units of the training cells: connected components of the known pairs, in O(pairs)."""
+        """Find the groups of the training cells: connected components of the known pairs, in O(pairs)."""
         names = list(problem.modalities)
         sizes = [len(problem.modalities[name].cells) for name in names]
         offsets = dict(zip(names, np.cumsum([0, *sizes[:-1]]), strict=True))
@@ -51,11 +52,11 @@ class LinkedCells:
         dense[train] = label_of_train
         rows, starts = {}, {}
         for name, size in zip(names, sizes, strict=True):
-            unit = dense[offsets[name] : offsets[name] + size]
-            order = np.argsort(unit, kind="stable")
-            order = order[unit[order] >= 0]
+            group = dense[offsets[name] : offsets[name] + size]
+            order = np.argsort(group, kind="stable")
+            order = order[group[order] >= 0]
             rows[name] = order
-            starts[name] = np.searchsorted(unit[order], np.arange(label_of_train.max() + 2))
+            starts[name] = np.searchsorted(group[order], np.arange(label_of_train.max() + 2))
         return cls(rows, starts)
 
     def __len__(self) -> int:
@@ -63,26 +64,26 @@ class LinkedCells:
 
     @property
     def pattern(self) -> Array:
-        """Which modalities each unit is measured in, one bit each, (n_units,)."""
+        """Which modalities each group is measured in, one bit each, (n_groups,)."""
         return np.sum([(np.diff(starts) > 0) << bit for bit, starts in enumerate(self.starts.values())], axis=0)
 
     @property
     def n_modalities(self) -> Array:
-        """How many modalities each unit is measured in, (n_units,)."""
+        """How many modalities each group is measured in, (n_groups,)."""
         return np.bitwise_count(self.pattern)
 
-    def cells(self, units: Array) -> dict[str, Array]:
-        """Rows of the cells of the given units, by modality."""
-        found = {}
+    def cells(self, groups: Array) -> dict[str, Array]:
+        """Rows of the cells of the given groups, by modality."""
+        rows = {}
         for name, starts in self.starts.items():
-            length = starts[units + 1] - starts[units]
-            first = np.repeat(starts[units] - np.cumsum(length) + length, length)
-            found[name] = self.rows[name][first + np.arange(length.sum())]
-        return found
+            length = starts[groups + 1] - starts[groups]
+            first = np.repeat(starts[groups] - np.cumsum(length) + length, length)
+            rows[name] = self.rows[name][first + np.arange(length.sum())]
+        return rows
 
-    def per_cell(self, units: Array, values: Array) -> dict[str, Array]:
-        """One value a unit, repeated for each of its cells, by modality, in the order of `cells`."""
-        return {name: np.repeat(values, np.diff(starts)[units]) for name, starts in self.starts.items()}
+    def per_cell(self, groups: Array, values: Array) -> dict[str, Array]:
+        """One value per group, repeated for each of its cells, by modality, in the order of `cells`."""
+        return {name: np.repeat(values, np.diff(starts)[groups]) for name, starts in self.starts.items()}
 
 
 def block(f: sparse.csr_matrix, rows: Array, columns: Array) -> Array:

@@ -15,7 +15,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
-from jamie.correspondence import cap_rows
+from jamie.correspondence import cap_rows, nothing_shared
 
 from ._cell_matrix import CellMatrix, missing
 from ._cells import Cells, pairs_in_use, require_several
@@ -67,19 +67,15 @@ def read(
     for name in cells.names:
         pairs = [pair for pair in known if name in pair]
         if not any(known[pair].nnz or cells.stored_pairs("inferred", *pair) is not None for pair in pairs):
-            msg = (
-                f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: no cell name is "
-                "shared; call jm.pp.correspondence(mdata, pairs=...) if you know which cells are the same, or "
-                "jm.pp.infer_correspondence(mdata) if you do not"
-            )
+            why = nothing_shared({other: cells.cells(other) for other in cells.names}, pairs)
+            msg = f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: {why}"
             raise InvalidValueError(msg)
     views = {name: _view(cells, name, n_comps=n_comps, max_value=max_value, seed=seed) for name in cells.names}
     inferred = inferred_pairs(
-        cells.mdata,
+        cells,
         {name: view.inputs for name, view in views.items()},
         known,
         {name: view.train for name, view in views.items()},
-        keys=cells.keys,
         infer_below=infer_below,
         seed=seed,
     )
@@ -97,7 +93,7 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
         )
         raise InvalidValueError(msg)
     x = cells.matrix(name, preparation.layer or "X")
-    inputs = None if stored is None else np.ascontiguousarray(cells.mdata[name].obsm[cells.keys.input], np.float32)
+    inputs = None if stored is None else stored_inputs(cells, name)
     if inputs is not None and not looks_prepared(x, preparation, inputs):
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
         raise InvalidValueError(msg)
@@ -105,6 +101,12 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
     has_missing = preparation.kind == "continuous" and _has_missing(x, train)
     values = preparation.standardised(x[:]) if has_missing else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
+
+
+def stored_inputs(cells: Cells, name: str) -> Array:
+    """Components that `pp.prepare` wrote, (n, k)."""
+    keys = cells.prepared_under(name) or cells.keys
+    return np.ascontiguousarray(cells.mdata[name].obsm[keys.input], dtype=np.float32)
 
 
 def prepare(
@@ -155,8 +157,9 @@ def fingerprint(cells: pd.Index, features: pd.Index) -> str:
 
 def read_preparation(cells: Cells, name: str) -> Preparation | None:
     """What `pp.prepare` stored for this modality, checked against the data as it is now; `None` if nothing."""
-    adata, keys, train, remedy = cells.mdata[name], cells.keys, cells.train(name), "call jm.pp.prepare(mdata) again"
-    if keys.preparation not in adata.uns:
+    adata, train, remedy = cells.mdata[name], cells.train(name), "call jm.pp.prepare(mdata) again"
+    keys = cells.prepared_under(name)
+    if keys is None:
         return None
     stored = adata.uns[keys.preparation]
     where = f"mdata[{name!r}].uns[{keys.preparation!r}]"

@@ -1,11 +1,39 @@
-"""Results from slots: tidy objects, so that nobody parses `.uns`."""
+"""Results from slots: tidy objects, so that nobody parses `.uns`; the numbers behind every figure."""
 
 from __future__ import annotations
 
+from ._agreement import agreement
+from ._alignment import alignment
 from ._comparison import comparison
+from ._correspondence import correspondence
+from ._embedding import embedding
 from ._evaluation import evaluation
-from ._explanation import explanation, shap_values
+from ._explanation import explanation
 from ._history import history
+from ._importance import importance
 from ._imputed import imputed
+from ._knockout import knockout
+from ._knockout_by_distance import knockout_by_distance
+from ._links import links
+from ._scores import scores
+from ._shap_values import shap_values
+from ._summary import summary
 
-__all__ = ["comparison", "evaluation", "explanation", "history", "imputed", "shap_values"]
+__all__ = [
+    "agreement",
+    "alignment",
+    "comparison",
+    "correspondence",
+    "embedding",
+    "evaluation",
+    "explanation",
+    "history",
+    "importance",
+    "imputed",
+    "knockout",
+    "knockout_by_distance",
+    "links",
+    "scores",
+    "shap_values",
+    "summary",
+]

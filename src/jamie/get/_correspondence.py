@@ -1,115 +1,160 @@
-"""A stored correspondence and the labels of its cells, checked: for its scores and its figure."""
+"""A correspondence in blocks of labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_option
-from jamie._errors import InvalidValueError, MissingNameError
+from jamie._checks import require_positive
+from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._settings import logger
-from jamie._types import Array, Pair
-from jamie.correspondence import from_mask, from_matrix, from_names, from_table
-from jamie.correspondence._score import normalised
-from jamie.data import known_pairs, modality_names, stored_pairs, training_cells
-
-Slot = Literal["inferred", "match", "known"]
-Pairs: TypeAlias = pd.DataFrame | sparse.sparray | sparse.spmatrix | None
-SLOTS: dict[str, str] = {
-    "inferred": "jm.pp.infer_correspondence(mdata)",
-    "match": "jm.tl.match(mdata, source={!r}, target={!r})",
-    "known": "jm.pp.correspondence(mdata, pairs=...)",
-}
-"""What writes each of them."""
+from jamie._types import Array, Pair, Slot
+from jamie.correspondence import binned, label_mass
+from jamie.data import Cells, correspondences, label_codes, open_cells, truth
 
 
-def correspondences(
-    mdata: MuData, modalities: Sequence[str] | None, slot: Slot, keys: Keys
-) -> dict[Pair, sparse.csr_matrix]:
-    """Probabilities of partners in the second (columns) for the cells of the first, by pair of modalities."""
-    require_option(slot, SLOTS, name="slot")
-    names = modality_names(mdata, modalities)
-    found = {}
-    for a, b in combinations(names, 2):
-        key = getattr(keys, slot)
-        f = known_pairs(mdata, a, b, keys) if slot == "known" else stored_pairs(mdata, a, b, key)
-        if f is not None and not (np.isfinite(f.data).all() and (f.data >= 0).all()):
-            msg = f"expected entries of at least 0 in `mdata.obsp[{key(a, b)!r}]`, found negative or infinite ones"
-            raise InvalidValueError(msg)
-        if f is not None and f.count_nonzero():
-            found[a, b] = normalised(f)
-    if not found:
-        a, b = names[:2]
-        msg = (
-            f"expected entries in `mdata.obsp[{getattr(keys, slot)(a, b)!r}]`, found none; `mdata.obsp` has "
-            f"{sorted(mdata.obsp)}; call {SLOTS[slot].format(a, b)}"
-        )
-        raise MissingNameError(msg)
-    return found
+@dataclass(frozen=True)
+class CorrespondenceMap:
+    """Mass of a correspondence by bins of cells, grouped by label.
+
+    Attributes
+    ----------
+    modalities
+        Those of the rows and of the columns.
+    shape
+        Number of cells of both.
+    fold
+        Mass that the cells of a bin of rows give to a bin of columns, as a multiple of an even spread over all cells
+        (row bins × column bins); NaN where no cell of the bin has a partner.
+    labels
+        The labels in order, (n,); one without a name where none were asked for.
+    row_edges, column_edges
+        First bin of each label and of the cells without one, and the number of bins, (n + 2,).
+    in_label
+        Share of the mass that lies in the right label; NaN without labels.
+    chance
+        What it would be if rows were dealt to the cells at random; NaN without labels.
+    """
+
+    modalities: Pair
+    shape: tuple[int, int]
+    fold: Array
+    labels: tuple[str, ...]
+    row_edges: Array
+    column_edges: Array
+    in_label: float
+    chance: float
 
 
-def label_codes(mdata: MuData, pair: Pair, labels: str) -> tuple[Array, Array, list[str]]:
-    """Codes of the labels of both modalities, −1 for none, and the labels in order."""
-    shared = [column for column in mdata[pair[0]].obs if column in mdata[pair[1]].obs]
-    choices = list(dict.fromkeys([*mdata.obs, *shared]))
-    hint = "it names a column of mdata.obs, or of the .obs of both modalities"
-    require_name(labels, choices, name="labels", hint=hint)
-    columns = [
-        mdata.obs[labels].reindex(mdata[name].obs_names) if labels in mdata.obs else mdata[name].obs[labels]
+@document("mdata", "key_added")
+def correspondence(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str] | None = None,
+    slot: Slot = "inferred",
+    labels: str | None = None,
+    n_bins: int = 200,
+    key_added: str = "jamie",
+) -> CorrespondenceMap:
+    """Mass of a correspondence by label and bins of cells: the numbers of :func:`jamie.pl.correspondence`.
+
+    Within a label, and where there are none, rows are in the order of the first component of the prepared input, else
+    of the cells, and columns in that of their true partners, as far as any are known.
+
+    Parameters
+    ----------
+    {shared}
+    modalities
+        Rows and columns; may be left out where only one correspondence is there.
+    slot
+        ``"inferred"``, ``"match"`` or ``"known"``.
+    labels
+        Column of the `.obs` of the modalities, or of `mdata.obs`.
+    n_bins
+        Bins of rows and of columns at most; cells share them, and no bin has two labels.
+
+    Returns
+    -------
+    `fold`, the mass as a multiple of an even spread (row bins × column bins), `row_edges` and `column_edges`, the first
+    bin of each of the `labels`, and `in_label` and `chance`, the share of the mass that lies in the right label.
+
+    Raises
+    ------
+    KeyError
+        If the correspondence, a modality or the labels are not there.
+    ValueError
+        If several correspondences are there, or no cell has a label.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> jm.pp.correspondence(mdata)
+    >>> blocks = jm.get.correspondence(mdata, slot="known", labels="cell_type", n_bins=30)
+    >>> blocks.fold.shape, blocks.in_label
+    ((30, 30), 1.0)
+    """
+    require_positive(n_bins=n_bins)
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added))
+    by_pair = correspondences(cells, slot)
+    if len(by_pair) > 1:
+        msg = f"expected one correspondence, found {list(by_pair)}; pass modalities={next(iter(by_pair))}"
+        raise InvalidValueError(msg)
+    ((pair, f),) = by_pair.items()
+    codes, names = [np.zeros(n, dtype=int) for n in f.shape], [""]
+    if labels is not None:
+        codes[0], codes[1], names = label_codes(mdata, pair, labels)
+    rows, columns = (
+        _bins(of_cells, position, n_bins, len(names))
+        for of_cells, position in zip(codes, _positions(cells, pair), strict=True)
+    )
+    in_label, chance = (float("nan"), float("nan")) if labels is None else _in_label(f, codes[0], codes[1])
+    return CorrespondenceMap(
+        pair,
+        f.shape,
+        fold=binned(f, rows[0], columns[0]) * f.shape[1] / np.bincount(columns[0]),
+        labels=tuple(names),
+        row_edges=rows[1],
+        column_edges=columns[1],
+        in_label=in_label,
+        chance=chance,
+    )
+
+
+def _in_label(f: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[float, float]:
+    mass, own = label_mass(f, rows, columns)
+    return float(mass[np.arange(len(own)), own].mean()), float(mass.mean(axis=0)[own].mean())
+
+
+def _positions(cells: Cells, pair: Pair) -> list[Array]:
+    """Where a cell stands within its label: rows by their first component, columns by their true partners."""
+    own = [
+        np.asarray(cells.mdata[name].obsm[cells.keys.input])[:, 0]
+        if cells.keys.input in cells.mdata[name].obsm
+        else np.arange(len(cells.cells(name)))
         for name in pair
     ]
-    ordered = [column.cat.categories for column in columns if isinstance(column.dtype, pd.CategoricalDtype)]
-    values = [column.astype(object).where(column.notna(), None) for column in columns]
-    present = pd.unique(pd.concat(values).dropna())
-    first = {value: place for place, value in enumerate(dict.fromkeys(v for part in ordered for v in part))}
-    order = sorted(present, key=lambda value: (first.get(value, len(first)), str(value)))
-    if any(value.isna().all() for value in values):
-        msg = f"expected a label {labels!r} for cells of both {pair[0]!r} and {pair[1]!r}, found none in one of them"
-        raise InvalidValueError(msg)
-    rows, columns = (pd.Index(order, dtype=object).get_indexer(pd.Index(value, dtype=object)) for value in values)
-    return rows, columns, [str(value) for value in order]
+    known = truth(cells, pair)
+    if not known.nnz:
+        return own
+    rank = np.argsort(np.argsort(own[0], kind="stable"))
+    n = np.asarray(known.sum(axis=0)).ravel()
+    of_partner = known.T @ rank / np.where(n > 0, n, 1)
+    return [rank, np.where(n > 0, of_partner, len(rank))]
 
 
-def truth(mdata: MuData, pair: Pair, keys: Keys, pairs: Pairs = None) -> sparse.csr_matrix:
-    """True pairs: those given, else those written by `pp.correspondence` and, for other cells, those of one name."""
-    names = [mdata[name].obs_names for name in pair]
-    if isinstance(pairs, pd.DataFrame):
-        return from_table(pairs, *names, modalities=pair)
-    if pairs is not None:
-        return from_matrix(pairs, (len(names[0]), len(names[1])), names=(names[0], names[1]))
-    named, written = from_names(*names), stored_pairs(mdata, *pair, keys.known)
-    if written is None:
-        return named
-    unwritten = np.asarray(written.sum(axis=1)).ravel() == 0
-    return sparse.csr_matrix(written + from_mask(named, unwritten, np.ones(len(names[1]), dtype=bool)))
-
-
-def true_pairs(mdata: MuData, pair: Pair, slot: Slot, keys: Keys, pairs: Pairs) -> tuple[Array, Array, str]:
-    """Rows of cells and of their likeliest true partners, and whether the correspondence was made without them."""
-    known = truth(mdata, pair, keys, pairs)
-    (cells,) = np.nonzero(np.asarray(known.sum(axis=1)).ravel() > 0)
-    partners = np.asarray(known[cells].argmax(axis=1)).ravel() if len(cells) else cells
-    given = np.asarray(_given(mdata, pair, slot, keys)[cells].sum(axis=1)).ravel() > 0
-    if given.all():
-        return cells, partners, "in-sample pairs"
-    if given.any():
-        logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
-    return cells[~given], partners[~given], "held-out pairs"
-
-
-def _given(mdata: MuData, pair: Pair, slot: Slot, keys: Keys) -> sparse.csr_matrix:
-    """Pairs that the correspondence was made with: those of training cells."""
-    about = mdata.uns.get(keys.inferred(*pair), mdata.uns.get(keys.inferred(*pair[::-1])))
-    used = known_pairs(mdata, *pair, keys)
-    none = slot == "known"  # scored itself
-    if slot == "inferred":
-        recorded = isinstance(about, Mapping) and "n_pairs" in about
-        none = int(about["n_pairs"]) == 0 if recorded else stored_pairs(mdata, *pair, keys.known) is None
-    return from_mask(used * (not none), *(training_cells(mdata, name, keys) for name in pair))
+def _bins(codes: Array, position: Array, n_bins: int, n_labels: int) -> tuple[Array, Array]:
+    """Bin of each cell, and the first bin of each label and of the cells without one: no bin has two labels."""
+    codes = np.where(codes < 0, n_labels, codes)
+    count = np.bincount(codes, minlength=n_labels + 1)
+    width = np.minimum(np.maximum(np.round(n_bins * count / len(codes)), 1), count).astype(int)
+    start = np.r_[0, np.cumsum(width)]
+    order = np.lexsort((position, codes))
+    place = np.empty(len(codes), dtype=int)
+    place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(count) - count, count)
+    return start[codes] + place * width[codes] // count[codes], start

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from mudata import MuData
 
+from jamie._checks import require_name
 from jamie._docs import document
+from jamie._errors import MissingNameError
 from jamie._keys import Keys
 
 from ._stored import stored
@@ -36,3 +38,19 @@ def evaluation(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     return stored(
         mdata.uns, Keys(key_added).evaluation, where="mdata.uns", remedy="jm.tl.evaluate(mdata, model)"
     ).copy()
+
+
+def method_means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFrame:
+    """Rows of the evaluation of one source and target, by method, the model first."""
+    table = evaluation(mdata, key_added=key_added)
+    for name, value in (("source", source), ("target", target)):
+        require_name(value, list(mdata.mod), name=name)
+    means = table[(table["source"] == source) & (table["target"] == target)].set_index("method")
+    if means.empty:
+        directions = sorted({f"{a} → {b}" for a, b in zip(table["source"], table["target"], strict=True)})
+        msg = (
+            f"expected {source} → {target} in `mdata.uns[{Keys(key_added).evaluation!r}]`, found {directions}; call "
+            "jm.tl.evaluate(mdata, model)"
+        )
+        raise MissingNameError(msg)
+    return means

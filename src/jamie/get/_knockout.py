@@ -1,60 +1,123 @@
-"""Knock-outs and links of regions and genes, as they were stored: for their figures."""
+"""Knock-outs of features and groups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from mudata import MuData
 
 from jamie._checks import require_name, require_option
+from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
+from jamie.attribution import WORSE
 
 from ._stored import stored, stored_record
 
-WORSE = {"correlation": -1, "lta": -1, "likelihood": -1, "foscttm": 1}
-"""The direction in which each measure gets worse."""
+
+@dataclass(frozen=True)
+class Knockouts:
+    """A measure without each of some features or groups.
+
+    Attributes
+    ----------
+    table
+        `value` and `loss` by feature or group, of groups also `n_features`, `random` and `random_sd`; the most
+        important first.
+    baseline
+        The measure with all features.
+    worse
+        Direction in which the measure gets worse, 1 or −1.
+    mean, sd
+        Of `value`, over all features: what to expect without any one of them.
+    measure
+        ``"correlation"``, ``"lta"``, ``"likelihood"`` or ``"foscttm"``.
+    outputs
+        Features of the target that a correlation is the mean over.
+    labels
+        Column of the labels that were judged by; empty if none.
+    n_cells, cells
+        How many cells the measure is over, and which.
+    """
+
+    table: pd.DataFrame
+    baseline: float
+    worse: int
+    mean: float
+    sd: float
+    measure: str
+    outputs: tuple[str, ...]
+    labels: str
+    n_cells: int
+    cells: str
 
 
-class Knockouts(NamedTuple):
-    """A measure without each of some features or groups."""
-
-    table: pd.DataFrame  # value and loss, of groups also n_features, random and random_sd; the most important first
-    baseline: float  # the measure with all features
-    worse: int  # direction in which the measure gets worse
-    about: Mapping[str, Any]
-
-
-def knockouts(
+@document("mdata", "key_added")
+def knockout(
     mdata: MuData,
     *,
     source: str,
     target: str,
-    measure: str,
+    measure: str = "correlation",
     feature: str | None = None,
     groups: bool = False,
     key_added: str = "jamie",
 ) -> Knockouts:
-    """What `tl.knockout` found of single features, of one `feature` of the target, or of groups."""
+    """What a measure is without each feature or group of the source: the numbers of :func:`jamie.pl.knockout`.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as :func:`jamie.tl.knockout` had them.
+    measure
+        ``"correlation"``, ``"lta"``, ``"likelihood"`` or ``"foscttm"``.
+    feature
+        Feature of the target whose correlation is asked for; the mean over features if `None`.
+    groups
+        Whether what was found of groups is asked for instead of single features.
+
+    Returns
+    -------
+    A `table` of the `value` without each feature or group and the `loss` by it, the most important first, the
+    `baseline` with all features, `mean` and `sd` of the values, and which `cells` they are over.
+
+    Raises
+    ------
+    KeyError
+        If the measure or feature was not computed.
+    ValueError
+        If `feature` is not of a correlation or with groups.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> _ = jm.tl.knockout(mdata, model, source="rna")
+    >>> without = jm.get.knockout(mdata, source="rna", target="protein")
+    >>> without.table.shape, without.cells
+    ((40, 2), 'in-sample')
+    """
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
     require_option(measure, WORSE, name="measure")
     if feature is not None and (groups or measure != "correlation"):
-        found = "groups" if groups else f"measure={measure!r}"
-        msg = f"expected `feature` with the correlation and without groups, found it with {found}; leave out `feature`"
+        given = "groups" if groups else f"measure={measure!r}"
+        msg = f"expected `feature` with the correlation and without groups, found it with {given}; leave out `feature`"
         raise InvalidValueError(msg)
-    keys = Keys(key_added)
+    keys, adata = Keys(key_added), mdata[source]
     slot = keys.knockout_groups(measure, target) if groups else keys.knockout(measure, target)
-    given = f", measure={measure!r}" + (", labels=..." if measure in ("lta", "likelihood") else "")
-    given += ", groups=..." if groups else ""
-    remedy = f"jm.tl.knockout(mdata, model, source={source!r}, target={target!r}{given})"
-    adata, where = mdata[source], f"mdata[{source!r}]."
-    about = stored_record(adata.uns, slot, where=f"{where}uns", remedy=remedy)
+    options = f", measure={measure!r}" + (", labels=..." if measure in ("lta", "likelihood") else "")
+    options += ", groups=..." if groups else ""
+    remedy = f"jm.tl.knockout(mdata, model, source={source!r}, target={target!r}{options})"
+    about = stored_record(adata.uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     if groups:
-        return Knockouts(about["table"], float(about["baseline"]), WORSE[measure], about)
+        return _knockouts(about["table"], float(about["baseline"]), about)
+    where = f"mdata[{source!r}]."
     if feature is None:
         values, baseline = stored(adata.var, slot, where=f"{where}var", remedy=remedy), float(about["baseline"])
     else:
@@ -62,21 +125,21 @@ def knockouts(
         at = outputs.index(require_name(feature, outputs, name="feature", hint=f"or call {remedy}"))
         values = stored(adata.varm, slot, where=f"{where}varm", remedy=remedy).iloc[:, at]
         baseline = float(about["baselines"][at])
-    loss = WORSE[measure] * (values - baseline)
-    table = pd.DataFrame({"value": values, "loss": loss}).dropna()
-    return Knockouts(table.sort_values("loss", ascending=False, kind="stable"), baseline, WORSE[measure], about)
+    table = pd.DataFrame({"value": values, "loss": WORSE[measure] * (values - baseline)}).dropna()
+    return _knockouts(table.sort_values("loss", ascending=False, kind="stable"), baseline, about)
 
 
-def links(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
-    """The table of `tl.links`, the highest `abs_shap` first."""
-    remedy = "jm.tl.links(mdata, model, genes=..., regions=...)"
-    found: pd.DataFrame = stored(mdata.uns, Keys(key_added).links, where="mdata.uns", remedy=remedy)
-    return found
-
-
-def knockout_by_distance(mdata: MuData, *, key_added: str = "jamie") -> tuple[pd.DataFrame, pd.Series]:
-    """Correlations as `tl.knockout_by_distance` found them, genes × sets, and the median number of regions of a set."""
-    remedy = "jm.tl.knockout_by_distance(mdata, model, genes=..., regions=...)"
-    table = stored(mdata.uns, Keys(key_added).knockout_by_distance, where="mdata.uns", remedy=remedy)
-    table = table.assign(gene=np.asarray(table["gene"], dtype=str), set=np.asarray(table["set"], dtype=str))
-    return table.pivot(index="gene", columns="set", values="correlation"), table.groupby("set")["n_regions"].median()
+def _knockouts(table: pd.DataFrame, baseline: float, about: Mapping[str, Any]) -> Knockouts:
+    measure = str(about["measure"])
+    return Knockouts(
+        table,
+        baseline,
+        worse=WORSE[measure],
+        mean=float(table["value"].mean()),
+        sd=float(table["value"].std(ddof=0)),
+        measure=measure,
+        outputs=tuple(map(str, about.get("outputs", ()))),
+        labels=str(about.get("labels", "")),
+        n_cells=int(about["n_cells"]),
+        cells=str(about["cells"]),
+    )

@@ -1,74 +1,122 @@
-"""Scores by method, as `tl.evaluate` stored them: for their figures."""
+"""Scores of each imputed feature, by method."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie._checks import require_option
+from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
+from jamie.metrics import binomial_test
 
-from ._evaluation import evaluation
+from ._evaluation import method_means
 from ._stored import stored
 
+OURS = "jamie"
 
-class Scores(NamedTuple):
-    """One target imputed from one source, a column for each method, the model first."""
 
-    means: pd.DataFrame  # rows of the evaluation by method
-    correlation: pd.DataFrame  # features × methods
+@dataclass(frozen=True)
+class Wins:
+    """How many of `n_features` with both scores the model has the higher of, and how likely as uneven a count is."""
+
+    n_wins: int
+    n_features: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class FeatureScores:
+    """Scores of one target imputed from one source, a column for each method, the model first.
+
+    Attributes
+    ----------
+    means
+        Rows of the evaluation by method.
+    correlation, auroc
+        Of each feature, features × methods; NaN where a feature was not scored.
+    js_distance
+        The same, or of each feature within each label, labels under each other, × methods.
+    within_labels
+        Whether distances are within labels.
+    """
+
+    means: pd.DataFrame
+    correlation: pd.DataFrame
     auroc: pd.DataFrame
-    js_distance: pd.DataFrame  # features, or features within each label, × methods
+    js_distance: pd.DataFrame
     within_labels: bool
 
+    def baseline(self, name: str | None = None) -> str:
+        """Name of the baseline with the highest mean correlation, or `name` if there is such a baseline."""
+        baselines = self.means.drop(index=OURS)
+        if baselines.empty:
+            msg = (
+                "expected a baseline to compare with, found none in the evaluation; call jm.tl.evaluate(mdata, model, "
+                "baselines=['ridge'])"
+            )
+            raise MissingNameError(msg)
+        if name is None:
+            return str(baselines["correlation"].fillna(-np.inf).idxmax())
+        hint = "name it in `baselines` of jm.tl.evaluate"
+        return require_option(name, list(baselines.index), name="against", hint=hint)
 
-def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> Scores:
-    """Scores of the features of `target` imputed from `source`, NaN where a feature was not scored."""
+    def wins(self, measure: Literal["correlation", "auroc"], against: str) -> Wins:
+        """How often the model scores higher than a baseline, by feature."""
+        table = getattr(self, measure)
+        test = binomial_test(table[OURS], table[against])
+        return Wins(test.wins, test.wins + test.losses + test.ties, test.p_value)
+
+
+@document("mdata", "key_added")
+def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> FeatureScores:
+    """Scores of each feature of `target` imputed from `source`, by method: the numbers of :func:`jamie.pl.metrics`.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as :func:`jamie.tl.evaluate` scored them.
+
+    Returns
+    -------
+    Tables with a column for each method, the model first: `means` by measure, `correlation` and `auroc` by feature, and
+    `js_distance` by feature, within each label where there were any. `wins(measure, against)` counts the features that
+    the model imputes better than a baseline, with a p-value.
+
+    Raises
+    ------
+    KeyError
+        If these modalities were not evaluated.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> _ = jm.tl.evaluate(mdata, model, baselines=["mean", "knn"])
+    >>> scores = jm.get.scores(mdata, source="rna", target="protein")
+    >>> list(scores.correlation), len(scores.correlation)
+    (['jamie', 'mean', 'knn'], 12)
+    """
     keys, remedy = Keys(key_added), "jm.tl.evaluate(mdata, model)"
-    means = _means(mdata, source, target, key_added)
+    means = method_means(mdata, source, target, key_added)
     varm, where = mdata[target].varm, f"mdata[{target!r}].varm"
     frame = stored(varm, keys.scores_from(source), where=where, remedy=remedy)
     methods = [method for method in means.index if f"correlation_{method}" in frame]  # aligners impute nothing
     by_label = varm.get(keys.js_distance_from(source))
-    return Scores(
+    return FeatureScores(
         means.loc[methods],
         correlation=_columns(frame, "correlation", methods),
         auroc=_columns(frame, "auroc", methods),
         js_distance=_columns(frame, "js_distance", methods) if by_label is None else _stacked(by_label, methods),
         within_labels=by_label is not None,
     )
-
-
-def alignments(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> pd.DataFrame:
-    """FOSCTTM and label transfer accuracy by method, the model first, of all that placed both modalities."""
-    means = _means(mdata, source, target, key_added)
-    if "lta" not in means:
-        msg = (
-            "expected label transfer accuracies, found an evaluation without labels; call jm.tl.evaluate(mdata, model, "
-        )
-        msg += "labels='cell_type', aligners=['cca'])"
-        raise MissingNameError(msg)
-    return means[means["foscttm"].notna()]
-
-
-def _means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFrame:
-    """Rows of the evaluation of one source and target, by method."""
-    table = evaluation(mdata, key_added=key_added)
-    for name, value in (("source", source), ("target", target)):
-        require_name(value, list(mdata.mod), name=name)
-    means = table[(table["source"] == source) & (table["target"] == target)].set_index("method")
-    if means.empty:
-        directions = sorted({f"{a} → {b}" for a, b in zip(table["source"], table["target"], strict=True)})
-        msg = (
-            f"expected {source} → {target} in `mdata.uns[{Keys(key_added).evaluation!r}]`, found {directions}; call "
-            "jm.tl.evaluate(mdata, model)"
-        )
-        raise MissingNameError(msg)
-    return means
 
 
 def _columns(frame: pd.DataFrame, measure: str, methods: list[str]) -> pd.DataFrame:

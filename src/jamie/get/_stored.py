@@ -24,12 +24,12 @@ def stored_training(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def stored_record(uns: Mapping[str, Any], key: str, *, remedy: str, where: str = "mdata.uns") -> Mapping[str, Any]:
     """A dict of `.uns`, of a schema this version reads."""
-    found = stored(uns, key, where=where, remedy=remedy)
-    schema = found.get("schema", "none") if isinstance(found, Mapping) else "none"
+    record = stored(uns, key, where=where, remedy=remedy)
+    schema = record.get("schema", "none") if isinstance(record, Mapping) else "none"
     if schema != SCHEMA:
         msg = (
             f"expected schema {SCHEMA} in `{where}[{key!r}]`, found {schema}: another version of jamie "
             f"wrote it; call {remedy}"
         )
         raise InvalidValueError(msg)
-    return found
+    return record

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from jamie._types import Array, Matrix
 
 _BLOCK = 1 << 20  # dense float64 entries of either matrix held at once: 8 MB
+_ROUNDING = {2: 2e-3, 4: 4e-6}
+_ROUNDING_OF_DOUBLES = 7e-15
+"""Relative error of a value, by bytes of its type: one rounding of halves, a sum of some products of the others."""
 
 
 def paired_columns(measured: Matrix, imputed: Matrix) -> list[slice]:
@@ -50,6 +53,18 @@ def column_blocks(measured: Matrix, imputed: Matrix) -> Iterator[tuple[Array, Ar
         missing = ~(np.isfinite(a) & np.isfinite(b))
         a[missing] = b[missing] = np.nan
         yield a, b
+
+
+def rounding(measured: Matrix, imputed: Matrix) -> float:
+    """Share of its size by which a value may be off for no other reason than the types that it was computed in."""
+    types = [matrix.dtype if sparse.issparse(matrix) else np.asarray(matrix).dtype for matrix in (measured, imputed)]
+    return max(_ROUNDING.get(kind.itemsize, _ROUNDING_OF_DOUBLES) if kind.kind == "f" else 0.0 for kind in types)
+
+
+def vary(values: Array, relative: float) -> Array:
+    """Whether the values of each column differ by more than rounding, (d,); not where all are missing."""
+    spread = np.fmax.reduce(values) - np.fmin.reduce(values)
+    return spread > relative * np.fmax.reduce(np.abs(values))
 
 
 def _by_column(matrix: Matrix) -> Array | sparse.csc_array:

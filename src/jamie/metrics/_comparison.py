@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from jamie._checks import require_same_shape
 from jamie._errors import InvalidValueError
 
-from ._columns import column_blocks
+from ._columns import column_blocks, rounding
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix
@@ -31,7 +31,8 @@ def js_distance(measured: Matrix, imputed: Matrix, *, groups: Any | None = None,
     """Jensen-Shannon distance between the measured and imputed distribution of each feature: 0 is equal, 1 disjoint.
 
     With P and Q the two histograms and M = (P + Q) / 2 the distance is √(½ KL(P‖M) + ½ KL(Q‖M)), in base 2. The bins
-    are equally wide and span both distributions. Whatever cannot be compared is NaN, never 0.
+    are equally wide and span both distributions. Whatever cannot be compared is NaN, never 0: a feature that is the
+    same constant on both sides, but for rounding, has no distribution.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ def js_distance(measured: Matrix, imputed: Matrix, *, groups: Any | None = None,
 
     Returns
     -------
-    Distances (`d`), or (`groups × d`) in the order of the sorted labels; NaN where fewer than two cells are left.
+    Distances (`d`), or (`groups × d`) in the order of the sorted labels; NaN where fewer than two cells are left, or
+    where no measured or imputed value differs from another by more than rounding does at the feature's largest value.
 
     Raises
     ------
@@ -64,14 +66,14 @@ def js_distance(measured: Matrix, imputed: Matrix, *, groups: Any | None = None,
     if n_bins < 2:
         msg = f"expected `n_bins` >= 2, found {n_bins}; histograms of one bin are always equal"
         raise InvalidValueError(msg)
-    if groups is None:
-        return np.concatenate([_distance(a, b, n_bins) for a, b in column_blocks(measured, imputed)])
-    codes, n_groups = _codes(groups, np.shape(measured)[0])
-    blocks = [
-        np.stack([_distance(a[codes == group], b[codes == group], n_bins) for group in range(n_groups)])
-        for a, b in column_blocks(measured, imputed)
-    ]
-    return np.concatenate(blocks, axis=1)
+    codes, n_groups = (np.zeros(np.shape(measured)[0]), 1) if groups is None else _codes(groups, np.shape(measured)[0])
+    relative, blocks = rounding(measured, imputed), []
+    for a, b in column_blocks(measured, imputed):
+        noise = relative * np.fmax(np.fmax.reduce(np.abs(a)), np.fmax.reduce(np.abs(b)))  # of all cells, (d,)
+        members = [codes == group for group in range(n_groups)]
+        blocks.append(np.stack([_distance(a[rows], b[rows], noise, n_bins) for rows in members]))
+    distances = np.concatenate(blocks, axis=1)
+    return distances[0] if groups is None else distances
 
 
 def binomial_test(scores_a: Array, scores_b: Array) -> BinomialTest:
@@ -121,22 +123,21 @@ def _codes(groups: Any, n: int) -> tuple[Array, int]:
     return codes, len(names)
 
 
-def _distance(a: Array, b: Array, n_bins: int) -> Array:
+def _distance(a: Array, b: Array, noise: Array, n_bins: int) -> Array:
+    """Distance of each column of two blocks (n × d); NaN where no two values are further apart than `noise` (d)."""
     seen = np.isfinite(a)
-    valid = seen.sum(0) >= 2
-    a, b, seen = a[:, valid], b[:, valid], seen[:, valid]
+    low, high = np.fmin.reduce(np.fmin(a, b)), np.fmax.reduce(np.fmax(a, b))
+    valid = (seen.sum(0) >= 2) & (high - low > noise)
     distance = np.full(len(valid), np.nan)
     if valid.any():
-        low, high = np.fmin.reduce(np.fmin(a, b)), np.fmax.reduce(np.fmax(a, b))
-        p, q = (_histograms(side, seen, low, high, n_bins) for side in (a, b))
+        p, q = (_histograms(side[:, valid], seen[:, valid], low[valid], high[valid], n_bins) for side in (a, b))
         distance[valid] = jensenshannon(p, q, base=2, axis=1)
     return distance
 
 
 def _histograms(values: Array, seen: Array, low: Array, high: Array, n_bins: int) -> Array:
     """Count each column's values in equal bins from `low` to `high`, the last bin closed (features × bins)."""
-    width = np.where(high > low, high - low, 1)
     row, column = np.nonzero(seen)
-    position = (values[row, column] - low[column]) / width[column] * n_bins
+    position = (values[row, column] - low[column]) / (high - low)[column] * n_bins
     cell = column * n_bins + np.minimum(position.astype(np.intp), n_bins - 1)
     return np.bincount(cell, minlength=values.shape[1] * n_bins).reshape(-1, n_bins)

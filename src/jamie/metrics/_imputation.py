@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from jamie._checks import require_option
 
-from ._columns import column_blocks
+from ._columns import column_blocks, rounding, vary
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix
@@ -27,7 +27,7 @@ def feature_correlation(measured: Matrix, imputed: Matrix) -> Array:
 
     Returns
     -------
-    Correlations (`d`), NaN where fewer than three cells are measured or either side is constant.
+    Correlations (`d`), NaN where fewer than three cells are measured or either side is constant but for rounding.
 
     Raises
     ------
@@ -42,7 +42,8 @@ def feature_correlation(measured: Matrix, imputed: Matrix) -> Array:
     >>> feature_correlation(measured, 10 - measured)
     array([-1., nan])
     """
-    return np.concatenate([_pearson(a, b) for a, b in column_blocks(measured, imputed)])
+    relative = rounding(measured, imputed)
+    return np.concatenate([_pearson(a, b, relative) for a, b in column_blocks(measured, imputed)])
 
 
 def feature_auroc(measured: Matrix, imputed: Matrix, *, threshold: Literal["feature", "matrix"] = "feature") -> Array:
@@ -96,7 +97,8 @@ def sd_ratio(measured: Matrix, imputed: Matrix) -> Array:
 
     Returns
     -------
-    Ratios (`d`), at least 0; NaN where fewer than two cells are measured or the measured values are constant.
+    Ratios (`d`), at least 0; NaN where fewer than two cells are measured or the measured values are constant but for
+    rounding.
 
     Raises
     ------
@@ -111,13 +113,13 @@ def sd_ratio(measured: Matrix, imputed: Matrix) -> Array:
     >>> sd_ratio(measured, measured / 2)
     array([0.5, nan])
     """
-    return np.concatenate([_sd_ratio(a, b) for a, b in column_blocks(measured, imputed)])
+    relative = rounding(measured, imputed)
+    return np.concatenate([_sd_ratio(a, b, relative) for a, b in column_blocks(measured, imputed)])
 
 
-def _pearson(a: Array, b: Array) -> Array:
-    seen = np.isfinite(a)
-    n = seen.sum(0)
-    valid = (n >= 3) & (np.fmin.reduce(a) < np.fmax.reduce(a)) & (np.fmin.reduce(b) < np.fmax.reduce(b))
+def _pearson(a: Array, b: Array, relative: float) -> Array:
+    n = np.isfinite(a).sum(0)
+    valid = (n >= 3) & vary(a, relative) & vary(b, relative)
     r = np.full(a.shape[1], np.nan)
     a, b = (_unit(side[:, valid], n[valid]) for side in (a, b))
     r[valid] = np.clip(np.einsum("nd,nd->d", a, b), -1, 1)
@@ -131,8 +133,8 @@ def _unit(values: Array, n: Array) -> Array:
     return values / np.sqrt(np.square(values).sum(0))
 
 
-def _sd_ratio(a: Array, b: Array) -> Array:
-    valid = np.fmin.reduce(a) < np.fmax.reduce(a)
+def _sd_ratio(a: Array, b: Array, relative: float) -> Array:
+    valid = vary(a, relative)
     ratio = np.full(a.shape[1], np.nan)
     ratio[valid] = _sd(b[:, valid]) / _sd(a[:, valid])
     return ratio

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ._device import by_rows, on_threads
 from ._jamie import JAMIE
-from ._summary import announce
+from ._summary import Summary, announce
 
-__all__ = ["JAMIE", "announce", "by_rows", "on_threads"]
+__all__ = ["JAMIE", "Summary", "announce", "by_rows", "on_threads"]

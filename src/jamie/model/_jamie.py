@@ -27,6 +27,7 @@ from jamie.data import (
     SeenCells,
     open_cells,
     read,
+    require_model,
 )
 from jamie.nn import aggregate, copy_from_first, join, own_noise
 from jamie.train import Recipe, fit, recipe_of
@@ -35,7 +36,7 @@ from . import _persist
 from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
-from ._summary import described, summarise
+from ._summary import Summary, described, pair_scores
 
 
 class JAMIE(BaseEstimator):
@@ -65,7 +66,8 @@ class JAMIE(BaseEstimator):
     seen_
         By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
     summary_
-        FOSCTTM and correlations on validation pairs, or on training pairs if none were set aside: `cells` says which.
+        Best step, seconds, and scores on validation pairs, or on training pairs if none were set aside: `cells` says
+        which, `table()` gives FOSCTTM and correlations of all modalities, `value(measure, source, target)` one of them.
 
     Examples
     --------
@@ -150,12 +152,12 @@ class JAMIE(BaseEstimator):
         copy_from_first(self.network_)
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
-        self.summary_ = {
-            "cells": "validation" if len(validation) else "training",
-            "best_step": fitted.best_step,
-            "seconds": fitted.seconds,
-            **summarise(self, cells, problem, linked, judged),
-        }
+        self.summary_ = Summary(
+            cells="validation" if len(validation) else "training",
+            best_step=int(fitted.best_step),
+            seconds=float(fitted.seconds),
+            scores=pair_scores(self, cells, problem, linked.cells(judged)),
+        )
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
         if kernel_mixes and len(validation):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
@@ -199,6 +201,11 @@ class JAMIE(BaseEstimator):
         known = {feature: i for i, feature in enumerate(self.preparations_[name].features)}
         wanted = require_names(features, name="features")
         return np.array([known[require_name(f, known, name=f"features of {name!r}")] for f in wanted], dtype=int)
+
+    def positions(self, name: str, features: Sequence[str] | None) -> Array:
+        """Positions of named features in a modality of the model, each once; of all of them if `None`."""
+        named = None if features is None else list(dict.fromkeys(require_names(features, name="features")))
+        return np.arange(len(self.preparations_[name].features))[self.columns(name, named)]
 
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents μ of prepared inputs, (n, k) → (n, g)."""
@@ -257,12 +264,31 @@ class JAMIE(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle."""
-        _persist.save(self, Path(path))
+        require_model(self)
+        parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}
+        parameters["recipe"] = self.recipe if isinstance(self.recipe, str) else None
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+        state = _persist.LearnedState(
+            parameters={key: value for key, value in plain.items() if not isinstance(value, np.random.Generator)},
+            recipe=self.recipe_,
+            preparations=self.preparations_,
+            divisors=self.divisors_,
+            seen=self.seen_,
+            network=self.network_,
+            history=self.history_,
+            summary=self.summary_,
+        )
+        _persist.save(state, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> JAMIE:
-        """Read a model that `save` wrote."""
-        return _persist.load(cls, Path(path), device=device)
+        """Read a model that `save` wrote; its parameters are those it was trained with."""
+        where, state = resolve_device(device), _persist.load(Path(path))
+        model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
+        model.recipe_, model.network_ = state.recipe, state.network.to(where)
+        model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
+        model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, state.summary
+        return model
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
         return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)
@@ -273,7 +299,10 @@ class JAMIE(BaseEstimator):
 
     def __repr__(self) -> str:
         """What it is: modalities, kinds and features, cells, scores; or that it is not trained."""
-        return described(self)
+        if not self.__sklearn_is_fitted__():
+            name = self.recipe if isinstance(self.recipe, str) else self.recipe.name
+            return f"JAMIE, recipe {name!r}, not trained: call jm.tl.train(mdata) or model.fit(mdata)"
+        return described(self.summary_, self.recipe_, str(self._device), self.preparations_, self.seen_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -1,11 +1,13 @@
-"""A model in one file: tensors by safetensors, the rest as JSON in its header; no pickle."""
+"""What was learned, in one file: tensors by safetensors, the rest as JSON in its header; no pickle."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,51 +18,78 @@ from safetensors.torch import save as serialised
 from jamie._errors import InvalidValueError, MissingFileError
 from jamie._settings import is_first
 from jamie.data import Preparation, SeenCells
+from jamie.nn import JointVAE
 from jamie.train import Recipe
 
-from ._device import resolve_device
 from ._plan import network_of
-
-if TYPE_CHECKING:
-    from ._jamie import JAMIE
+from ._summary import Summary
 
 SCHEMA = 3
+PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole")
+"""Plain values of a preparation that the header has."""
 
 
-def save(model: JAMIE, path: Path) -> None:
+@dataclass(frozen=True)
+class LearnedState:
+    """All that a training leaves behind.
+
+    Attributes
+    ----------
+    parameters
+        What the model was made with, by name; a recipe by its name, or `None` where it was none of ours.
+    recipe
+        The recipe as it was used.
+    preparations, divisors, seen
+        By modality: from features to components and back, what components are divided by, the cells that were there.
+    network
+        The trained network.
+    history
+        Losses by step.
+    summary
+        What it came to.
+    """
+
+    parameters: Mapping[str, Any]
+    recipe: Recipe
+    preparations: Mapping[str, Preparation]
+    divisors: Mapping[str, float]
+    seen: Mapping[str, SeenCells]
+    network: JointVAE
+    history: pd.DataFrame
+    summary: Summary
+
+
+def save(state: LearnedState, path: Path) -> None:
     """Write through a temporary file, so that `path` is never half a model."""
-    if not hasattr(model, "network_"):
-        msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
-        raise InvalidValueError(msg)
     if not path.parent.is_dir():
         msg = f"expected a folder to write the model to, found none at `{path.parent}`; make it first"
         raise MissingFileError(msg)
-    tensors = {f"network/{name}": value.cpu().contiguous() for name, value in model.network_.state_dict().items()}
+    tensors = {f"network/{name}": value.cpu().contiguous() for name, value in state.network.state_dict().items()}
     described = {}
-    for i, (name, preparation) in enumerate(model.preparations_.items()):
-        seen = model.seen_[name]
-        digests = {"seen_names": seen.names.view(np.int32), "seen_values": seen.values.view(np.int32)}
-        arrays = {**preparation.arrays(), "loadings": preparation.loadings, **digests}
+    for i, (name, preparation) in enumerate(state.preparations.items()):
+        seen = state.seen[name]
+        arrays = {
+            **preparation.arrays(),
+            "loadings": preparation.loadings,
+            "seen_names": seen.names.view(np.int32),
+            "seen_values": seen.values.view(np.int32),
+        }
         tensors |= {f"preparation/{i}/{key}": torch.from_numpy(np.ascontiguousarray(a)) for key, a in arrays.items()}
+        about = preparation.to_dict()
         described[name] = {
-            "kind": preparation.kind,
-            "depth": preparation.normaliser.depth,
-            "n_fitted": preparation.n_fitted,
-            "max_value": preparation.max_value,
-            "layer": preparation.layer,
-            "is_whole": preparation.is_whole,
-            "seen": list(model.seen_[name].counts),
+            **{key: about[key] for key in PREPARATION},
             "features": preparation.features.tolist(),
-            "scale": model.divisors_[name],
+            "divisor": state.divisors[name],
+            "seen": list(seen.counts),
         }
     header = {
         "schema": SCHEMA,
         "version": version("jamie-tools"),
-        "recipe": model.recipe_.to_dict(),
-        "parameters": _parameters(model),
+        "parameters": dict(state.parameters),
+        "recipe": state.recipe.to_dict(),
         "modalities": described,
-        "history": model.history_.to_dict(orient="list"),
-        "summary": model.summary_,
+        "history": state.history.to_dict(orient="list"),
+        "summary": state.summary.to_dict(),
     }
     if not is_first():
         return
@@ -69,14 +98,14 @@ def save(model: JAMIE, path: Path) -> None:
     temporary.replace(path)
 
 
-def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
-    """Read what `save` wrote.
+def load(path: Path) -> LearnedState:
+    """Read what `save` wrote, on the CPU.
 
     Raises
     ------
-    FileNotFoundError
+    MissingFileError
         If there is no such file.
-    ValueError
+    InvalidValueError
         If the file is truncated, no model, or of another schema.
     """
     if not path.is_file():
@@ -101,32 +130,30 @@ def load(cls: type[JAMIE], path: Path, *, device: str) -> JAMIE:
         )
         raise InvalidValueError(msg)
     recipe = Recipe.from_dict(header["recipe"])
-    parameters = header["parameters"]
-    model = cls(**{**parameters, "recipe": parameters["recipe"] or recipe, "device": device})
-    model.recipe_ = recipe
-    model.preparations_, model.divisors_, model.seen_ = {}, {}, {}
+    preparations, divisors, seen = {}, {}, {}
     for i, (name, stored) in enumerate(header["modalities"].items()):
         prefix = f"preparation/{i}/"
         arrays = {key.removeprefix(prefix): t.numpy() for key, t in tensors.items() if key.startswith(prefix)}
-        loadings = arrays.pop("loadings")
-        names, values = (arrays.pop(key).view(np.uint32) for key in ("seen_names", "seen_values"))
-        model.seen_[name] = SeenCells.from_counts(names, values, stored["seen"])
-        model.preparations_[name] = Preparation.from_dict(
-            {"max_value": 0.0, **stored, **arrays}, features=stored["features"], loadings=loadings
-        )
-        model.divisors_[name] = stored["scale"]
-    model.network_ = network_of(model.preparations_, recipe)
-    state = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
-    model.network_.add_kernel_mixes_of(state)
-    model.network_.load_state_dict(state)
-    model.network_.to(resolve_device(device)).eval()
-    model.history_, model.summary_ = pd.DataFrame(header["history"]), header["summary"]
-    return model
+        loadings, names, values = (arrays.pop(key) for key in ("loadings", "seen_names", "seen_values"))
+        preparations[name] = Preparation.from_dict({**stored, **arrays}, features=stored["features"], loadings=loadings)
+        divisors[name] = stored["divisor"]
+        seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"])
+    return LearnedState(
+        parameters=header["parameters"],
+        recipe=recipe,
+        preparations=preparations,
+        divisors=divisors,
+        seen=seen,
+        network=_network(preparations, recipe, tensors),
+        history=pd.DataFrame(header["history"]),
+        summary=Summary.from_dict(header["summary"]),
+    )
 
 
-def _parameters(model: JAMIE) -> dict[str, Any]:
-    """What the model was made with, but the device, and a generator, which has no number."""
-    given = {key: value for key, value in model.get_params(deep=False).items() if key != "device"}
-    given["recipe"] = given["recipe"] if isinstance(given["recipe"], str) else None
-    kept = {key: value for key, value in given.items() if not isinstance(value, np.random.Generator)}
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in kept.items()}
+def _network(preparations: dict[str, Preparation], recipe: Recipe, tensors: dict[str, torch.Tensor]) -> JointVAE:
+    """The network of the recipe with the stored weights, ready to predict."""
+    network = network_of(preparations, recipe)
+    weights = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
+    network.add_kernel_mixes_of(weights)
+    network.load_state_dict(weights)
+    return network.eval()

@@ -2,85 +2,187 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import Cells, LinkedCells, Problem
+from jamie.data import Cells, Preparation, Problem, SeenCells
 from jamie.metrics import feature_correlation, foscttm
+from jamie.nn import JointVAE
 from jamie.train import Recipe
 
 from ._kernel_mixes import surest_pairs
-
-if TYPE_CHECKING:
-    from ._jamie import JAMIE
 
 MOST_CELLS = 1_000
 NEAR_CHANCE = 0.4
 VALUES = 2**24  # imputed at a time
 
 
-def summarise(model: JAMIE, opened: Cells, problem: Problem, linked: LinkedCells, judged: Array) -> dict[str, float]:
-    """FOSCTTM and mean correlation of the features imputed both ways, on the pairs of the given units.
+@dataclass(frozen=True)
+class PairScore:
+    """How well one modality goes with another, on the pairs of cells that the summary is of.
+
+    Attributes
+    ----------
+    source, target
+        Modalities; FOSCTTM is the same both ways and stands there once.
+    measure
+        ``"foscttm"``, or ``"correlation"``: the mean over the features of the target, imputed from the source.
+    value
+        The score.
+    method
+        ``"jamie"``, or ``"kernel_ridge"``: the regression beside the networks, by itself.
+    """
+
+    source: str
+    target: str
+    measure: str
+    value: float
+    method: str = "jamie"
+
+
+COLUMNS = tuple(field.name for field in fields(PairScore))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a training came to.
+
+    Attributes
+    ----------
+    cells
+        Whose pairs were scored: ``"validation"``, set aside in the training, or ``"training"``, if none were.
+    best_step
+        Step whose weights were kept.
+    seconds
+        That the training took.
+    scores
+        Of each two modalities; empty where no pairs are known.
+    """
+
+    cells: str
+    best_step: int
+    seconds: float
+    scores: tuple[PairScore, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """A row for each score: source, target, measure, value, method."""
+        return pd.DataFrame([asdict(score) for score in self.scores], columns=list(COLUMNS))
+
+    def value(self, measure: str, source: str, target: str, *, method: str = "jamie") -> float:
+        """One of the scores; FOSCTTM whichever way the modalities are named."""
+        asked = {(source, target), (target, source)} if measure == "foscttm" else {(source, target)}
+        for score in self.scores:
+            if (score.source, score.target) in asked and (score.measure, score.method) == (measure, method):
+                return score.value
+        known = [f"{s.measure} of {s.source!r} → {s.target!r} by {s.method}" for s in self.scores]
+        msg = f"expected one of {known}, found {measure} of {source!r} → {target!r} by {method}"
+        raise MissingNameError(msg)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, text, and lists of them, for JSON and `.uns`; scores by column."""
+        by_column = {name: [getattr(score, name) for score in self.scores] for name in COLUMNS}
+        return {"cells": self.cells, "best_step": self.best_step, "seconds": self.seconds, "scores": by_column}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Summary:
+        """Read back what `to_dict` gave, also from a file, which keeps lists as arrays."""
+        missing = {"cells", "best_step", "seconds", "scores"} - set(stored)
+        columns = (
+            {} if missing else {name: list(stored["scores"][name]) for name in COLUMNS if name in stored["scores"]}
+        )
+        if missing or len(columns) < len(COLUMNS) or len(set(map(len, columns.values()))) > 1:
+            msg = (
+                f"expected the summary of a training with 'scores' of the same number of {list(COLUMNS)}, found "
+                f"{sorted(map(str, stored))}; call jm.tl.train(mdata) again"
+            )
+            raise InvalidValueError(msg)
+        scores = tuple(
+            PairScore(str(source), str(target), str(measure), float(value), str(method))
+            for source, target, measure, value, method in zip(*columns.values(), strict=True)
+        )
+        return cls(str(stored["cells"]), int(stored["best_step"]), float(stored["seconds"]), scores)
+
+
+class Predictor(Protocol):
+    """What is asked of a model to score or describe it."""
+
+    network_: JointVAE
+
+    def encode(self, inputs: Array, name: str) -> Array:
+        """Latents."""
+
+    def translate(self, inputs: Array, source: str, target: str, columns: Array | slice) -> Array:
+        """Imputed features."""
+
+    def regressed(self, inputs: Array, source: str, target: str, columns: Array | slice) -> Array:
+        """Features by kernel ridge regression alone."""
+
+
+def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mapping[str, Array]) -> tuple[PairScore, ...]:
+    """FOSCTTM and mean correlation of features imputed both ways, on the pairs of the given cells, rows by modality.
 
     Beside each correlation stands that of kernel ridge regression alone, where there is one.
     """
-    cells = linked.cells(judged)
-    found: dict[str, float] = {}
+    scores = []
     for a, b in combinations(problem.modalities, 2):
         rows, columns = (side[:MOST_CELLS] for side in surest_pairs(problem.known[a, b], cells[a], cells[b]))
         if len(rows) < 3:
             continue
-        latents = {
-            name: model.encode(problem.modalities[name].inputs[index], name)
-            for name, index in ((a, rows), (b, columns))
-        }
-        found[f"foscttm {a} {b}"] = foscttm(latents[a], latents[b])
         index = {a: rows, b: columns}
+        inputs = {name: problem.modalities[name].inputs[index[name]] for name in (a, b)}
+        latents = [model.encode(inputs[name], name) for name in (a, b)]
+        scores.append(PairScore(a, b, "foscttm", foscttm(*latents)))
         for source, target in permutations((a, b)):
             preparation = problem.modalities[target].preparation
             measured = preparation.measured(opened.matrix(target, preparation.layer or "X")[index[target]])
-            inputs = problem.modalities[source].inputs[index[source]]
-            ways: dict[str, Callable[..., Array]] = {"correlation": model.translate}
+            methods: dict[str, Callable[..., Array]] = {"jamie": model.translate}
             if model.network_.kernel_mix(source, target):
-                ways["kernel ridge"] = model.regressed
-            for way, impute in ways.items():
-                found[f"{way} {source} {target}"] = _mean_correlation(measured, partial(impute, inputs, source, target))
-    return found
+                methods["kernel_ridge"] = model.regressed
+            for method, impute in methods.items():
+                value = _mean_correlation(measured, partial(impute, inputs[source], source, target))
+                scores.append(PairScore(source, target, "correlation", value, method))
+    return tuple(scores)
 
 
-def announce(summary: dict[str, float | str], recipe: Recipe) -> None:
+def announce(summary: Summary, recipe: Recipe) -> None:
     """Log the summary in one line, and warn where the alignment is near chance."""
-    was_improving = recipe.cycles and summary["cells"] == "validation" and summary["best_step"] == recipe.max_steps
-    scores = {key: float(value) for key, value in summary.items() if key.startswith(("foscttm", "correlation"))}
+    was_improving = recipe.cycles and summary.cells == "validation" and summary.best_step == recipe.max_steps
+    alone = {(s.measure, s.source, s.target): s.value for s in summary.scores if s.method == "kernel_ridge"}
     shown = []
-    for key, value in scores.items():
-        measure, a, b = key.split(" ", 2)
-        beside = summary.get(f"kernel ridge {a} {b}")
-        alone = "" if measure == "foscttm" or beside is None else f" (kernel ridge alone {float(beside):.3f})"
-        shown.append(f"{measure} {a} → {b} {value:.3f}{alone}")
+    for score in summary.scores:
+        if score.method == "jamie":
+            beside = alone.get((score.measure, score.source, score.target))
+            added = "" if beside is None else f" (kernel ridge alone {beside:.3f})"
+            shown.append(f"{_named(score)} {score.value:.3f}{added}")
     logger.info(
         "trained in %.1f s, best step %d%s; %s",
-        summary["seconds"],
-        summary["best_step"],
+        summary.seconds,
+        summary.best_step,
         f", the last (max_steps={2 * recipe.max_steps} may find a better one)" if was_improving else "",
-        f"on {summary['cells']} pairs: {', '.join(shown)}" if shown else "no pairs are known to score it by",
+        f"on {summary.cells} pairs: {', '.join(shown)}" if shown else "no pairs are known to score it by",
     )
-    for key, value in scores.items():
-        if key.startswith("foscttm") and value > NEAR_CHANCE:
+    for score in summary.scores:
+        if score.measure == "foscttm" and score.value > NEAR_CHANCE:
             logger.warning(
                 "%s is %.2f on %s pairs, near chance (0.5): the modalities were not joined; check that cells of "
-                "the same name "
-                "are the same cell, and the kinds given to jm.pp.prepare",
-                key,
-                value,
-                summary["cells"],
+                "the same name are the same cell, and the kinds given to jm.pp.prepare",
+                _named(score),
+                score.value,
+                summary.cells,
             )
+
+
+def _named(score: PairScore) -> str:
+    return f"{score.measure} {score.source} → {score.target}"
 
 
 def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> float:
@@ -96,23 +198,19 @@ def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> flo
     return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")
 
 
-def described(model: JAMIE) -> str:
-    """What a model is, in a few lines."""
-    recipe = getattr(model, "recipe_", model.recipe)
-    name = recipe if isinstance(recipe, str) else recipe.name
-    if not hasattr(model, "network_"):
-        return f"JAMIE, recipe {name!r}, not trained: call jm.tl.train(mdata) or model.fit(mdata)"
-    lines = [
-        f"JAMIE, recipe {name!r}, {model.recipe_.n_latent} latent dimensions, on {model.network_.log_weights.device}"
-    ]
-    for modality, preparation in model.preparations_.items():
-        n_train, n_validation, n_held_out = model.seen_[modality].counts
+def described(
+    summary: Summary,
+    recipe: Recipe,
+    device: str,
+    preparations: Mapping[str, Preparation],
+    seen: Mapping[str, SeenCells],
+) -> str:
+    """What a trained model is, in a few lines."""
+    lines = [f"JAMIE, recipe {recipe.name!r}, {recipe.n_latent} latent dimensions, on {device}"]
+    for name, preparation in preparations.items():
+        n_train, n_validation, n_held_out = seen[name].counts
         cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")
-        lines.append(f"    {modality}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
-    shown = [
-        f"{key} {float(value):.3f}" for key, value in model.summary_.items() if key.startswith(("foscttm", "corr"))
-    ]
-    lines.append(
-        f"    on {model.summary_['cells']} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by"
-    )
+        lines.append(f"    {name}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
+    shown = [f"{_named(score)} {score.value:.3f}" for score in summary.scores if score.method == "jamie"]
+    lines.append(f"    on {summary.cells} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by")
     return "\n".join(lines)

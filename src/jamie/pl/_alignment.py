@@ -8,8 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from mudata import MuData
 
+from jamie import get
 from jamie._docs import document
-from jamie.get._scores import alignments
 
 from ._style import PALETTE, bare
 
@@ -51,28 +51,30 @@ def alignment(mdata: MuData, *, source: str, target: str, ax: Axes | None = None
     >>> ax.get_xlabel()
     'FOSCTTM, lower is better'
     """
-    found = alignments(mdata, source=source, target=target, key_added=key_added)
+    methods = get.alignment(mdata, source=source, target=target, key_added=key_added)
     if ax is None:
         _, ax = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
-    for i, (method, row) in enumerate(found.iterrows()):
+    for i, (method, row) in enumerate(methods.iterrows()):
         ours = method == OURS
         ax.plot(
             row["foscttm"], row["lta"], "o" if ours else MARKERS[(i - 1) % len(MARKERS)], ms=9 if ours else 7,
             color=COLORS[i % len(COLORS)], mec="white", mew=0.6, ls="none", zorder=3 if ours else 2,
             label=f"{method}\n{row['foscttm']:.3f}, {row['lta']:.2f}",
         )  # fmt: skip
-    _limits(ax, found)
+    _limits(ax, methods)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
-    ax.set_title(f"{source} → {target}, {int(found['n_cells'].iloc[0]):,} {found['cells'].iloc[0]} cells", fontsize=9)
+    ax.set_title(
+        f"{source} → {target}, {int(methods['n_cells'].iloc[0]):,} {methods['cells'].iloc[0]} cells", fontsize=9
+    )
     ax.set_xlabel("FOSCTTM, lower is better", fontsize=8)
     ax.set_ylabel("label transfer accuracy, higher is better", fontsize=8)
     bare(ax).tick_params(labelsize=7)
     return ax
 
 
-def _limits(ax: Axes, found: pd.DataFrame) -> None:
+def _limits(ax: Axes, methods: pd.DataFrame) -> None:
     """From a perfect FOSCTTM to the worst, with chance where it is near, and an accuracy of at most 1."""
-    worst, least = found["foscttm"].max(), found["lta"].min()
+    worst, least = methods["foscttm"].max(), methods["lta"].min()
     right = 0.55 if worst > 0.3 else 1.15 * worst
     low = np.floor(20 * (least - 0.02)) / 20
     right = max(right, 0.01)

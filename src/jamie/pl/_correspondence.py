@@ -10,12 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from mudata import MuData
 
+from jamie import get
 from jamie._docs import document
-from jamie._errors import InvalidValueError
-from jamie._keys import Keys
-from jamie._types import Array, Pair
-from jamie.correspondence._score import binned, label_mass
-from jamie.get._correspondence import Slot, correspondences, label_codes, truth
+from jamie._types import Array, Slot
 
 from ._style import PALETTE
 
@@ -48,7 +45,7 @@ def correspondence(
     slot
         ``"inferred"``, ``"match"`` or ``"known"``: what to draw.
     labels
-        Column of `mdata.obs`, or of the `.obs` of both modalities.
+        Column of the `.obs` of the modalities, or of `mdata.obs`.
     n_bins
         Rows and columns of the map at most; cells share them.
 
@@ -61,7 +58,7 @@ def correspondence(
     KeyError
         If the correspondence, a modality or the labels are not there.
     ValueError
-        If there is no such slot, several correspondences are there, or no cell has a label.
+        If several correspondences are there, or no cell has a label.
 
     Examples
     --------
@@ -73,22 +70,10 @@ def correspondence(
     known, rna → protein
     100 % in the right label (chance 34 %)
     """
-    keys = Keys(key_added)
-    if n_bins < 1:
-        msg = f"expected `n_bins` >= 1, found {n_bins}"
-        raise InvalidValueError(msg)
-    found = correspondences(mdata, modalities, slot, keys)
-    if len(found) > 1:
-        msg = f"expected one correspondence, found {list(found)}; pass modalities={next(iter(found))}"
-        raise InvalidValueError(msg)
-    ((pair, f),) = found.items()
-    codes = [np.zeros(n, dtype=int) for n in f.shape]
-    names = [""]
-    if labels is not None:
-        codes[0], codes[1], names = label_codes(mdata, pair, labels)
-    position = _positions(mdata, pair, keys)
-    bins, edges = zip(*(_bins(c, p, n_bins, len(names)) for c, p in zip(codes, position, strict=True)), strict=True)
-    fold = binned(f, *bins) * f.shape[1] / np.bincount(bins[1])
+    blocks = get.correspondence(
+        mdata, modalities=modalities, slot=slot, labels=labels, n_bins=n_bins, key_added=key_added
+    )
+    fold = blocks.fold
     if ax is None:
         _, ax = plt.subplots(figsize=(4.2, 3.7), layout="constrained")
     most = float(np.nanquantile(fold[fold > 0], 0.98))
@@ -97,48 +82,18 @@ def correspondence(
     bar.set_label("fold of even spread", fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT - 1)
     bar.outline.set_visible(False)
-    ax.set_ylabel(f"{f.shape[0]:,} cells of {pair[0]}", fontsize=FONT + 1)
-    ax.set_xlabel(f"{f.shape[1]:,} cells of {pair[1]}", fontsize=FONT + 1)
+    source, target = blocks.modalities
+    ax.set_ylabel(f"{blocks.shape[0]:,} cells of {source}", fontsize=FONT + 1)
+    ax.set_xlabel(f"{blocks.shape[1]:,} cells of {target}", fontsize=FONT + 1)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color="0.7", linewidth=0.5)
-    title = f"{slot}, {pair[0]} → {pair[1]}"
+    title = f"{slot}, {source} → {target}"
     if labels is not None:
-        mass, of = label_mass(f, *codes)
-        right, chance = mass[np.arange(len(of)), of].mean(), mass.mean(axis=0)[of].mean()
-        title += f"\n{100 * right:.0f} % in the right label (chance {100 * chance:.0f} %)"
+        title += f"\n{100 * blocks.in_label:.0f} % in the right label (chance {100 * blocks.chance:.0f} %)"
     ax.set_title(title, fontsize=FONT + 1)
     if labels is not None:
-        _draw_blocks(ax, names, edges[0], edges[1])
+        _draw_blocks(ax, list(blocks.labels), blocks.row_edges, blocks.column_edges)
     return ax
-
-
-def _positions(mdata: MuData, pair: Pair, keys: Keys) -> list[Array]:
-    """Where a cell stands within its label: rows by their first component, columns by their true partners."""
-    own = [
-        np.asarray(mdata[name].obsm[keys.input])[:, 0]
-        if keys.input in mdata[name].obsm
-        else np.arange(mdata[name].n_obs)
-        for name in pair
-    ]
-    known = truth(mdata, pair, keys)
-    if not known.nnz:
-        return own
-    rank = np.argsort(np.argsort(own[0], kind="stable"))
-    n = np.asarray(known.sum(axis=0)).ravel()
-    of_partner = known.T @ rank / np.where(n > 0, n, 1)
-    return [rank, np.where(n > 0, of_partner, len(rank))]
-
-
-def _bins(codes: Array, position: Array, n_bins: int, n_labels: int) -> tuple[Array, Array]:
-    """Bin of each cell, and the first bin of each label and of the cells without one: no bin has two labels."""
-    codes = np.where(codes < 0, n_labels, codes)
-    count = np.bincount(codes, minlength=n_labels + 1)
-    width = np.minimum(np.maximum(np.round(n_bins * count / len(codes)), 1), count).astype(int)
-    start = np.r_[0, np.cumsum(width)]
-    order = np.lexsort((position, codes))
-    place = np.empty(len(codes), dtype=int)
-    place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(count) - count, count)
-    return start[codes] + place * width[codes] // count[codes], start
 
 
 def _draw_blocks(ax: Axes, names: list[str], rows: Array, columns: Array) -> None:

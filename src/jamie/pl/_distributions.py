@@ -11,13 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie import get
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie.get._comparison import comparison
-from jamie.metrics import feature_correlation, js_distance
 
-from ._features import from_best_to_worst, positions
 from ._style import PALETTE, bare
 
 N_FEATURES = 4
@@ -31,7 +28,7 @@ def distributions(
     *,
     source: str,
     target: str,
-    by: str,
+    groupby: str,
     features: Sequence[str] | None = None,
     key_added: str = "jamie",
 ) -> Figure:
@@ -47,9 +44,9 @@ def distributions(
     {shared}
     source, target
         Modalities, as given to :func:`jamie.tl.impute`.
-    by
-        Column of `mdata.obs` with at most 30 groups, such as cell types; groups stand in the order of the column's
-        categories, with the number of cells that are shown.
+    groupby
+        Column of the `.obs` of the modalities, or of `mdata.obs`, with at most 30 groups, such as cell types; groups
+        stand in the order of the column's categories, with the number of cells that are shown.
     features
         Features of the target to draw; if `None`, four from the best to the worst predicted.
 
@@ -62,7 +59,7 @@ def distributions(
     KeyError
         If this was not imputed, or a column or feature is not there.
     ValueError
-        If `by` has too many groups for a figure, or none among the cells.
+        If `groupby` has too many groups for a figure, or none among the cells.
 
     Examples
     --------
@@ -70,48 +67,47 @@ def distributions(
     >>> mdata = jm.datasets.toy()
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
-    >>> figure = jm.pl.distributions(mdata, source="rna", target="protein", by="cell_type")
+    >>> figure = jm.pl.distributions(mdata, source="rna", target="protein", groupby="cell_type")
     >>> len(figure.axes)
     4
     """
-    require_name(by, list(mdata.obs), name="by", hint="it names a column of mdata.obs")
-    pairs = comparison(mdata, source=source, target=target, key_added=key_added)
-    groups = _groups(mdata.obs[by].reindex(pairs.measured.index), by)
-    measured, imputed = pairs.measured.to_numpy(), pairs.imputed.to_numpy()
-    columns = list(pairs.measured.columns)
-    correlation = feature_correlation(measured, imputed)
-    named = [] if features is None else positions(columns, features)
-    chosen = named or from_best_to_worst(correlation, N_FEATURES) or [0]
-    distances = pd.DataFrame(js_distance(measured[:, chosen], imputed[:, chosen], groups=groups)).mean()
-    n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(chosen))
-    n_rows = -(-len(chosen) // n_columns)
+    agreement = get.agreement(
+        mdata, source=source, target=target, groupby=groupby, features=features or None, n_features=N_FEATURES,
+        key_added=key_added,
+    )  # fmt: skip
+    groups, names = _require_groups(agreement.groups, groupby), list(agreement.measured)
+    measured, imputed = agreement.measured.to_numpy(), agreement.imputed.to_numpy()
+    n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(names))
+    n_rows = -(-len(names) // n_columns)
     width = max(3.4, 0.8 + 0.34 * len(groups.cat.categories))
     figure, axes = plt.subplots(
         n_rows, n_columns, figsize=(width * n_columns, 2.2 * n_rows + 0.6), sharex=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    for ax, i, distance in zip(axes.flat, chosen, distances, strict=False):
+    for i, (ax, name, distance) in enumerate(zip(axes.flat, names, agreement.js_distance, strict=False)):
         _draw(ax, {"measured": measured[:, i], "imputed": imputed[:, i]}, groups)
-        ax.set_title(f"{columns[i]}\nr = {correlation[i]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8)
-    for ax in axes.flat[len(chosen) :]:
+        ax.set_title(
+            f"{name}\nr = {agreement.correlation[name]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8
+        )
+    for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in FILLS.values()]
     figure.legend(handles, list(FILLS), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.supylabel(pairs.scale, fontsize=8)
-    figure.suptitle(f"{source} → {target}, {len(measured):,} {pairs.cells} cells", fontsize=10)
+    figure.supylabel(agreement.scale, fontsize=8)
+    figure.suptitle(f"{source} → {target}, {len(measured):,} {agreement.cells} cells", fontsize=10)
     return figure
 
 
-def _groups(values: pd.Series, by: str) -> pd.Series:
-    """Groups of the cells as categories, without those of no cell."""
-    found = values.astype("category").cat.remove_unused_categories()
-    if not 1 <= len(found.cat.categories) <= MOST_GROUPS:
+def _require_groups(groups: pd.Series, groupby: str) -> pd.Series:
+    """Raise if there are too many groups for a figure, or none."""
+    n = len(groups.cat.categories)
+    if not 1 <= n <= MOST_GROUPS:
         msg = (
-            f"expected 1 to {MOST_GROUPS} groups of cells in `mdata.obs[{by!r}]`, found {len(found.cat.categories)}; "
-            "pass by= a column of cell types"
+            f"expected 1 to {MOST_GROUPS} groups of the cells that are shown, found {n} in {groupby!r}; pass groupby= "
+            "a column of cell types"
         )
         raise InvalidValueError(msg)
-    return found.cat.rename_categories(str)
+    return groups
 
 
 def _draw(ax: Axes, values: dict[str, np.ndarray], groups: pd.Series) -> None:

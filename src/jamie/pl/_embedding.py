@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -12,16 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import generator, require_name, require_option
-from jamie._compat import seed_argument
+from jamie import get
+from jamie._checks import generator
 from jamie._docs import document
-from jamie._errors import MissingNameError
-from jamie._keys import Keys
 from jamie._types import Array, Seed
 
 from ._style import PALETTE
 
-Basis = Literal["umap", "pca"]
 BASES = {"umap": "UMAP", "pca": "PC"}
 
 
@@ -30,7 +26,7 @@ def embedding(
     mdata: MuData,
     *,
     color: str | None = None,
-    basis: Basis = "umap",
+    basis: Literal["umap", "pca"] = "umap",
     use_rep: str | None = None,
     n_cells: int = 20_000,
     rng: Seed = 0,
@@ -39,13 +35,13 @@ def embedding(
     """Draw the latents of every modality in one plane: by modality, and by `color` in a panel for each modality.
 
     Well integrated modalities lie on top of each other, with the same groups in the same places. Coordinates are for
-    the eye only and are not stored.
+    the eye only and are not stored; :func:`jamie.get.embedding` gives them.
 
     Parameters
     ----------
     {shared}
     color
-        Column of `mdata.obs`; without it only the modalities are shown.
+        Column of the `.obs` of the modalities, or of `mdata.obs`; without it only the modalities are shown.
     basis
         ``"umap"`` or ``"pca"`` of the stacked latents.
     use_rep
@@ -62,8 +58,6 @@ def embedding(
     ------
     KeyError
         If the cells were not embedded, or the column or slot is not there.
-    ValueError
-        If there is no such `basis`.
 
     Examples
     --------
@@ -74,17 +68,14 @@ def embedding(
     >>> [ax.get_title() for ax in figure.axes]
     ['modality', 'rna, cell_type', 'protein, cell_type']
     """
-    require_option(basis, BASES, name="basis")
-    if color is not None:
-        require_name(color, list(mdata.obs), name="color", hint="it names a column of mdata.obs")
     rng = generator(rng)
-    remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if use_rep is None else "jm.pp.prepare(mdata)"
-    rows, cells = _drawn(mdata, use_rep or Keys(key_added).latent, color, n_cells, rng, remedy)
-    seed, order = int(rng.integers(2**31)), rng.permutation(len(cells))
-    planes = [list(rows)] if use_rep is None else [[name] for name in rows]
-    xy = np.concatenate([_coordinates(np.concatenate([rows[name] for name in plane]), basis, seed) for plane in planes])
+    cells = get.embedding(
+        mdata, color=color, basis=basis, use_rep=use_rep, n_cells=n_cells, rng=rng, key_added=key_added
+    )
+    xy, order = cells[["x", "y"]].to_numpy(), rng.permutation(len(cells))
     size = float(np.clip(12_000 / len(cells), 1.5, 22))
-    together, names = use_rep is None, list(rows) if color or use_rep else []
+    together = use_rep is None
+    names = list(cells["modality"].cat.categories) if color or use_rep else []
     n_panels = together + len(names)
     figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 3.6), squeeze=False, layout="constrained")
     if together:
@@ -93,7 +84,7 @@ def embedding(
         shown = order[(cells["modality"] == name).to_numpy()[order]]
         if together:
             ax.scatter(xy[:, 0], xy[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
-        values = cells[color or "modality"]
+        values = cells["color" if color else "modality"]
         palette = _palette(mdata, color, values) if color else PALETTE
         _scatter(ax, xy, values, shown, size, palette, title=f"{name}, {color}" if color else name)
         if (ax is not axes[0, -1] or not color) and ax.get_legend() is not None:
@@ -105,44 +96,16 @@ def embedding(
     return figure
 
 
-def _drawn(
-    mdata: MuData, slot: str, color: str | None, n_cells: int, rng: np.random.Generator, remedy: str
-) -> tuple[dict[str, Array], pd.DataFrame]:
-    """Rows of the slot by modality, and the modality and colour of all of them, one modality after the other."""
-    names = [name for name in mdata.mod if slot in mdata[name].obsm]
-    if not names:
-        msg = f"expected cells in `mdata[m].obsm[{slot!r}]`, found none; call {remedy}"
-        raise MissingNameError(msg)
-    parts, obs = {}, []
-    for name in names:
-        cells = mdata[name].obs_names
-        rows = np.sort(rng.choice(len(cells), min(n_cells, len(cells)), replace=False))
-        parts[name] = np.asarray(mdata[name].obsm[slot])[rows]
-        frame = pd.DataFrame({"modality": name}, index=cells[rows])
-        if color:
-            frame[color] = mdata.obs[color].reindex(cells[rows]).array
-        obs.append(frame)
-    table = pd.concat(obs)
-    table["modality"] = pd.Categorical(table["modality"], categories=names)
-    return parts, table
-
-
-def _coordinates(x: Array, basis: str, seed: int) -> Array:
-    import scanpy as sc
-
-    if basis == "pca":
-        return sc.pp.pca(x, n_comps=2)
-    adata = ad.AnnData(x)
-    sc.pp.neighbors(adata, use_rep="X", n_neighbors=min(15, len(x) - 1), **seed_argument(sc.pp.neighbors, seed))
-    sc.tl.umap(adata, **seed_argument(sc.tl.umap, seed))
-    return adata.obsm["X_umap"]
-
-
-def _palette(mdata: MuData, color: str | None, values: pd.Series) -> list[str]:
-    """Colours stored beside the column by scanpy, else a palette long enough for its categories."""
-    for uns in (mdata.uns, *(adata.uns for adata in mdata.mod.values())):
-        if f"{color}_colors" in uns:
-            return list(uns[f"{color}_colors"])
+def _palette(mdata: MuData, color: str, values: pd.Series) -> list[str]:
+    """Colours of the categories that scanpy stored beside the column, else a palette long enough for them."""
+    categories = pd.Categorical(values).categories
+    for place in (mdata, *mdata.mod.values()):
+        if f"{color}_colors" not in place.uns:
+            continue
+        stored = [str(stored) for stored in place.uns[f"{color}_colors"]]
+        column = place.obs.get(color, values)  # colours stand in the order of its categories there
+        by_name = dict(zip(pd.Categorical(column).categories, stored, strict=False))
+        return [by_name[name] for name in categories] if set(categories) <= set(by_name) else stored
     from scanpy.plotting import palettes
 
     n = values.nunique()

@@ -50,15 +50,15 @@ def history(mdata: MuData, *, ax: Axes | None = None, key_added: str = "jamie") 
     'step'
     """
     frame = get.history(mdata, key_added=key_added)
-    summary = mdata.uns[key_added]["summary"]
+    summary = get.summary(mdata, key_added=key_added)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     for (term, label), color in zip(TERMS.items(), PALETTE, strict=False):
         if (frame[term] > 0).any():
             ax.plot(frame["step"], frame[term], color=color, lw=1.4, label=label)
-    if summary["cells"] == "validation":
+    if summary.cells == "validation":
         ax.plot(frame["step"], frame["score"], color="black", lw=1.6, ls="--", label="other modality, held-out pairs")
-    ax.axvline(summary["best_step"], color="0.4", lw=1, ls=":")
+    ax.axvline(summary.best_step, color="0.4", lw=1, ls=":")
     ax.set_yscale("log")
     ax.set_xlabel("step", fontsize=8)
     ax.set_ylabel("loss term, unweighted", fontsize=8)

@@ -6,17 +6,18 @@ from textwrap import fill
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from mudata import MuData
 from scipy import sparse
 
+from jamie import get
 from jamie._checks import require_name, require_option, require_positive
 from jamie._docs import document
-from jamie._errors import InvalidValueError, MissingNameError
-from jamie._types import Array
-from jamie.get._explanation import ByCell, Means, call, mean_values, values_by_cell
+from jamie._errors import InvalidValueError
+from jamie._types import Array, Matrix
 
 from ._style import PALETTE, bare
 from ._waterfall import LINE, draw_waterfall, tick
@@ -66,9 +67,9 @@ def importance(
     Raises
     ------
     KeyError
-        If this was not explained or not kept by cell, or the cell is not there.
+        If this was not explained or not kept by cell, or the kind or cell is not there.
     ValueError
-        If there is no such `kind`, `n_top` is below 1, or `cell` is given for another kind than the waterfall.
+        If `n_top` is below 1, or `cell` is given for another kind than the waterfall.
 
     Examples
     --------
@@ -85,37 +86,33 @@ def importance(
     if cell is not None and kind != "waterfall":
         msg = f"expected kind='waterfall' beside `cell`, found kind={kind!r}"
         raise InvalidValueError(msg)
-    means = mean_values(mdata, source=source, target=target, key_added=key_added)
-    explained = list(means.frame.columns)
-    if feature is not None:
-        more = call(mdata, source, target, repr(feature))
-        require_name(feature, explained, name="feature", hint=f"call {more} to explain another")
-    elif kind != "bars":
-        kept = [name for name, layer in zip(explained, means.kept, strict=True) if layer in mdata[source].layers]
-        more = call(mdata, source, target, "...")
-        msg = f"expected `feature` for kind={kind!r}, one kept by cell: {kept}, found None; call {more} to keep others"
-        raise MissingNameError(msg)
-    found = None
-    if kind != "bars":
-        found = values_by_cell(mdata, source=source, target=target, feature=str(feature), key_added=key_added)
-        if cell is not None:
-            require_name(cell, list(found.cells), name="cell", hint="it names a cell that was explained")
-    n_top = min(n_top, len(means.frame))
+    drives = get.importance(
+        mdata, source=source, target=target, feature=feature, by_cell=kind != "bars", key_added=key_added
+    )
+    if cell is not None and drives.by_cell is not None:
+        require_name(cell, list(drives.by_cell.cells), name="cell", hint="it names a cell that was explained")
+    n_top = min(n_top, len(drives.means))
     names = list(mdata[source].var_names)
     if ax is None:
         per_row = 0.18 if max(map(len, names)) <= LINE else 0.25  # two lines
         n_rows = n_top + (3 if kind == "waterfall" else 0)
         _, ax = plt.subplots(figsize=(WIDTH, 1.1 + per_row * n_rows), layout="constrained")
     ax.set_title(f"{source} → {target}" + ("" if feature in (None, target) else f": {feature}"))
-    if found is None:
-        _draw_bars(ax, means, feature, target, n_top)
+    by_cell = drives.by_cell
+    if by_cell is None:
+        heights = drives.shares() if feature is None else drives.means[feature]
+        _draw_bars(ax, heights, n_top, drives.n_cells)
+        ax.set_xlabel(_of_bars(target, feature, drives.scale, drives.means.shape[1]))
     elif kind == "beeswarm":
-        _draw_beeswarm(ax, found, names, n_top)
-        ax.set_xlabel(_with_units(f"SHAP value for {feature}", means.scale))
+        _draw_beeswarm(ax, by_cell.values, by_cell.data, names, n_top)
+        ax.set_xlabel(_with_units(f"SHAP value for {feature}", drives.scale))
     else:
-        draw_waterfall(ax, found, names, n_top, cell)
-        what = {"latent": str(feature), "logit": f"score of {feature}"}.get(means.scale, f"imputed {feature}")
-        ax.set_xlabel(_with_units(what, means.scale))
+        i = None if cell is None else int(by_cell.cells.get_loc(cell))
+        i = draw_waterfall(ax, by_cell.values, by_cell.data, by_cell.base, names, n_top, i)
+        title, numbers = ax.get_title().rsplit("\n", 1)
+        ax.set_title(f"{title}\n{by_cell.cells[i]}\n{numbers}")
+        what = {"latent": str(feature), "logit": f"score of {feature}"}.get(drives.scale, f"imputed {feature}")
+        ax.set_xlabel(_with_units(what, drives.scale))
     # Beside long names the axes are narrow: what stands above and below them may reach out to the left.
     ax.set_title(ax.get_title(), fontsize=8, x=1, ha="right")
     ax.set_xlabel(ax.get_xlabel(), fontsize=8, loc="right")
@@ -126,30 +123,29 @@ def importance(
     return ax
 
 
-def _draw_bars(ax: Axes, means: Means, feature: str | None, target: str, n_top: int) -> None:
-    if feature is None:
-        shares = means.frame / means.frame.sum()
-        heights = 100 * shares.mean(axis=1).fillna(0)  # what is constant has no shares and is left out
-        of = {"latent": "latent dimensions", "logit": f"labels of {target}"}.get(means.scale, f"features of {target}")
-        ax.set_xlabel(f"share of the explanation (%),\nmean over {shares.shape[1]:,} {of}")
-    else:
-        heights = means.frame[feature]
-        ax.set_xlabel(_with_units(f"mean |SHAP value| for {feature}", means.scale))
+def _draw_bars(ax: Axes, heights: pd.Series, n_top: int, n_cells: int) -> None:
     top = np.argsort(-heights.to_numpy(), kind="stable")[:n_top]
     ax.barh(np.arange(n_top), heights.iloc[top], height=0.7, color=PALETTE[0])
     ax.set_yticks(np.arange(n_top), [tick(name) for name in heights.index[top]])
     ax.set_ylim(n_top - 0.4, -0.6)
     part = heights.iloc[top].sum() / (heights.sum() or 1)
-    shown = f"{n_top} of {len(heights):,} features, {100 * part:.0f} % of the sum; {means.n_cells:,} cells"
+    shown = f"{n_top} of {len(heights):,} features, {100 * part:.0f} % of the sum; {n_cells:,} cells"
     ax.set_title(f"{ax.get_title()}\n{shown}")
 
 
-def _draw_beeswarm(ax: Axes, found: ByCell, names: list[str], n_top: int) -> None:
-    top = np.argsort(-np.abs(found.values).mean(axis=0), kind="stable")[:n_top]
-    data = found.data[:, top]
+def _of_bars(target: str, feature: str | None, scale: str, n_explained: int) -> str:
+    if feature is not None:
+        return _with_units(f"mean |SHAP value| for {feature}", scale)
+    what = {"latent": "latent dimensions", "logit": f"labels of {target}"}.get(scale, f"features of {target}")
+    return f"share of the explanation (%),\nmean over {n_explained:,} {what}"
+
+
+def _draw_beeswarm(ax: Axes, values: Array, measured: Matrix, names: list[str], n_top: int) -> None:
+    top = np.argsort(-np.abs(values).mean(axis=0), kind="stable")[:n_top]
+    data = measured[:, top]
     data = data.toarray() if sparse.issparse(data) else data
-    order = np.random.default_rng(0).permutation(len(found.values))  # so that no group of cells lies on top
-    x = found.values[order][:, top].T  # features × cells
+    order = np.random.default_rng(0).permutation(len(values))  # so that no group of cells lies on top
+    x = values[order][:, top].T  # features × cells
     low, high = x.min(), x.max()
     bins = np.round(N_BINS * (x - low) / ((high - low) or 1))
     y = np.arange(n_top)[:, None] + np.stack([_beside(row) for row in bins])
@@ -164,7 +160,7 @@ def _draw_beeswarm(ax: Axes, found: ByCell, names: list[str], n_top: int) -> Non
     ax.set_yticks(np.arange(n_top), [tick(names[i]) for i in top])
     ax.set_ylim(n_top - 0.4, -0.6)
     ax.spines["left"].set_visible(False)
-    ax.set_title(f"{ax.get_title()}\n{len(found.cells):,} cells")
+    ax.set_title(f"{ax.get_title()}\n{len(values):,} cells")
     bar = ax.figure.colorbar(points, ax=ax, shrink=0.5, aspect=25, pad=0.02, ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"], fontsize=7)
     bar.ax.tick_params(length=0)

@@ -10,12 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
+from jamie import get
 from jamie._docs import document
 from jamie._types import Array
-from jamie.get._comparison import comparison
-from jamie.metrics import feature_correlation
 
-from ._features import from_best_to_worst, positions
 from ._style import PALETTE, bare
 
 N_FEATURES = 5
@@ -57,32 +55,34 @@ def imputation(
     >>> len(figure.axes)
     6
     """
-    pairs = comparison(mdata, source=source, target=target, key_added=key_added)
-    scores = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
-    columns = list(pairs.measured.columns)
-    chosen = from_best_to_worst(scores, N_FEATURES) if features is None else positions(columns, features)
-    n_panels = 1 + len(chosen)
+    agreement = get.agreement(
+        mdata, source=source, target=target, features=features, n_features=N_FEATURES, key_added=key_added
+    )
+    names = list(agreement.measured)
+    n_panels = 1 + len(names)
     n_rows = int(np.ceil(n_panels / 3))
     figure, axes = plt.subplots(
         n_rows, min(3, n_panels), figsize=(2.9 * min(3, n_panels), 2.9 * n_rows), squeeze=False, layout="constrained"
     )
-    _draw_ranks(axes.flat[0], scores, chosen)
-    for ax, i in zip(axes.flat[1:], chosen, strict=False):
-        _draw_feature(ax, pairs.measured.iloc[:, i].to_numpy(), pairs.imputed.iloc[:, i].to_numpy())
-        ax.set_title(f"{columns[i]}\nr = {scores[i]:.2f}", fontsize=8)
+    panel_scores = agreement.correlation.loc[names].to_numpy()
+    _draw_ranks(axes.flat[0], agreement.correlation.to_numpy(), panel_scores)
+    for i, (ax, name) in enumerate(zip(axes.flat[1:], names, strict=False)):
+        _draw_feature(ax, agreement.measured.iloc[:, i].to_numpy(), agreement.imputed.iloc[:, i].to_numpy())
+        ax.set_title(f"{name}\nr = {panel_scores[i]:.2f}", fontsize=8)
     for ax in axes.flat[n_panels:]:
         ax.set_visible(False)
-    figure.supxlabel(f"measured, {pairs.cells} cells", fontsize=9)
+    figure.supxlabel(f"measured, {agreement.cells} cells", fontsize=9)
     figure.supylabel(f"imputed from {source}", fontsize=9)
-    figure.suptitle(f"{source} → {target} ({pairs.scale})", fontsize=10)
+    figure.suptitle(f"{source} → {target} ({agreement.scale})", fontsize=10)
     return figure
 
 
-def _draw_ranks(ax: Axes, scores: Array, chosen: list[int]) -> None:
+def _draw_ranks(ax: Axes, scores: Array, panel_scores: Array) -> None:
+    """Correlations from the best to the worst, and where those of the panels stand."""
     finite = np.sort(scores[np.isfinite(scores)])[::-1]
     ax.plot(np.arange(1, len(finite) + 1), finite, color=PALETTE[0], lw=1.8)
-    ranks = [1 + int((finite > scores[i]).sum()) for i in chosen]
-    ax.plot(ranks, scores[chosen], "o", color=PALETTE[5], ms=4)
+    ranks = [1 + int((finite > score).sum()) for score in panel_scores]
+    ax.plot(ranks, panel_scores, "o", color=PALETTE[5], ms=4)
     ax.axhline(0, color="0.7", lw=0.8)
     mean = f"mean r = {finite.mean():.2f}" if len(finite) else "none with a correlation"
     ax.set_title(f"all {len(scores)} features\n{mean}", fontsize=8)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from mudata import MuData
 
+from jamie import get
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie.get._knockout import Knockouts, knockouts
 
 from ._style import PALETTE, bare
 
@@ -72,14 +70,14 @@ def knockout(
     >>> len(ax.get_yticks())
     5
     """
-    found = knockouts(
+    without = get.knockout(
         mdata, source=source, target=target, measure=measure, feature=feature, groups=groups, key_added=key_added
     )
-    table = found.table.iloc[: max(0, n_top)]
-    if table.empty or not np.isfinite(found.baseline):
+    table = without.table.iloc[: max(0, n_top)]
+    if table.empty or not np.isfinite(without.baseline):
         msg = (
             f"expected at least one knock-out to draw, found {len(table)} with n_top={n_top} and a baseline of "
-            f"{found.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
+            f"{without.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
         )
         raise InvalidValueError(msg)
     if groups:
@@ -90,24 +88,25 @@ def knockout(
         height = 1.55 + 0.145 * len(table) + 0.1 * sum(name.count("\n") + groups for name in names)
         _, ax = plt.subplots(figsize=(3.5, height), layout="constrained")
     at = np.arange(len(table))
-    ax.axvline(found.baseline, color="black", lw=1, label=f"with all features: {found.baseline:.3g}".replace("-", "−"))
+    ax.axvline(
+        without.baseline, color="black", lw=1, label=f"with all features: {without.baseline:.3g}".replace("-", "−")
+    )
     if groups:
-        _draw_random_sets(ax, table, found)
+        _draw_random_sets(ax, table, without.baseline + without.worse * table["random"])
     else:
-        mean, sd = found.table["value"].mean(), found.table["value"].std(ddof=0)
-        label = f"any one of {len(found.table):,}: mean ± sd"
-        ax.axvspan(mean - sd, mean + sd, color="0.87", lw=0, zorder=0, label=label)
-    ax.hlines(at, found.baseline, table["value"], color=PALETTE[0], lw=1.3)
+        label = f"any one of {len(without.table):,}: mean ± sd"
+        ax.axvspan(without.mean - without.sd, without.mean + without.sd, color="0.87", lw=0, zorder=0, label=label)
+    ax.hlines(at, without.baseline, table["value"], color=PALETTE[0], lw=1.3)
     what = "these features" if groups else "this feature"
     ax.plot(table["value"], at, "o", color=PALETTE[0], ms=3.8, label=f"without {what}")
     ax.set_yticks(at, names)
     ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_xlabel(fill(_measure(found.about, feature), 34), fontsize=8)
+    ax.set_xlabel(fill(_measure(without.measure, feature, without.outputs, without.labels), 34), fontsize=8)
     ax.locator_params(axis="x", nbins=4)
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(labelsize=7)
     ax.legend(
-        title=f"{source} → {target}, {found.about['n_cells']:,} {found.about['cells']} cells",
+        title=f"{source} → {target}, {without.n_cells:,} {without.cells} cells",
         loc="lower center",
         bbox_to_anchor=(0.5, 1),
         fontsize=7,
@@ -118,11 +117,11 @@ def knockout(
     return bare(ax)
 
 
-def _draw_random_sets(ax: Axes, table: pd.DataFrame, found: Knockouts) -> None:
+def _draw_random_sets(ax: Axes, table: pd.DataFrame, values: pd.Series) -> None:
     """Random sets of the same size on the scale of the measure, below each group."""
     if table["random"].notna().any():
         ax.errorbar(
-            found.baseline + found.worse * table["random"],
+            values,
             np.arange(len(table)) + 0.26,
             xerr=table["random_sd"],
             fmt="s",
@@ -133,14 +132,13 @@ def _draw_random_sets(ax: Axes, table: pd.DataFrame, found: Knockouts) -> None:
         )
 
 
-def _measure(about: Mapping[str, Any], feature: str | None) -> str:
-    if about["measure"] == "correlation":
-        outputs = about["outputs"]
+def _measure(measure: str, feature: str | None, outputs: tuple[str, ...], labels: str) -> str:
+    if measure == "correlation":
         if feature or len(outputs) == 1:
             return f"correlation of {feature or outputs[0]}"
         return f"mean correlation, {len(outputs):,} features"
     return {
-        "lta": f"accuracy of {about['labels']}, transferred",
-        "likelihood": f"mean log-probability of {about['labels']}",
+        "lta": f"accuracy of {labels}, transferred",
+        "likelihood": f"mean log-probability of {labels}",
         "foscttm": "FOSCTTM, higher is worse",
-    }[about["measure"]]
+    }[measure]

@@ -8,13 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 from mudata import MuData
 
+from jamie import get
 from jamie._docs import document
-from jamie._errors import InvalidValueError
-from jamie.get._knockout import knockout_by_distance as stored_correlations
 
 from ._style import PALETTE, bare
 
-SETS = ("none", "random", "near", "chromosome", "genome")
 MOST_LINES = 100
 
 
@@ -51,12 +49,9 @@ def knockout_by_distance(mdata: MuData, *, ax: Axes | None = None, key_added: st
     >>> [label.get_text().split()[0] for label in ax.get_xticklabels()]
     ['none', 'random', 'near', 'chromosome', 'genome']
     """
-    found, n_regions = stored_correlations(mdata, key_added=key_added)
-    names = [name for name in SETS if name in found]
-    values = found[names].dropna()
-    if values.empty:
-        msg = f"expected a gene whose correlation is a number, found none of {len(found)}; judge by more cells: n_cells"
-        raise InvalidValueError(msg)
+    without = get.knockout_by_distance(mdata, key_added=key_added)
+    values, sets = without.correlation, without.sets
+    names = list(sets.index)
     at = np.arange(len(names))
     if ax is None:
         _, ax = plt.subplots(figsize=(3.5, 3.1), layout="constrained")
@@ -74,13 +69,14 @@ def knockout_by_distance(mdata: MuData, *, ax: Axes | None = None, key_added: st
         capprops={"color": PALETTE[0], "lw": 0.9},
         manage_ticks=False,
     )
-    mean = values.mean()
-    ax.axhline(mean["none"], color="black", lw=0.8, ls="--", zorder=1.5, label="mean, none knocked out")
-    ax.errorbar(at, mean, yerr=values.sem(), fmt="D", color=PALETTE[5], ms=3.5, lw=1.4, zorder=3, label="mean ± s.e.")
-    change = values.sub(values["none"], axis=0)[names[1:]]
-    for i, text in enumerate(["difference\n± s.e.", *map(_shown, change.mean(), change.sem())]):
+    ax.axhline(sets["mean"]["none"], color="black", lw=0.8, ls="--", zorder=1.5, label="mean, none knocked out")
+    ax.errorbar(
+        at, sets["mean"], yerr=sets["sem"], fmt="D", color=PALETTE[5], ms=3.5, lw=1.4, zorder=3, label="mean ± s.e."
+    )
+    changes = map(_shown, sets["change"].iloc[1:], sets["change_sem"].iloc[1:])
+    for i, text in enumerate(["difference\n± s.e.", *changes]):
         ax.text(i, 1, text, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=6.5)
-    ax.set_xticks(at, [f"{name}\n{n_regions[name]:,.0f}" for name in names])
+    ax.set_xticks(at, [f"{name}\n{n:,.0f}" for name, n in sets["n_regions"].items()])
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.set_xlabel("regions knocked out, median number", fontsize=8)
     ax.set_ylabel(f"correlation, {len(values):,} genes", fontsize=8)

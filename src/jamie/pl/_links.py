@@ -12,10 +12,10 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import StrMethodFormatter
 from mudata import MuData
 
+from jamie import get
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._types import Array
-from jamie.get._knockout import links as stored_links
 
 from ._style import PALETTE, bare
 
@@ -70,7 +70,7 @@ def links(
     >>> len(ax.texts)
     2
     """
-    table = stored_links(mdata, key_added=key_added)
+    table = get.links(mdata, key_added=key_added)
     if gene is not None:
         hint = "jm.tl.links(mdata, model, genes=..., regions=...) finds others by `features` and `window`"
         require_name(gene, list(pd.unique(table["gene"])), name="gene", hint=hint)
@@ -170,7 +170,7 @@ def _arranged(at: Array, wide: Array, width: float) -> tuple[Array, Array, Array
     Names left of some place go left and the others right; or the other way round, where no line is under a name of the
     other side.
     """
-    found = []
+    arranged = []
     for n_left in range(len(at) + 1):
         one, other = slice(n_left), slice(n_left, None)
         for side in (-1, 1):
@@ -181,8 +181,8 @@ def _arranged(at: Array, wide: Array, width: float) -> tuple[Array, Array, Array
                 rows[other] += rows[one].max() + 1
             sides = np.where(np.arange(len(at)) < n_left, side, -side)
             left, right = (wide - at)[sides < 0].max(initial=0), (at + wide - width)[sides > 0].max(initial=0)
-            found.append((left + right, rows.max(), sides, rows, np.array([left, right])))
-    best = min(found, key=lambda option: option[:2])
+            arranged.append((left + right, rows.max(), sides, rows, np.array([left, right])))
+    best = min(arranged, key=lambda option: option[:2])
     return best[2:]
 
 

@@ -9,12 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie import get
 from jamie._docs import document
-from jamie._errors import MissingNameError
 from jamie._types import Array
-from jamie.get._scores import Scores, scores
-from jamie.metrics import binomial_test
 
 from ._style import PALETTE, bare
 
@@ -59,39 +56,28 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
     >>> len(figure.axes)
     3
     """
-    found = scores(mdata, source=source, target=target, key_added=key_added)
-    against = _baseline(found, against)
+    scores = get.scores(mdata, source=source, target=target, key_added=key_added)
+    against = scores.baseline(against)
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5), layout="constrained")
-    for ax, name, values in zip(axes, ("correlation", "AUROC"), (found.correlation, found.auroc), strict=False):
-        _draw_features(ax, name, values[against].to_numpy(), values[OURS].to_numpy(), against)
-    _draw_distances(axes[2], found.js_distance, "features × labels" if found.within_labels else "features")
-    ours = found.means.loc[OURS]
+    for ax, name, table, test in (
+        (axes[0], "correlation", scores.correlation, scores.wins("correlation", against)),
+        (axes[1], "AUROC", scores.auroc, scores.wins("auroc", against)),
+    ):
+        _draw_features(ax, table[against].to_numpy(), table[OURS].to_numpy())
+        p_value = f"p = {test.p_value:.1g}" if test.p_value > 0 else "p < 1e-300"
+        ax.set_title(f"{name}\n{OURS} higher in {test.n_wins:,} of {test.n_features:,} features, {p_value}", fontsize=8)
+        ax.set_xlabel(_shown(against), fontsize=8)
+        ax.set_ylabel(OURS, fontsize=8)
+    _draw_distances(axes[2], scores.js_distance, "features × labels" if scores.within_labels else "features")
+    ours = scores.means.loc[OURS]
     figure.suptitle(f"{source} → {target}, {ours['n_cells']:,} {ours['cells']} cells", fontsize=10)
     return figure
 
 
-def _baseline(found: Scores, against: str | None) -> str:
-    baselines = found.means.drop(index=OURS)
-    if baselines.empty:
-        msg = (
-            "expected a baseline to compare with, found none in the evaluation; call jm.tl.evaluate(mdata, model, "
-            "baselines=['ridge'])"
-        )
-        raise MissingNameError(msg)
-    if against is None:
-        return str(baselines["correlation"].fillna(-np.inf).idxmax())
-    hint = "name it in `baselines` of jm.tl.evaluate"
-    return require_name(against, list(baselines.index), name="against", hint=hint)
-
-
-def _draw_features(ax: Axes, name: str, theirs: Array, ours: Array, against: str) -> None:
+def _draw_features(ax: Axes, theirs: Array, ours: Array) -> None:
+    """A point for each feature that both have a score of."""
     both = np.isfinite(theirs) & np.isfinite(ours)
     x, y = theirs[both], ours[both]
-    test = binomial_test(y, x)
-    p_value = f"p = {test.p_value:.1g}" if test.p_value > 0 else "p < 1e-300"
-    ax.set_title(f"{name}\n{OURS} higher in {test.wins:,} of {len(x):,} features, {p_value}", fontsize=8)
-    ax.set_xlabel(_shown(against), fontsize=8)
-    ax.set_ylabel(OURS, fontsize=8)
     bare(ax).tick_params(labelsize=7)
     if not len(x):
         ax.text(0.5, 0.5, "no feature with both", ha="center", va="center", transform=ax.transAxes, fontsize=8)

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from jamie._types import Array
-from jamie.get._explanation import ByCell
+from jamie._types import Array, Matrix
 
 from ._style import PALETTE
 
@@ -20,12 +19,17 @@ PER_CHARACTER = 0.06  # room for a number beside a bar, as a share of the width 
 LINE, MOST_CHARACTERS = 26, 40  # of the name of a feature
 
 
-def draw_waterfall(ax: Axes, found: ByCell, names: list[str], n_top: int, cell: str | None) -> None:
-    """Bars from the base, at the bottom, to the value of the cell: what is not shown first, the largest last."""
-    total = found.values.sum(axis=1, dtype=np.float64)
-    i = int(np.abs(total).argmax() if cell is None else found.cells.get_loc(cell))
-    values = found.values[i].astype(np.float64)
-    data = found.data[[i]]
+def draw_waterfall(
+    ax: Axes, shap: Array, measured: Matrix, base: float, names: list[str], n_top: int, cell: int | None
+) -> int:
+    """Bars from the base, at the bottom, to the value of the cell: what is not shown first, the largest last.
+
+    `shap` and `measured` are cells × features. Returns the row of the cell: that furthest from the base if `None`.
+    """
+    total = shap.sum(axis=1, dtype=np.float64)
+    i = int(np.abs(total).argmax()) if cell is None else cell
+    values = shap[i].astype(np.float64)
+    data = measured[[i]]
     data = (data.toarray() if sparse.issparse(data) else data)[0]
     top = np.argsort(-np.abs(values), kind="stable")[:n_top][::-1]
     steps, labels = values[top], [tick(names[j], number(data[j])) for j in top]
@@ -33,10 +37,10 @@ def draw_waterfall(ax: Axes, found: ByCell, names: list[str], n_top: int, cell: 
     if n_rest := len(values) - n_top:
         steps = np.concatenate([[total[i] - steps.sum()], steps])
         labels = [f"{n_rest:,} other feature{'s' if n_rest > 1 else ''}", *labels]
-    _draw(ax, steps, found.base, [f"{step:+.{places}f}".replace("-", "−") for step in steps], may_cut=n_rest > 0)
+    _draw(ax, steps, base, [f"{step:+.{places}f}".replace("-", "−") for step in steps], may_cut=n_rest > 0)
     ax.set_yticks(np.arange(len(steps)), labels)
-    value = f"f(x) = {number(found.base + total[i])}, E[f] = {number(found.base)}"
-    ax.set_title(f"{ax.get_title()}\n{found.cells[i]}\n{value}")
+    ax.set_title(f"{ax.get_title()}\nf(x) = {number(base + total[i])}, E[f] = {number(base)}")
+    return i
 
 
 def _draw(ax: Axes, steps: Array, base: float, numbers: list[str], *, may_cut: bool) -> None:

@@ -14,12 +14,13 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Pair
-from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table
-from jamie.data import modality_names, over_all_cells, writable
+from jamie.correspondence import from_column, from_mask, from_matrix, from_names, from_table, nothing_shared
+from jamie.data import Cells, open_cells, require_several, two_modalities, warn_of_names, writable
 
 
+@in_one_line
 @document("mdata", "key_added", "copy")
 def correspondence(
     mdata: MuData,
@@ -76,12 +77,14 @@ def correspondence(
     >>> mdata.obsp["jamie_known_rna_protein"].nnz
     2
     """
-    a, b = _two(modality_names(mdata, modalities))
     mdata = writable(mdata, copy=copy)
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added))
+    require_several(cells)
+    a, b = two_modalities(cells)
     if pairs is not None and on is not None:
         msg = "expected one of `pairs` and `on`, found both; each says by itself which cells are the same"
         raise InvalidValueError(msg)
-    rows, columns = mdata[a].obs_names, mdata[b].obs_names
+    rows, columns = cells.cells(a), cells.cells(b)
     if on is not None:
         for name in (a, b):
             require_name(on, list(mdata[name].obs), name="on", hint=f"it names a column of mdata[{name!r}].obs")
@@ -93,40 +96,37 @@ def correspondence(
     else:
         f = from_names(rows, columns)
     if known is not None:
-        f = from_mask(f, _mask(mdata, known, rows), _mask(mdata, known, columns))
+        f = from_mask(f, _mask(cells, known, a), _mask(cells, known, b))
     if not f.nnz:
         left = "" if known is None else f" with both cells in `mdata.obs[{known!r}]`"
+        by_name = pairs is None and on is None and not len(rows.intersection(columns))
+        why = f": {nothing_shared({a: rows, b: columns}, [(a, b)])}" if by_name else ""
         msg = (
-            f"expected at least one pair of {a!r} and {b!r}{left}, found none; pass pairs= (a table of names) or "
+            f"expected at least one pair of {a!r} and {b!r}{left}, found none{why}; pass pairs= (a table of names) or "
             "on= (an obs column)"
         )
         raise InvalidValueError(msg)
+    if pairs is None and on is None:
+        warn_of_names(rows, columns, (a, b))
     logger.info("%d known pairs of %r and %r", f.nnz, a, b)
     if on is None:
         _warn_of_more_than_one(f, (a, b), (rows, columns))
     else:
         _tell_groups(f, (a, b), on)
-    write(mdata, None, "obsp", Keys(key_added).known(a, b), over_all_cells(f, mdata, a, b))
+    write(mdata, None, "obsp", cells.keys.known(a, b), cells.over_all_cells(f, a, b))
     return mdata if copy else None
 
 
-def _two(names: list[str]) -> tuple[str, str]:
-    if len(names) != 2:
-        msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=({names[0]!r}, {names[1]!r})"
-        raise InvalidValueError(msg)
-    return names[0], names[1]
-
-
-def _mask(mdata: MuData, column: str, cells: pd.Index) -> Array:
-    require_name(column, list(mdata.obs), name="known", hint="it names a boolean column of mdata.obs")
-    values = mdata.obs[column]
-    if pd.api.types.infer_dtype(values.astype(object), skipna=True) != "boolean":
+def _mask(cells: Cells, column: str, name: str) -> Array:
+    """Where a boolean column is true, for the cells of a modality."""
+    values = cells.labels(column, name)
+    if pd.api.types.infer_dtype(values.astype(object), skipna=True) not in ("boolean", "empty"):
         msg = (
-            f"expected a boolean column `mdata.obs[{column!r}]`, found {values.dtype}; "
-            f"make it one, as in mdata.obs[{column!r}] == {values.dropna().iloc[0] if values.notna().any() else True!r}"
+            f"expected a boolean column {column!r} of `.obs`, found {values.dtype}; make it one, as in "
+            f"mdata.obs[{column!r}] == {values.dropna().iloc[0]!r}"
         )
         raise InvalidValueError(msg)
-    return values.astype(object).astype("boolean").reindex(cells).to_numpy(dtype=bool, na_value=False)
+    return values.astype(object).astype("boolean").to_numpy(dtype=bool, na_value=False)
 
 
 def _warn_of_more_than_one(f: sparse.csr_matrix, pair: Pair, names: tuple[pd.Index, pd.Index]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,30 +16,42 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
 from jamie._settings import logger
-from jamie._slots import write
-from jamie._types import Array, Matrix, Seed
-from jamie.correspondence import METHODS, MatchingProblem, Method, choose, enough, from_mask, infer
+from jamie._slots import in_one_line, write
+from jamie._types import Array, Matrix, Pair, Seed
+from jamie.correspondence import (
+    FEWEST_ANCHORS,
+    METHODS,
+    MatchingProblem,
+    Method,
+    check_pairs,
+    choose,
+    enough,
+    infer,
+    n_paired,
+)
 from jamie.data import (
-    known_pairs,
-    matrix,
-    modality_names,
+    Cells,
+    Layers,
     open_cells,
-    over_all_cells,
     prepare,
     read_preparation,
-    training_cells,
+    stored_inputs,
+    tell_check,
+    two_modalities,
+    warn_of_names,
     writable,
 )
 
 CAUTION = {
     "geometry": (
         "geometry alone, which can be confidently wrong where their composition differs",
-        "10 to 20 known pairs or linked features",
+        "20 to 30 known pairs or linked features",
     ),
-    "linked": ("linked features alone, which no known pair confirms", "10 to 20 known pairs"),
+    "linked": ("linked features alone, which no known pair confirms", "20 to 30 known pairs"),
 }
 
 
+@in_one_line
 @document("mdata", "rng", "key_added", "copy")
 def infer_correspondence(
     mdata: MuData,
@@ -50,6 +63,7 @@ def infer_correspondence(
     cap: bool | Literal["auto"] = "auto",
     n_starts: int = 16,
     use_rep: str | Mapping[str, str] | None = None,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -98,6 +112,8 @@ def infer_correspondence(
     use_rep
         Slot of `.obsm`, for both or by modality, to measure distances in, ``"X"`` for the matrix as it is; the prepared
         input (:func:`jamie.pp.prepare`) if `None`.
+    layer
+        Layer to read instead of `.X`, for all or by modality, where :func:`jamie.pp.prepare` was not called.
 
     Returns
     -------
@@ -108,10 +124,16 @@ def infer_correspondence(
         sum to 1 and have at most `n_keep` entries; those of cells with a known partner hold that, and what is inferred
         only in so far as the confidence is below 1.
     `mdata.uns['jamie_inferred_<a>_<b>']` : :class:`dict`
-        Method and why, whether it is verified by pairs, `n_pairs`, and `objective`: of `gw` and `unioncom` that of
-        eq. 8, of `anchors` the share of cells closer than the true partner, on pairs left out in turn (0.5 is chance).
-        Of `gw` also `gap`, how much worse the second-best optimum is, and `agreement`, the share of starts that found
-        the best: both are necessary, not sufficient.
+        `method` and `why`, `n_pairs` that are known, `n_keep`, `capped`, `largest_column_sum`, and
+
+        - `verified`: whether known pairs confirm it, see below; false for all but `anchors`;
+        - of `anchors`, `objective`: the share of cells that lie closer than the true partner, on `n_checked` pairs that
+          were left out in turn; `chance`: the same for the same cells paired at random, about 0.5; its
+          `standard_error`; and `p_value`, the share of 200 pairings, the true one among them, that do as well;
+        - of `gw` and `unioncom`, `objective`: that of eq. 8, and `n_starts`;
+        - of `gw`, `n_optima`; `gap`, how much worse the second-best optimum is; `agreement`, the share of starts that
+          found the best: both are necessary, not sufficient; and `chosen_by`, pairs or the objective;
+        - of `linked`, `n_pseudo_pairs`.
 
     Raises
     ------
@@ -130,38 +152,36 @@ def infer_correspondence(
     'anchors'
     """
     require_option(method, METHODS, name="method")
-    mdata, keys = writable(mdata, copy=copy), Keys(key_added)
-    names = modality_names(mdata, modalities)
-    if len(names) != 2:
-        msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=({names[0]!r}, {names[1]!r})"
-        raise InvalidValueError(msg)
+    mdata = writable(mdata, copy=copy)
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
+    a, b = two_modalities(cells)
     for value, name in ((n_keep, "n_keep"), (n_starts, "n_starts")):
         if value is not None and value < 1:
             msg = f"expected `{name}` of at least 1, found {value}"
             raise InvalidValueError(msg)
-    a, b = names
     if not (cap == "auto" or isinstance(cap, bool)):
         msg = f"expected `cap` to be True, False or 'auto', found {cap!r}"
         raise InvalidValueError(msg)
     for name in use_rep if isinstance(use_rep, Mapping) else ():
-        require_name(name, names, name="use_rep")
+        require_name(name, cells.names, name="use_rep")
     rng = generator(rng)
     seed = int(rng.integers(2**31))
-    x, y = (_representation(mdata, name, use_rep, keys, seed) for name in names)
+    x, y = (_representation(cells, name, use_rep, seed) for name in (a, b))
     problem = MatchingProblem(
         x,
         y,
-        known=from_mask(known_pairs(mdata, a, b, keys), *(training_cells(mdata, name, keys) for name in names)),
-        linked=None if linked is None else _linked(mdata, a, b, linked),
+        known=cells.known_of_training(a, b),
+        linked=None if linked is None else _linked(cells, a, b, linked),
         n_keep=enough(len(y)) if n_keep is None else n_keep,
         cap=None if cap == "auto" else bool(cap),
         n_starts=n_starts,
     )
+    if method in ("auto", "anchors"):
+        problem = _checked(problem, cells, (a, b), seed)
     chosen, why = choose(problem) if method == "auto" else (method, "asked for")
     logger.info("method %r: %s", chosen, why)
     result = infer(problem, chosen, rng)
-    report: dict[str, Any] = {"schema": SCHEMA, "why": why, **result.report}
-    if not report["verified"]:
+    if chosen != "anchors":
         logger.warning(
             "the correspondence of %r and %r is unverified: it rests on %s; call "
             "jm.tl.check_correspondence(mdata, labels=...), or get %s",
@@ -169,23 +189,34 @@ def infer_correspondence(
             b,
             *CAUTION["linked" if chosen == "linked" else "geometry"],
         )
-    write(mdata, None, "obsp", keys.inferred(a, b), over_all_cells(result.matrix, mdata, a, b))
-    write(mdata, None, "uns", keys.inferred(a, b), report)
+    key = cells.keys.inferred(a, b)
+    write(mdata, None, "obsp", key, cells.over_all_cells(result.matrix, a, b))
+    write(mdata, None, "uns", key, {"schema": SCHEMA, "why": why, **result.report.to_dict()})
     return mdata if copy else None
 
 
-def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] | None, keys: Keys, seed: int) -> Array:
+def _checked(problem: MatchingProblem, cells: Cells, pair: Pair, seed: int) -> MatchingProblem:
+    """The problem with its known pairs checked, and what came out logged; as it is if they are too few to check."""
+    given = cells.stored_pairs("known", *pair) is not None
+    if not given:
+        warn_of_names(cells.cells(pair[0]), cells.cells(pair[1]), pair)
+    if n_paired(problem.known) < FEWEST_ANCHORS:
+        return problem
+    check = check_pairs(problem.x, problem.y, problem.known, np.random.default_rng(seed))
+    tell_check(check, pair, given=given)
+    return replace(problem, check=check)
+
+
+def _representation(cells: Cells, name: str, use_rep: str | Mapping[str, str] | None, seed: int) -> Array:
     """Cells × dimensions to measure distances in, finite."""
-    slot = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep
+    slot, adata = use_rep.get(name) if isinstance(use_rep, Mapping) else use_rep, cells.mdata[name]
     if slot is None:
-        cells = open_cells(mdata, keys=keys)
-        stored = read_preparation(cells, name)
-        if stored is not None:
-            return np.ascontiguousarray(mdata[name].obsm[keys.input], dtype=np.float32)
+        if read_preparation(cells, name) is not None:
+            return stored_inputs(cells, name)
         return prepare(cells, name, seed=seed).inputs(cells.matrix(name))
     if slot != "X":
-        require_name(slot, ["X", *mdata[name].obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
-    x = _dense(matrix(mdata, name)[:] if slot == "X" else mdata[name].obsm[slot])
+        require_name(slot, ["X", *adata.obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
+    x = _dense(cells.matrix(name)[:] if slot == "X" else adata.obsm[slot])
     if not np.isfinite(x).all():
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
         msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
@@ -193,7 +224,7 @@ def _representation(mdata: MuData, name: str, use_rep: str | Mapping[str, str] |
     return x
 
 
-def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, Array]:
+def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, Array]:
     """Linked features of both modalities, log1p where they are counts, dense: they are few."""
     if not isinstance(table, pd.DataFrame) or table.shape[1] != 2 or not len(table):
         found = f"shape {table.shape}" if isinstance(table, pd.DataFrame) else type(table).__name__
@@ -201,11 +232,11 @@ def _linked(mdata: MuData, a: str, b: str, table: pd.DataFrame) -> tuple[Array, 
         raise InvalidValueError(msg)
     sides = []
     for name, column in zip((a, b), table.columns, strict=True):
-        features = list(mdata[name].var_names)
+        features = cells.features(name)
         for feature in table[column].astype(str):
             require_name(feature, features, name=f"linked[{column!r}]")
-        position = mdata[name].var_names.get_indexer(table[column].astype(str))
-        blocks = matrix(mdata, name).map(lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel()))
+        position = features.get_indexer(table[column].astype(str))
+        blocks = cells.matrix(name).map(lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel()))
         values, total = map(np.concatenate, zip(*blocks, strict=True))
         if (values >= 0).all():  # counts: by depth, then log
             depth = np.nan_to_num(total).reshape(-1, 1).clip(min=1)

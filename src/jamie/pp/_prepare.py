@@ -9,12 +9,13 @@ from mudata import MuData
 from jamie._checks import generator, require_name
 from jamie._docs import document
 from jamie._keys import Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Kind, Seed
 from jamie.data import DEFAULT_MAX_VALUE, external_pca, fingerprint, open_cells, require_several, writable
 from jamie.data import prepare as fit_preparation
 
 
+@in_one_line
 @document("mdata", "modalities", "rng", "key_added", "copy")
 def prepare(
     mdata: MuData,

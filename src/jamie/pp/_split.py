@@ -15,11 +15,12 @@ from jamie._checks import generator, require_fraction
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.data import Cells, open_cells, require_several, writable
 
 
+@in_one_line
 @document("mdata", "rng", "key_added", "copy")
 def split(
     mdata: MuData,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,16 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._slots import write
-from jamie._types import Array, Pair, Seed
-from jamie.correspondence._score import Score, by_features, by_labels, by_pairs, by_position, without_truth
-from jamie.data import matrix, measured, writable
-from jamie.get._correspondence import Pairs, Slot, correspondences, label_codes, true_pairs
+from jamie._slots import in_one_line, write
+from jamie._types import Array, Pair, Seed, Slot
+from jamie.correspondence import Score, by_features, by_labels, by_pairs, by_position, without_truth
+from jamie.data import Cells, Layers, Pairs, correspondences, label_codes, measured, open_cells, true_pairs, writable
 
 BETTER = {"source_coverage": "higher", "target_coverage": "higher", "effective_partners": "", "foscttm": "lower"}
 MOST_POSITIONS = 2_000  # FOSCTTM takes their square
 
 
+@in_one_line
 @document("mdata", "rng", "key_added")
 def check_correspondence(
     mdata: MuData,
@@ -34,6 +35,7 @@ def check_correspondence(
     pairs: Pairs = None,
     linked: pd.DataFrame | None = None,
     n_cells: int = 5_000,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -62,6 +64,8 @@ def check_correspondence(
     n_cells
         Cells to score against pairs, labels and linked features, drawn at random where there are more; 2,000 at most
         for FOSCTTM.
+    layer
+        Layer that linked features are read from, for all modalities or by modality; ``"X"`` is the matrix itself.
 
     Returns
     -------
@@ -111,15 +115,16 @@ def check_correspondence(
     1  label_agreement_macro    1.0    0.33  better than chance
     """
     mdata = writable(mdata, copy=False)
-    rng, keys = generator(rng), Keys(key_added)
-    found = correspondences(mdata, modalities, slot, keys)
-    if len(found) > 1 and (pairs is not None or linked is not None):
-        msg = f"expected two modalities for `pairs` or `linked`, found {list(found)}; pass modalities=(..., ...)"
+    rng = generator(rng)
+    cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
+    by_pair = correspondences(cells, slot)
+    if len(by_pair) > 1 and (pairs is not None or linked is not None):
+        msg = f"expected two modalities for `pairs` or `linked`, found {list(by_pair)}; pass modalities=[..., ...]"
         raise InvalidValueError(msg)
-    rows = []
-    for pair, f in found.items():
+    rows, known = [], _Known(slot, pairs, labels, linked)
+    for pair, f in by_pair.items():
         truths = set()
-        for truth, measure, score in _scores(mdata, pair, f, slot, keys, labels, pairs, linked, n_cells, rng):
+        for truth, measure, score in _scores(cells, pair, f, known, n_cells, rng):
             truths.add(truth)
             about = {"slot": slot, "source": pair[0], "target": pair[1], "truth": truth, "measure": measure}
             better = BETTER.get(measure, "lower" if measure == "largest_load" else "higher")
@@ -127,87 +132,89 @@ def check_correspondence(
         if truths <= {"nothing", "in-sample pairs"}:
             _warn_unverified(pair, in_sample="in-sample pairs" in truths)
     table = pd.DataFrame(rows)
-    write(mdata, None, "uns", keys.correspondence, table)
+    write(mdata, None, "uns", cells.keys.correspondence, table)
     return table
 
 
+class _Known(NamedTuple):
+    """What a correspondence is scored against."""
+
+    slot: Slot
+    pairs: Pairs
+    labels: str | None
+    linked: pd.DataFrame | None
+
+
 def _scores(
-    mdata: MuData,
-    pair: Pair,
-    f: sparse.csr_matrix,
-    slot: Slot,
-    keys: Keys,
-    labels: str | None,
-    pairs: Pairs,
-    linked: pd.DataFrame | None,
-    n_cells: int,
-    rng: np.random.Generator,
+    cells: Cells, pair: Pair, f: sparse.csr_matrix, known: _Known, n_cells: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, str, Score]]:
     """Yield (what it rests on, measure, score)."""
-    has = np.diff(f.indptr) > 0
-    if slot != "known" or pairs is not None:
-        cells, partners, truth = true_pairs(mdata, pair, slot, keys, pairs)
-        if len(cells) > 1:
-            some = _some(np.arange(len(cells)), n_cells, rng)
-            for measure, score in by_pairs(f[cells[some]], partners[some], rng).items():
-                yield truth, measure, score
-            some = _some(np.flatnonzero(has[cells]), min(n_cells, MOST_POSITIONS), rng)
-            if keys.input in mdata[pair[1]].obsm and len(some) > 1:
-                z = np.asarray(mdata[pair[1]].obsm[keys.input], dtype=np.float64)
-                yield truth, "foscttm", by_position(f[cells[some]] @ z, z[partners[some]], rng)
-    if labels is not None:
-        of_a, of_b, _ = label_codes(mdata, pair, labels)
-        some = _some(np.flatnonzero((of_a >= 0) & has), n_cells, rng)
-        for measure, score in by_labels(f[some], of_a[some], of_b, rng).items():
+    has_partner = np.diff(f.indptr) > 0
+    if known.slot != "known" or known.pairs is not None:
+        yield from _pair_scores(cells, pair, f, known, n_cells, rng)
+    if known.labels is not None:
+        of_a, of_b, _ = label_codes(cells.mdata, pair, known.labels)
+        rows = _drawn(np.flatnonzero((of_a >= 0) & has_partner), n_cells, rng)
+        for measure, score in by_labels(f[rows], of_a[rows], of_b, rng).items():
             yield "labels", measure, score
-    if linked is not None:
-        some = _some(np.flatnonzero(has), n_cells, rng)
-        yield "linked features", "linked_correlation", _linked(mdata, pair, f, keys, linked, some, rng)
+    if known.linked is not None:
+        rows = _drawn(np.flatnonzero(has_partner), n_cells, rng)
+        yield "linked features", "linked_correlation", _linked_score(cells, pair, f, known.linked, rows, rng)
     for measure, score in without_truth(f).items():
         yield "nothing", measure, score
 
 
-def _linked(
-    mdata: MuData,
-    pair: Pair,
-    f: sparse.csr_matrix,
-    keys: Keys,
-    linked: pd.DataFrame,
-    cells: Array,
-    rng: np.random.Generator,
+def _pair_scores(
+    cells: Cells, pair: Pair, f: sparse.csr_matrix, known: _Known, n_cells: int, rng: np.random.Generator
+) -> Iterator[tuple[str, str, Score]]:
+    rows, partners, truth = true_pairs(cells, pair, known.slot, known.pairs)
+    if len(rows) < 2:
+        return
+    drawn = _drawn(np.arange(len(rows)), n_cells, rng)
+    for measure, score in by_pairs(f[rows[drawn]], partners[drawn], rng).items():
+        yield truth, measure, score
+    drawn = _drawn(np.flatnonzero(np.diff(f.indptr)[rows] > 0), min(n_cells, MOST_POSITIONS), rng)
+    obsm = cells.mdata[pair[1]].obsm
+    if cells.keys.input in obsm and len(drawn) > 1:
+        z = np.asarray(obsm[cells.keys.input], dtype=np.float64)
+        yield truth, "foscttm", by_position(f[rows[drawn]] @ z, z[partners[drawn]], rng)
+
+
+def _linked_score(
+    cells: Cells, pair: Pair, f: sparse.csr_matrix, linked: pd.DataFrame, rows: Array, rng: np.random.Generator
 ) -> Score:
     if linked.shape[1] != 2 or not len(linked):
         msg = f"expected `linked` with two columns of feature names and a row, found shape {linked.shape}"
         raise InvalidValueError(msg)
-    partners = np.unique(f[cells].indices)
-    sides = []
-    for name, column, rows in zip(pair, linked.columns, (cells, partners), strict=True):
+    partners, sides = np.unique(f[rows].indices), []
+    for name, column, of_side in zip(pair, linked.columns, (rows, partners), strict=True):
         for feature in linked[column]:
-            require_name(str(feature), mdata[name].var_names, name=f"linked[{column!r}]")
-        sides.append(_values(mdata, name, rows, mdata[name].var_names.get_indexer(linked[column].astype(str)), keys))
-    score = by_features(sides[0], f[cells][:, partners] @ _filled(sides[1]), rng) if len(cells) > 1 else None
+            require_name(str(feature), cells.features(name), name=f"linked[{column!r}]")
+        columns = cells.features(name).get_indexer(linked[column].astype(str))
+        sides.append(_values(cells, name, of_side, columns))
+    score = by_features(sides[0], _of_partners(f[rows][:, partners], sides[1]), rng) if len(rows) > 1 else None
     if score is None:
         msg = f"expected linked features that vary in {pair[0]!r} and among their partners, found none of {len(linked)}"
         raise InvalidValueError(msg)
     return score
 
 
-def _values(mdata: MuData, name: str, rows: Array, columns: Array, keys: Keys) -> Array:
+def _values(cells: Cells, name: str, rows: Array, columns: Array) -> Array:
     """Some cells × features, dense: on the imputed scale if prepared, else as they are."""
-    about = mdata[name].uns.get(keys.preparation)
-    x = matrix(mdata, name, layer=(about["layer"] or None) if about else None)[rows]
+    about = cells.mdata[name].uns.get(cells.keys.preparation)
+    x = cells.matrix(name, cells.layer(name) or (about["layer"] if about else "") or "X")[rows]
     x = (measured(x, kind=about["kind"], depth=float(about["depth"])) if about else x)[:, columns]
     return x.toarray() if sparse.issparse(x) else x
 
 
-def _filled(x: Array) -> Array:
-    """NaN as the mean of the feature."""
-    seen = np.isfinite(x)
-    mean = np.where(seen, x, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return np.where(seen, x, mean)
+def _of_partners(f: sparse.csr_matrix, values: Array) -> Array:
+    """Mean of the partners of each cell over those that were measured; NaN where none was."""
+    seen = np.isfinite(values)
+    weight = np.asarray(f @ seen.astype(float))
+    return np.divide(f @ np.where(seen, values, 0), weight, out=np.full(weight.shape, np.nan), where=weight > 0)
 
 
-def _some(rows: Array, most: int, rng: np.random.Generator) -> Array:
+def _drawn(rows: Array, most: int, rng: np.random.Generator) -> Array:
     return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
 

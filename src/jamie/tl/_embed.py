@@ -8,13 +8,14 @@ import numpy as np
 from mudata import MuData
 
 from jamie._docs import document
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import cap_rows
 from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
 
 
+@in_one_line
 @document("mdata", "model", "key_added", "copy")
 def embed(
     mdata: MuData, model: JAMIE, *, layer: Layers = None, key_added: str = "jamie", copy: bool = False

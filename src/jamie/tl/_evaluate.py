@@ -16,7 +16,7 @@ from jamie._checks import generator, require_names, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._settings import logger
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, align, predict
 from jamie.data import CellPairs, Cells, Layers, writable
@@ -29,6 +29,7 @@ COLUMNS = (
 FEWEST = 3  # pairs of cells to score
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def evaluate(
     mdata: MuData,

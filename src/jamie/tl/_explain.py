@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,26 @@ from jamie._checks import generator, require_name, require_option, require_posit
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Seed
-from jamie.attribution import AllCells, contributions, shap_contributions
-from jamie.data import training_cells, writable
+from jamie.attribution import (
+    SourceCells,
+    chosen_cells,
+    contributions,
+    explained_features,
+    explained_labels,
+    explained_latents,
+    gathered,
+    shap_contributions,
+)
+from jamie.data import Layers, writable
 from jamie.model import JAMIE
-
-from ._explained import explained_cells, explained_outputs
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
 METHODS = ("deeplift", "shap", "kernel")
-CONSTANT = 1e-5  # sd in units of the mean below which nothing but rounding varies
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added", "copy")
 def explain(
     mdata: MuData,
@@ -42,6 +49,7 @@ def explain(
     n_background: int = 50,
     method: str = "deeplift",
     by_cell: bool = True,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -81,6 +89,9 @@ def explain(
         :class:`shap.KernelExplainer`, which knows nothing of the network, for sources of at most 50 features.
     by_cell
         Whether to keep the values of each cell, of features that are named.
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
@@ -114,22 +125,35 @@ def explain(
     (40, 1)
     """
     mdata = writable(mdata, copy=copy)
-    keys, rng = Keys(key_added), generator(rng)
-    require_name(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
+    rng = generator(rng)
+    cells = model.open(mdata, layer=layer, key_added=key_added)
+    keys = cells.keys
+    require_name(source, cells.names, name="source")
     if target is not None and labels is not None:
         msg = f"expected a target or labels, found target={target!r} and labels={labels!r}; call jm.tl.explain for each"
         raise InvalidValueError(msg)
     require_option(method, METHODS, name="method")
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
-    adata = mdata[source]
-    every = AllCells.of(mdata, model, source)
-    position = every.position
-    train = training_cells(mdata, source, keys)
-    what, outputs, readout = explained_outputs(mdata, model, every.inputs, train, source, target, features, labels)
-    explained, background = explained_cells(mdata, source, train, groupby, group, reference)
+    adata, preparation = mdata[source], model.preparations_[source]
+    what = _require_slot(mdata, model, source, target=target, labels=labels, keys=keys)
+    position, train = cells.matched(source).position, cells.train(source)
+    groups = None if groupby is None else cells.labels(groupby, source).astype(object).to_numpy()
+    explained, background = chosen_cells(groups, train, group=group, reference=reference)
+    if target is not None:
+        subject = explained_features(model, target, features)
+    elif labels is None:
+        subject = explained_latents(model.recipe_.n_latent, features)
+    else:
+        of_cells = cells.labels(labels, source).astype(object).to_numpy()
+    source_cells = SourceCells.of(cells, source, preparation)
+    if labels is not None:
+        latents = model.encode(source_cells.inputs, source)
+        subject = explained_labels(latents, of_cells, train, features, source=source)
+
     background = np.sort(rng.permutation(background)[:n_background])
     if n_cells is not None:
         explained = np.sort(rng.permutation(explained)[:n_cells])
+    outputs, readout = subject.outputs, subject.readout
     n_kept = len(outputs) if by_cell and features is not None else 0
     if n_kept * adata.n_obs * adata.n_vars > MOST_VALUES:
         msg = (
@@ -137,44 +161,56 @@ def explain(
             f"{adata.n_vars:,} features of {source!r}; name fewer, or pass by_cell=False to keep means only"
         )
         raise InvalidValueError(msg)
-    total = np.zeros((adata.n_vars, len(outputs)))
-    kept = np.full((n_kept, *adata.shape), np.nan, dtype=np.float32)
-    found, remainder = [], []
-    cells, others = every.take(explained), every.take(background)
+    taken, others = source_cells.take(explained), source_cells.take(background)
     if method == "deeplift":
-        each = contributions(model, source, readout, cells, others)
+        each = contributions(model, source, readout, taken, others)
     else:
-        each = shap_contributions(model, source, readout, cells, others, method=method, rng=rng)
-    for one in each:
-        total[position] += np.abs(one.values)
-        found.append(one.found)
-        remainder.append(one.values.sum(0) + one.base - one.found)
-        for layer, values in zip(kept, one.values.T, strict=False):
-            layer[explained[one.cell]] = 0
-            layer[explained[one.cell], position] = values
-    spread, level = np.std(found, axis=0), np.abs(found).mean(axis=0)
-    unit = np.where(spread > CONSTANT * level, spread, level)
+        each = shap_contributions(model, source, readout, taken, others, method=method, rng=rng)
+    result = gathered(each, adata.shape, rows=explained, position=position, n_outputs=len(outputs), n_kept=n_kept)
     about = {
         "schema": SCHEMA,
         "source": source,
         "explains": what,
         "outputs": outputs,
-        "scale": model.preparations_[target].scale if target else ("logit" if labels else "latent"),
-        "base": one.base,
+        "scale": subject.scale,
+        "base": result.base,
         "background": list(adata.obs_names[background]),
         "method": method,
         "reference": reference or "training cells",
         "n_cells": len(explained),
         "n_features": adata.n_vars,
-        "additivity": float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max()),
+        "additivity": result.additivity,
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
     slot = keys.shap(safe_name(what))
-    means = pd.DataFrame((total / len(explained)).astype(np.float32), index=adata.var_names, columns=names)
+    means = pd.DataFrame(result.mean_abs, index=adata.var_names, columns=names)
     for name in adata.varm.get(slot, ()):  # of an earlier call, whose base may be another
         mdata[source].layers.pop(keys.shap_by_cell(safe_name(what), name), None)
     write(mdata, source, "varm", slot, means)
-    for name, values in zip(names, kept, strict=False):
+    for name, values in zip(names, result.by_cell, strict=False):
         write(mdata, source, "layers", keys.shap_by_cell(safe_name(what), name), values)
     write(mdata, source, "uns", slot, about)
     return mdata if copy else None
+
+
+def _require_slot(
+    mdata: MuData, model: JAMIE, source: str, *, target: str | None, labels: str | None, keys: Keys
+) -> str:
+    """Return what is explained, by the name that its slots have, unless something else has the same slots."""
+    what = target or labels or "latent"
+    slot = keys.shap(safe_name(what))
+    remedy = "give the modality another name and train again"
+    if labels is not None:
+        remedy = f"copy the column, mdata.obs[{labels + '_label'!r}] = mdata.obs[{labels!r}], and pass the copy"
+    modalities = [name for name in {**model.preparations_, **mdata.mod} if keys.shap(safe_name(name)) == slot]
+    others = [f"the modality {name!r}" for name in modalities if name != target]
+    if labels is not None and what == "latent":
+        others.append("the latent dimensions")
+    earlier = mdata[source].uns.get(slot, {})
+    if isinstance(earlier, Mapping) and earlier.get("explains", what) != what:
+        others.append(f"what an earlier call explained, {earlier['explains']!r}")
+        remedy = "pass another key_added to keep both"
+    if others:
+        msg = f"expected that `{slot}` is of {what!r} alone, found it taken by {others[0]}; {remedy}"
+        raise InvalidValueError(msg)
+    return what

@@ -17,7 +17,7 @@ from jamie._checks import require_name, require_option, require_unique
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix
 from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
@@ -25,6 +25,7 @@ from jamie.model import JAMIE
 from ._store import Rows, identity_of, require_out, stream
 
 
+@in_one_line
 @document("mdata", "model", "key_added", "copy")
 def impute(
     mdata: MuData,

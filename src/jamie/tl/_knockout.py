@@ -13,18 +13,29 @@ from mudata import MuData
 from jamie._checks import generator, require_name, require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import SCHEMA, Keys
-from jamie._slots import safe_name, write
+from jamie._keys import SCHEMA
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Seed
-from jamie.attribution import AllCells, knocked_out
-from jamie.data import writable
-from jamie.get._knockout import WORSE
+from jamie.attribution import (
+    LABEL_MEASURES,
+    WORSE,
+    Groups,
+    Judge,
+    JudgedCells,
+    SourceCells,
+    by_correlation,
+    by_latents,
+    feature_sets,
+    knocked_out,
+    labelled_cells,
+    paired_cells,
+    random_sets,
+)
+from jamie.data import Cells, Layers, writable
 from jamie.model import JAMIE
 
-from ._knockout_judge import OF_LABELS, Judged, by_correlation, by_latents
-from ._knockout_sets import Groups, feature_sets
 
-
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def knockout(
     mdata: MuData,
@@ -38,6 +49,7 @@ def knockout(
     groups: Groups | None = None,
     n_cells: int = 2_000,
     n_random: int = 10,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -64,12 +76,16 @@ def knockout(
     labels
         Column of `mdata.obs` that ``"lta"`` and ``"likelihood"`` are taken of.
     groups
-        Features to knock out together: a mapping of names to features, ``"chromosome"``, or a length in bases for
-        windows along the genome; each feature by itself if `None`.
+        Features to knock out together: a mapping of names to features, ``"chromosome"``, or a whole number of bases for
+        windows along the genome, in which coordinates are as for :func:`jamie.tl.links`; each feature by itself if
+        `None`.
     n_cells
         Cells to judge by, at most, drawn at random.
     n_random
         Random sets of the same size to compare each group with.
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
@@ -106,75 +122,94 @@ def knockout(
     2
     """
     mdata = writable(mdata, copy=False)
-    keys, rng = Keys(key_added), generator(rng)
-    require_name(source, [name for name in model.preparations_ if name in mdata.mod], name="source")
-    target = other_modality(mdata, model, source, target)
+    rng = generator(rng)
+    cells = model.open(mdata, layer=layer, key_added=key_added)
+    keys = cells.keys
+    require_name(source, cells.names, name="source")
+    target = _other_modality(cells, source, target)
     measure = require_option(measure or ("lta" if labels else "correlation"), WORSE, name="measure")
-    if (labels is not None) != (measure in OF_LABELS):
-        msg = f"expected `labels` with {' or '.join(OF_LABELS)} and no other measure, found {labels!r} and {measure!r}"
+    if (labels is not None) != (measure in LABEL_MEASURES):
+        takes = " or ".join(LABEL_MEASURES)
+        msg = f"expected `labels` with {takes} and no other measure, found {labels!r} and {measure!r}"
         raise InvalidValueError(msg)
     require_positive(n_cells=n_cells)
-    every = AllCells.of(mdata, model, source)
-    position = every.position
-    n_known = len(position)
-    sets = {} if groups is None else feature_sets(mdata, source, groups, position)
-    judged: Judged[Any]
+    columns, names = model.positions(target, features), mdata[source].var_names
+    position = cells.matched(source).position
+    sets = {} if groups is None else feature_sets(groups, mdata[source].var, position, modality=source)
+    judged = _judged_cells(cells, source, target, labels=labels, n_cells=n_cells, rng=rng)
+    taken = SourceCells.of(cells, source, model.preparations_[source]).take(judged.source)
+    judge: Judge[Any]
     if measure == "correlation":
-        judged = by_correlation(mdata, model, source, target, features, every, n_cells, rng, keys)
+        outputs = list(model.preparations_[target].features[columns])
+        measured = cells.measured(target, judged.target, columns)
+        judge = by_correlation(model, source, target, taken, columns, measured)
     else:
-        judged = by_latents(mdata, model, source, target, measure, labels, every, n_cells, rng, keys)
-    each = [np.array([i]) for i in range(n_known)] if groups is None else _with_random(sets, n_known, n_random, rng)
-    baseline = judged.measure(np.arange(0), judged.intact[:0])
-    changes = knocked_out(model, source, judged.through, judged.cells, each)
-    values = np.stack([judged.measure(*changed) for changed in changes])
+        outputs = [labels or measure]
+        latents = model.encode(cells.inputs(target), target)
+        judge = by_latents(model, source, taken, judged, latents[judged.target], measure=measure)
+    n_known = len(position)
+    if groups is None:
+        members = [np.array([i]) for i in range(n_known)]
+    else:
+        members = [*sets.values(), *random_sets(sets, n_known, n_random=n_random, rng=rng)]
+    baseline = judge.measure(np.arange(0), judge.intact[:0])
+    changes = knocked_out(model, source, judge.target, judge.cells, members)
+    values = np.stack([judge.measure(*changed) for changed in changes])
     about = {
         "schema": SCHEMA,
         "source": source,
         "target": target,
         "measure": measure,
         "labels": labels or "",
-        "outputs": judged.outputs,
+        "outputs": outputs,
         "baseline": float(_mean(baseline[None])[0]),
         "baselines": baseline,
-        "cells": judged.held_out,
-        "n_cells": len(judged.intact),
+        "cells": judged.cells,
+        "n_cells": len(judge.intact),
     }
     mean, slot = _mean(values), keys.knockout(measure, target)
-    found = pd.DataFrame({"value": mean, "loss": WORSE[measure] * (mean - about["baseline"])})
+    losses = pd.DataFrame({"value": mean, "loss": WORSE[measure] * (mean - about["baseline"])})
     if groups is not None:
-        table = _beside_random(found, sets)
-        write(mdata, source, "uns", keys.knockout_groups(measure, target), {**about, "table": table})
+        table = _beside_random(losses, sets)
+        write(mdata, source, "uns", keys.knockout_groups(measure, target), {**about, "table": table.copy()})
         return table
-    names = mdata[source].var_names
-    table = found.set_index(names[position].rename("feature"))
+    table = losses.set_index(names[position].rename("feature"))
     write(mdata, source, "var", slot, table["value"].reindex(names).to_numpy())
     if measure == "correlation":
-        columns = make_index_unique(pd.Index([safe_name(name) for name in judged.outputs]))
-        of_each = pd.DataFrame(values.astype(np.float32), index=table.index, columns=columns)
+        safe = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
+        of_each = pd.DataFrame(values.astype(np.float32), index=table.index, columns=safe)
         write(mdata, source, "varm", slot, of_each.reindex(names).rename_axis(None))
     write(mdata, source, "uns", slot, about)
     return table.sort_values("loss", ascending=False, kind="stable")
 
 
-def other_modality(mdata: MuData, model: JAMIE, source: str, target: str | None) -> str:
+def _other_modality(cells: Cells, source: str, target: str | None) -> str:
     """The target, or the only modality there is beside the source."""
-    others = [name for name in model.preparations_ if name in mdata.mod and name != source]
+    others = [name for name in cells.names if name != source]
     if target is None and len(others) == 1:
         return others[0]
     return require_name(target, others, name="target")
 
 
-def _with_random(sets: dict[str, Array], n: int, n_random: int, rng: np.random.Generator) -> list[Array]:
-    """The sets, and after them `n_random` times as many random ones of the same sizes."""
-    random = [rng.choice(n, len(members), replace=False) for _ in range(n_random) for members in sets.values()]
-    return [*sets.values(), *random]
+def _judged_cells(
+    cells: Cells, source: str, target: str, *, labels: str | None, n_cells: int, rng: np.random.Generator
+) -> JudgedCells:
+    """Read pairs, or labels of the cells of both modalities."""
+    names = source, target
+    if labels is None:
+        pairs = cells.pairs(source, target)
+        return paired_cells(pairs.test, cells=pairs.cells, names=names, n_cells=n_cells, rng=rng)
+    text = (cells.labels(labels, name).astype(object).map(str, na_action="ignore") for name in names)
+    of_source, of_target = (labels_of_cells.to_numpy() for labels_of_cells in text)
+    train = cells.train(source), cells.train(target)
+    return labelled_cells((of_source, of_target), train, names=names, n_cells=n_cells, rng=rng)
 
 
-def _beside_random(found: pd.DataFrame, sets: dict[str, Array]) -> pd.DataFrame:
+def _beside_random(losses: pd.DataFrame, sets: dict[str, Array]) -> pd.DataFrame:
     """The rows of the sets, beside mean and sd of the losses of the random ones after them."""
     n = len(sets)
-    random = found["loss"].to_numpy()[n:].reshape(-1, n)
-    table = found.iloc[:n].set_index(pd.Index(sets, name="group"))
+    random = losses["loss"].to_numpy()[n:].reshape(-1, n)
+    table = losses.iloc[:n].set_index(pd.Index(sets, name="group"))
     table.insert(0, "n_features", [len(members) for members in sets.values()])
     table["random"], table["random_sd"] = (random.mean(0), random.std(0)) if len(random) else (np.nan, np.nan)
     return table.sort_values("loss", ascending=False, kind="stable")

@@ -12,19 +12,16 @@ from mudata import MuData
 from jamie._checks import generator, require_name, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
-from jamie.attribution import AllCells, knocked_out
-from jamie.data import coordinates, near, starts, writable
+from jamie.attribution import SourceCells, by_correlation, knocked_out, paired_cells
+from jamie.data import Layers, NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts, writable
 from jamie.model import JAMIE
-
-from ._knockout_judge import by_correlation
-from ._predictions import positions
 
 SETS = ("none", "near", "chromosome", "genome", "random")
 
 
+@in_one_line
 @document("mdata", "model", "rng", "key_added")
 def knockout_by_distance(
     mdata: MuData,
@@ -36,6 +33,7 @@ def knockout_by_distance(
     distance: int = 10_000,
     n_cells: int = 2_000,
     n_random: int = 10,
+    layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -52,15 +50,19 @@ def knockout_by_distance(
     features
         Genes; all of those with coordinates if `None`.
     distance
-        Of a region's middle from the transcription start site, in bases, up to which it is near.
+        Of a region's middle from the transcription start site, a whole number of bases, up to which it is near.
     n_cells
         Cells to judge by, at most, drawn at random.
     n_random
         Random sets of as many regions as are near, from the whole genome.
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
-    A data frame with a row for each gene and set, which is also set as `mdata.uns['jamie_knockout_by_distance']`:
+    A data frame with a row for each gene and set, a copy of which is set as
+    `mdata.uns['jamie_knockout_by_distance']`:
 
     `gene`, `set`
         Sets are ``"none"`` (nothing is knocked out), ``"near"``, ``"chromosome"``, ``"genome"`` and ``"random"``.
@@ -75,7 +77,8 @@ def knockout_by_distance(
     KeyError
         If a modality or gene is not there, or has no coordinates.
     ValueError
-        If no gene has a region within `distance`.
+        If no gene has a region within `distance`; if coordinates, strands or the distance cannot be read, or both
+        modalities name chromosomes differently.
 
     Examples
     --------
@@ -87,35 +90,39 @@ def knockout_by_distance(
     ['none', 'near', 'chromosome', 'genome', 'random']
     """
     mdata = writable(mdata, copy=False)
-    keys, rng = Keys(key_added), generator(rng)
-    known = [name for name in model.preparations_ if name in mdata.mod]
-    require_name(genes, known, name="genes")
-    require_name(regions, [name for name in known if name != genes], name="regions")
+    rng = generator(rng)
+    cells = model.open(mdata, layer=layer, key_added=key_added)
+    require_name(genes, cells.names, name="genes")
+    require_name(regions, [name for name in cells.names if name != genes], name="regions")
     require_positive(n_cells=n_cells)
-    columns = positions(model, genes, features)
-    names = model.preparations_[genes].features[columns]
-    every = AllCells.of(mdata, model, regions)
-    position = every.position
-    of_regions, of_genes = coordinates(mdata, regions).iloc[position], starts(mdata, genes).reindex(names)
-    region, gene, _ = near(of_regions, of_genes, distance)
-    if not len(region):
-        msg = (
-            f"expected a region of {regions!r} within {distance:,} bases of a gene, found none; pass a larger distance"
-        )
+    reach = require_bases(distance, name="distance")
+    columns, names = model.positions(genes, features), (regions, genes)
+    gene_names = model.preparations_[genes].features[columns]
+    region_places = coordinates(mdata[regions].var.iloc[cells.matched(regions).position], modality=regions)
+    gene_places = starts(mdata[genes].var, modality=genes, names=gene_names)
+    require_same_chromosomes(region_places, gene_places, modalities=names)
+    pairs = near(region_places, gene_places, reach)
+    if not len(pairs.region):
+        msg = f"expected a region of {regions!r} within {reach:,} bases of a gene, found none; pass a larger distance"
         raise InvalidValueError(msg)
-    judged = by_correlation(mdata, model, regions, genes, features, every, n_cells, rng, keys)
-    sets = list(_sets(region, gene, of_regions, of_genes, n_random, rng))
-    changes = knocked_out(model, regions, genes, judged.cells, [one.members for one in sets])
+    paired = cells.pairs(regions, genes)
+    judged = paired_cells(paired.test, cells=paired.cells, names=names, n_cells=n_cells, rng=rng)
+    sets = list(_sets(pairs, region_places["chrom"].to_numpy(), gene_places["chrom"].to_numpy(), n_random, rng))
+
+    taken = SourceCells.of(cells, regions, model.preparations_[regions]).take(judged.source)
+    measured = cells.measured(genes, judged.target, columns)
+    judge = by_correlation(model, regions, genes, taken, columns, measured)
+    changes = knocked_out(model, regions, genes, judge.cells, [one.members for one in sets])
     rows = [
-        (g, SETS.index(one.name), len(one.members), r)
+        (gene, SETS.index(one.name), len(one.members), correlation)
         for one, changed in zip(sets, changes, strict=True)
-        for g, r in zip(one.genes, judged.measure(*changed, one.genes), strict=True)
+        for gene, correlation in zip(one.genes, judge.measure(*changed, one.genes), strict=True)
     ]
     table = pd.DataFrame(rows, columns=["gene", "set", "n_regions", "correlation"])
     table = table.groupby(["gene", "set"], as_index=False).mean()
-    table["gene"], table["set"] = names[table["gene"]], np.array(SETS)[table["set"]]
+    table["gene"], table["set"] = gene_names[table["gene"]], np.array(SETS)[table["set"]]
     table["n_regions"] = table["n_regions"].astype(int)
-    write(mdata, None, "uns", keys.knockout_by_distance, table)
+    write(mdata, None, "uns", cells.keys.knockout_by_distance, table.copy())
     return table
 
 
@@ -125,23 +132,15 @@ class _Set(NamedTuple):
     genes: Array
 
 
-def _sets(
-    region: Array,
-    gene: Array,
-    of_regions: pd.DataFrame,
-    of_genes: pd.DataFrame,
-    n_random: int,
-    rng: np.random.Generator,
-) -> Iterator[_Set]:
-    """Regions to knock out together, and the genes to judge that by."""
-    chrom, n, every = of_regions["chrom"].to_numpy(), len(of_regions), np.unique(gene)
-    of_gene = of_genes["chrom"].to_numpy()[every]
-    yield _Set("none", np.arange(0), every)
-    yield _Set("genome", np.arange(n), every)
-    for name in pd.unique(of_gene):
-        yield _Set("chromosome", np.flatnonzero(chrom == name), every[of_gene == name])
-    for g in every:
-        members = region[gene == g]
-        yield _Set("near", members, np.array([g]))
+def _sets(pairs: NearPairs, chrom: Array, gene_chrom: Array, n_random: int, rng: np.random.Generator) -> Iterator[_Set]:
+    """Regions to knock out together, and the genes to judge that by, from the chromosome of each region and gene."""
+    genes = np.unique(pairs.gene)
+    yield _Set("none", np.arange(0), genes)
+    yield _Set("genome", np.arange(len(chrom)), genes)
+    for name in pd.unique(gene_chrom[genes]):
+        yield _Set("chromosome", np.flatnonzero(chrom == name), genes[gene_chrom[genes] == name])
+    for gene in genes:
+        members = pairs.region[pairs.gene == gene]
+        yield _Set("near", members, np.array([gene]))
         for _ in range(n_random):
-            yield _Set("random", rng.choice(n, len(members), replace=False), np.array([g]))
+            yield _Set("random", rng.choice(len(chrom), len(members), replace=False), np.array([gene]))

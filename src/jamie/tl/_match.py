@@ -11,13 +11,14 @@ from scipy import sparse
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import from_mask
 from jamie.correspondence._nearest import nearest_partners
 from jamie.data import Cells, open_cells, writable
 
 
+@in_one_line
 @document("mdata", "key_added", "copy")
 def match(
     mdata: MuData,

@@ -8,11 +8,12 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie.data import Layers, writable
 from jamie.model import JAMIE
 
 
+@in_one_line
 @document("mdata", "model", "key_added", "copy")
 def reconstruct(
     mdata: MuData,

@@ -10,7 +10,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
-from jamie._slots import write
+from jamie._slots import in_one_line, write
 from jamie._types import Seed
 from jamie.data import Layers, open_cells, writable
 from jamie.model import JAMIE, announce
@@ -19,6 +19,7 @@ from jamie.train import Recipe
 from ._embed import write_latents
 
 
+@in_one_line
 @document("mdata", "modalities", "rng", "key_added")
 def train(
     mdata: MuData,
@@ -68,7 +69,8 @@ def train(
     The trained model. Sets what :func:`jamie.tl.embed` sets, and
 
     `mdata.uns['jamie']` : :class:`dict`
-        Versions, seed, device, modalities, recipe, history (a data frame) and the summary on validation pairs.
+        Versions, seed, device, modalities, recipe, history (a data frame), and the summary as
+        :func:`jamie.get.summary` reads it.
 
     Raises
     ------
@@ -101,7 +103,10 @@ def train(
     cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
     model.fit(cells)
     announce(model.summary_, model.recipe_)
-    write_latents(model.open(cells), model)
+    opened = model.open(cells)
+    for name in cells.names:
+        opened.keep(name, cells.prepared(name))  # its features are those of the model: once is enough
+    write_latents(opened, model)
     parameters = {
         "schema": SCHEMA,
         "version": version("jamie-tools"),
@@ -111,7 +116,7 @@ def train(
         "modalities": list(model.preparations_),
         "recipe": model.recipe_.to_dict(),
         "history": model.history_.copy(),
-        "summary": dict(model.summary_),
+        "summary": model.summary_.to_dict(),
     }
     write(mdata, None, "uns", Keys(key_added).model, parameters)
     return model

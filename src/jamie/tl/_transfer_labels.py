@@ -9,21 +9,21 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_option
+from jamie._checks import require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._slots import safe_name, write
+from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array
 from jamie.correspondence._nearest import nearest
-from jamie.data import open_cells, writable
-from jamie.get._correspondence import correspondences
+from jamie.data import Cells, correspondences, open_cells, writable
 
 from ._match import latents, require_count, two_names
 
 MOST_CLASSES = 50
 
 
+@in_one_line
 @document("mdata", "key_added", "copy")
 def transfer_labels(
     mdata: MuData,
@@ -86,7 +86,7 @@ def transfer_labels(
     mdata, keys = writable(mdata, copy=copy), Keys(key_added)
     cells = open_cells(mdata, modalities=two_names(source, target), keys=keys)
     require_option(through, ["latent", "inferred"], name="through")
-    classes = _classes(mdata, labels, source)
+    classes = _classes(cells, labels, source)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
         require_count(n_neighbors, name="n_neighbors")
@@ -96,7 +96,8 @@ def transfer_labels(
         first = np.arange(len(y) + 1) * found.shape[1]
         partners = sparse.csr_matrix((weights.ravel(), voters.ravel(), first), shape=(len(y), len(x)))
     else:
-        partners = correspondences(mdata, [target, source], "inferred", keys)[target, source]
+        cells = open_cells(mdata, modalities=[target, source], keys=keys)
+        partners = correspondences(cells, "inferred")[target, source]
     winner, share = _vote(partners, classes.codes, len(classes.categories))
     column = safe_name(labels)
     write(mdata, target, "obs", keys.label(column), pd.Categorical.from_codes(winner, dtype=classes.dtype))
@@ -104,13 +105,10 @@ def transfer_labels(
     return mdata if copy else None
 
 
-def _classes(mdata: MuData, labels: str, source: str) -> pd.Categorical:
+def _classes(cells: Cells, labels: str, source: str) -> pd.Categorical:
     """Labels of the cells of the source, checked to be categories."""
-    obs = mdata[source].obs
-    choices = list(dict.fromkeys([*obs, *mdata.obs]))
-    require_name(labels, choices, name="labels", hint=f"it names a column of mdata[{source!r}].obs, or of mdata.obs")
-    own = labels in obs
-    column = obs[labels] if own else mdata.obs[labels].reindex(obs.index)
+    column = cells.labels(labels, source)
+    own = labels in cells.mdata[source].obs
     where = f"mdata[{source!r}].obs[{labels!r}]" if own else f"mdata.obs[{labels!r}]"
     values = column.dropna()
     if not len(values):

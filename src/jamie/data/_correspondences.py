@@ -1,0 +1,88 @@
+"""Correspondences as they are stored, and the pairs that they are scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from jamie._checks import require_option
+from jamie._errors import InvalidValueError, MissingNameError
+from jamie._settings import logger
+from jamie._types import Array, Pair, Slot
+from jamie.correspondence import from_mask, from_matrix, from_names, from_table, normalised
+
+from ._cells import Cells, require_several
+
+Pairs: TypeAlias = pd.DataFrame | sparse.sparray | sparse.spmatrix | None
+"""Pairs as users give them: a table of names, or a matrix of one modality's cells × the other's."""
+SLOTS: dict[str, str] = {
+    "inferred": "jm.pp.infer_correspondence(mdata)",
+    "match": "jm.tl.match(mdata, source={!r}, target={!r})",
+    "known": "jm.pp.correspondence(mdata, pairs=...)",
+}
+"""What writes each of them."""
+
+
+def correspondences(cells: Cells, slot: Slot) -> dict[Pair, sparse.csr_matrix]:
+    """Probabilities of partners in the second (columns) for the cells of the first, by pair of modalities."""
+    require_option(slot, SLOTS, name="slot")
+    require_several(cells)
+    by_pair, key = {}, getattr(cells.keys, slot)
+    for a, b in combinations(cells.names, 2):
+        f = cells.known(a, b) if slot == "known" else cells.stored_pairs(slot, a, b)
+        if f is not None and not (np.isfinite(f.data).all() and (f.data >= 0).all()):
+            msg = f"expected entries of at least 0 in `mdata.obsp[{key(a, b)!r}]`, found negative or infinite ones"
+            raise InvalidValueError(msg)
+        if f is not None and f.count_nonzero():
+            by_pair[a, b] = normalised(f)
+    if not by_pair:
+        a, b = cells.names[:2]
+        msg = (
+            f"expected entries in `mdata.obsp[{key(a, b)!r}]`, found none; `mdata.obsp` has "
+            f"{sorted(cells.mdata.obsp)}; call {SLOTS[slot].format(a, b)}"
+        )
+        raise MissingNameError(msg)
+    return by_pair
+
+
+def truth(cells: Cells, pair: Pair, pairs: Pairs = None) -> sparse.csr_matrix:
+    """True pairs: those given, else those written by `pp.correspondence` and, for other cells, those of one name."""
+    names = [cells.cells(name) for name in pair]
+    if isinstance(pairs, pd.DataFrame):
+        return from_table(pairs, *names, modalities=pair)
+    if pairs is not None:
+        return from_matrix(pairs, (len(names[0]), len(names[1])), names=(names[0], names[1]))
+    named, written = from_names(*names), cells.stored_pairs("known", *pair)
+    if written is None:
+        return named
+    unwritten = np.asarray(written.sum(axis=1)).ravel() == 0
+    return sparse.csr_matrix(written + from_mask(named, unwritten, np.ones(len(names[1]), dtype=bool)))
+
+
+def true_pairs(cells: Cells, pair: Pair, slot: Slot, pairs: Pairs) -> tuple[Array, Array, str]:
+    """Rows of cells and of their likeliest true partners, and whether the correspondence was made without them."""
+    known = truth(cells, pair, pairs)
+    (rows,) = np.nonzero(np.asarray(known.sum(axis=1)).ravel() > 0)
+    partners = np.asarray(known[rows].argmax(axis=1)).ravel() if len(rows) else rows
+    given = np.asarray(_given(cells, pair, slot)[rows].sum(axis=1)).ravel() > 0
+    if given.all():
+        return rows, partners, "in-sample pairs"
+    if given.any():
+        logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
+    return rows[~given], partners[~given], "held-out pairs"
+
+
+def _given(cells: Cells, pair: Pair, slot: Slot) -> sparse.csr_matrix:
+    """Pairs that the correspondence was made with: those of training cells."""
+    uns, key = cells.mdata.uns, cells.keys.inferred
+    about = uns.get(key(*pair), uns.get(key(*pair[::-1])))
+    none = slot == "known"  # scored itself
+    if slot == "inferred":
+        recorded = isinstance(about, Mapping) and "n_pairs" in about
+        none = int(about["n_pairs"]) == 0 if recorded else cells.stored_pairs("known", *pair) is None
+    return cells.known_of_training(*pair) * (not none)

@@ -1,0 +1,135 @@
+"""How far imputed features are from the measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+
+from jamie._checks import require_name
+from jamie._docs import document
+from jamie._types import Array
+from jamie.data import labels
+from jamie.metrics import feature_correlation, js_distance
+
+from ._comparison import comparison
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Measured and imputed values of the chosen features, and how well they agree.
+
+    Attributes
+    ----------
+    measured, imputed
+        Values of the same cells and chosen features, cells × features.
+    groups
+        Group of each cell, categories as text without those of no cell; one group of all cells where none were named.
+    correlation
+        Of measured and imputed values, of all features that were imputed and measured.
+    js_distance
+        Of their distributions, of the chosen features, the mean over groups.
+    scale
+        Units of both.
+    cells
+        Which cells these are, as :func:`jamie.get.comparison` says it.
+    """
+
+    measured: pd.DataFrame
+    imputed: pd.DataFrame
+    groups: pd.Series
+    correlation: pd.Series
+    js_distance: pd.Series
+    scale: str
+    cells: str
+
+
+@document("mdata", "key_added")
+def agreement(
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    groupby: str | None = None,
+    features: Sequence[str] | None = None,
+    n_features: int | None = None,
+    key_added: str = "jamie",
+) -> Agreement:
+    """Correlation and distance of imputed and measured features: the numbers of :func:`jamie.pl.imputation`.
+
+    And those of :func:`jamie.pl.distributions`. They are taken from what :func:`jamie.tl.impute` wrote, over the cells
+    of :func:`jamie.get.comparison`; :func:`jamie.tl.evaluate` has them beside baselines.
+
+    Parameters
+    ----------
+    {shared}
+    source, target
+        Modalities, as given to :func:`jamie.tl.impute`.
+    groupby
+        Column of the `.obs` of the modalities, or of `mdata.obs`, such as cell types; distances are taken within each
+        group.
+    features
+        Features of `target` to choose; if `None`, as many as `n_features` says.
+    n_features
+        Features to choose, spread over the ranks of the correlations from the best to the worst; all if `None`.
+
+    Returns
+    -------
+    `measured` and `imputed` values of the chosen features (cells × features), `groups` of the cells, `correlation` of
+    all features, `js_distance` of the chosen ones, the mean over groups, the `scale`, and which `cells` these are.
+
+    Raises
+    ------
+    KeyError
+        If this was not imputed, or a column or feature is not there.
+    ValueError
+        If no cell has both modalities.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein")
+    >>> both = jm.get.agreement(mdata, source="rna", target="protein", groupby="cell_type", n_features=3)
+    >>> both.correlation.shape, both.js_distance.shape, both.measured.shape
+    ((12,), (3,), (48, 3))
+    """
+    require_name(source, list(mdata.mod), name="source")
+    of_groups = None if groupby is None else labels(mdata, groupby, source, argument="groupby")
+    pairs = comparison(mdata, source=source, target=target, key_added=key_added)
+    columns = pairs.measured.columns
+    correlation = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
+    if features is not None:
+        chosen = [columns.get_loc(require_name(name, list(columns), name="features")) for name in features]
+    else:
+        chosen = list(range(len(columns))) if n_features is None else from_best_to_worst(correlation, n_features)
+    measured, imputed = pairs.measured.iloc[:, chosen], pairs.imputed.iloc[:, chosen]
+    index = measured.index
+    groups = pd.Series("all", index=index) if of_groups is None else of_groups.reindex(index)
+    groups = groups.astype("category").cat.remove_unused_categories().cat.rename_categories(str)
+    distances = np.full((1, len(chosen)), np.nan)
+    if groups.notna().any():
+        distances = js_distance(measured.to_numpy(), imputed.to_numpy(), groups=groups)
+    return Agreement(
+        measured,
+        imputed,
+        groups=groups,
+        correlation=pd.Series(correlation, index=columns, name="correlation"),
+        js_distance=pd.DataFrame(distances, columns=columns[chosen]).mean().rename("js_distance"),
+        scale=pairs.scale,
+        cells=pairs.cells,
+    )
+
+
+def from_best_to_worst(scores: Array, n: int) -> list[int]:
+    """At most `n` features spread over the ranks of those that have a score, the best first; the first if none has."""
+    finite = np.flatnonzero(np.isfinite(scores))
+    if not len(finite):
+        return list(range(len(scores)))[:1]
+    ranked = finite[np.argsort(-scores[finite])]
+    spread = np.linspace(0, max(len(ranked) - 1, 0), min(n, len(ranked)))
+    return [int(i) for i in ranked[np.unique(spread.astype(int))]]

@@ -1,0 +1,44 @@
+"""What the training came to."""
+
+from __future__ import annotations
+
+from mudata import MuData
+
+from jamie._docs import document
+from jamie._keys import Keys
+from jamie.model import Summary
+
+from ._stored import stored_training
+
+
+@document("mdata", "key_added")
+def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
+    """What the training came to: how well the modalities go together, on pairs that it was not trained on.
+
+    Parameters
+    ----------
+    {shared}
+
+    Returns
+    -------
+    `best_step`, `seconds`, whose pairs were scored, `cells` (``"validation"``, or ``"training"`` if none were set
+    aside), and the scores: `table()` has a row for each source, target, measure and method, and
+    `value(measure, source, target)` is one of them.
+
+    Raises
+    ------
+    KeyError
+        If `mdata` was not trained on.
+    ValueError
+        If another version of jamie wrote the slot.
+
+    Examples
+    --------
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> summary = jm.get.summary(mdata)
+    >>> summary.cells, list(summary.table())
+    ('training', ['source', 'target', 'measure', 'value', 'method'])
+    """
+    return Summary.from_dict(stored_training(mdata.uns, Keys(key_added).model)["summary"])
