@@ -188,7 +188,7 @@ def _in_rows(values: Any) -> Any:
     if sparse.issparse(values):
         return canonical(values.tocsr())
     if isinstance(values, np.ma.MaskedArray):
-        return values.astype(np.float32).filled(np.nan)
+        return np.ma.filled(values.astype(np.float32), np.nan)
     return np.asarray(values) if isinstance(values, np.ndarray) else values
 
 

@@ -507,7 +507,7 @@ def require_model(model: Any) -> None:
     """Raise if `model` is no trained model."""
     if hasattr(model, "preparations_") and hasattr(model, "seen_"):
         return
-    if hasattr(model, "preparations_") or getattr(model, "__name__", type(model).__name__) == "JAMIE":
+    if hasattr(model, "translate"):  # the class, or one of it
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
         raise InvalidValueError(msg)
     msg = (
@@ -616,7 +616,8 @@ def _require_up_to_date(cells: Cells) -> None:
     if not covered.all():
         msg = (
             f"expected the cells of `mdata` to be those of its modalities, found {int((~covered).sum())} in "
-            f"`mdata.obs_names` that no modality has, first {cells.obs_names[~covered][0]!r}: cells went since; {_UPDATE}"
+            f"`mdata.obs_names` that no modality has, first {cells.obs_names[~covered][0]!r}: cells went since; "
+            f"{_UPDATE}"
         )
         raise InvalidValueError(msg)
 
