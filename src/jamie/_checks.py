@@ -23,7 +23,7 @@ def require_option(value: Any, options: Collection[str], *, name: str, hint: str
 def require_name(value: Any, names: Collection[str], *, name: str, hint: str = "") -> str:
     """Return `value` if it is one of the names that the data has, else raise with these and the closest of them."""
     if not isinstance(value, str):
-        msg = f"expected `{name}` to be text, one of {_shown(names)}, found {_typed(value)}"
+        msg = f"expected `{name}` to be text, one of {_shown(names)}, found {typed(value)}"
         raise WrongTypeError(msg + (f"; {hint}" if hint else ""))
     if value in names:
         return value
@@ -37,7 +37,7 @@ def require_names(values: Any, *, name: str, example: Iterable[str] = ()) -> lis
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
         shown = [str(item) for item in islice(example, 2)] or ([str(values)] if isinstance(values, str) else "[...]")
-        given = f"the text {str(values)!r}" if isinstance(values, str) else _typed(values)
+        given = f"the text {str(values)!r}" if isinstance(values, str) else typed(values)
         msg = f"expected `{name}` to be a list of names, found {given}; pass {name}={shown}"
         raise WrongTypeError(msg)
     return list(values)
@@ -78,14 +78,31 @@ def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
         raise InvalidValueError(msg)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether `value` is a whole number of Python or NumPy; a bool is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real number of Python or NumPy; a bool is none."""
+    return is_whole(value) or isinstance(value, float | np.floating)
+
+
+def typed(value: Any) -> str:
+    """Show a value of a wrong type, with the type, at a length for a message."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:60]} …"
+    return shown if value is None else f"{shown} of type {type(value).__name__}"
+
+
 def generator(rng: Seed) -> np.random.Generator:
     """Make one generator at the door; a `Generator` is used, and advanced, as it is."""
     if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)
     takes = "expected `rng` to be a whole number of at least 0, a numpy.random.Generator or None, found"
-    if isinstance(rng, bool | np.bool_) or not isinstance(rng, int | np.integer):
+    if not is_whole(rng):
         remedy = "numpy.random.default_rng(0)" if isinstance(rng, np.random.RandomState) else "rng=0"
-        msg = f"{takes} {_typed(rng)}; pass {remedy}"
+        msg = f"{takes} {typed(rng)}; pass {remedy}"
         raise WrongTypeError(msg)
     if rng < 0:
         msg = f"{takes} {int(rng)}; pass rng={-int(rng)}"
@@ -99,13 +116,6 @@ def _one_of(value: Any, choices: Collection[str], name: str, hint: str) -> str:
     msg = f"expected `{name}` to be one of {_shown(choices)}, found {shown!r}"
     msg += f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return msg + (f"; {hint}" if hint else "")
-
-
-def _typed(value: Any) -> str:
-    """What was passed, and its type where the value does not tell."""
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]} …"
-    return shown if value is None else f"{shown} of type {type(value).__name__}"
 
 
 def _shown(choices: Collection[str], limit: int = 10) -> str:

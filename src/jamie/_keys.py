@@ -14,9 +14,11 @@ from jamie._errors import InvalidValueError
 
 SCHEMA = 1
 """Of what is written to `.uns`; a slot of another one is refused by its readers."""
+KIND = "jamie_kind"
+"""`mdata[m].uns`: kind of a modality whose values no longer tell it; of the data, so that no prefix changes it."""
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "evaluation", "imputed", "inferred", "input",
-    "js_distance", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
+    "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
     "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""

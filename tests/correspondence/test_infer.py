@@ -1,4 +1,4 @@
-"""One problem, five ways to result it: which is taken, what is reported, and what holds of every result."""
+"""One problem, four ways to solve it: which is taken, what is reported, and what holds of every result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 import jamie as jm
-from jamie.correspondence import METHODS, MatchingProblem, _methods, choose, enough, infer
+from jamie.correspondence import METHODS, MatchingProblem, PairCheck, _infer, choose, enough, infer
 from jamie.correspondence._unioncom import Solution as Dense
 
 N_X, N_Y = 90, 75
 METHODS = [method for method in METHODS if method != "auto"]
 COMMON = {"method", "n_pairs", "n_keep", "capped", "largest_column_sum", "verified"}
 OWN = {
-    "anchors": {"objective"},
+    "anchors": {"objective", "chance", "standard_error", "p_value", "n_checked"},
     "linked": {"n_pseudo_pairs"},
     "gw": {"objective", "gap", "agreement", "n_starts", "n_optima", "chosen_by"},
     "unioncom": {"objective", "n_starts"},
@@ -82,7 +82,7 @@ def test_the_first_method_that_has_what_it_needs(ask, n_known, linked, method, w
 def test_what_holds_of_every_answer(cells, ask, method, n_known):
     problem = ask(n_known, linked=method == "linked")
     found = result(problem, method)
-    f, report = found.matrix, found.report
+    f, report = found.matrix, found.report.to_dict()
     assert isinstance(f, sparse.csr_matrix)
     assert (f.shape, f.dtype) == ((N_X, N_Y), np.float32)
     assert_allclose(f.sum(1), 1, rtol=1e-5)
@@ -92,7 +92,8 @@ def test_what_holds_of_every_answer(cells, ask, method, n_known):
     assert_array_equal(f[known].toarray(), problem.known[known].toarray())
     assert set(report) == COMMON | OWN[method]
     assert (report["method"], report["n_pairs"], report["n_keep"]) == (method, n_known, 6)
-    assert report["verified"] is (method == "anchors")
+    assert report["verified"] is found.report.verified
+    assert found.report.verified is (method == "anchors" and found.report.evidence.check.verified)
     assert report["capped"] is (method in ("gw", "unioncom"))
     assert_allclose(report["largest_column_sum"], f.sum(0).max())
     assert all(isinstance(value, bool | int | float | str) for value in report.values())
@@ -119,7 +120,7 @@ def test_as_many_are_kept_as_were_asked_for(ask, method, n_keep):
 
 def test_of_a_dense_plan_the_largest_are_kept(monkeypatch, ask):
     plan = np.random.default_rng(0).random((N_X, N_Y))
-    monkeypatch.setattr(_methods, "unioncom", lambda *_, **__: Dense(plan, 1.0, 0.5, np.zeros(1), True))
+    monkeypatch.setattr(_infer, "unioncom", lambda *_, **__: Dense(plan, 1.0, 0.5, np.zeros(1), True))
     f = result(ask(n_keep=4, cap=False), "unioncom").matrix.toarray()
     expected = np.where(plan >= np.sort(plan, axis=1)[:, [-4]], plan, 0)
     assert_allclose(f, expected / expected.sum(1, keepdims=True), rtol=1e-5)
@@ -128,8 +129,8 @@ def test_of_a_dense_plan_the_largest_are_kept(monkeypatch, ask):
 @pytest.mark.parametrize("method", ["anchors", "gw"])
 def test_the_cap_is_taken_and_left_when_told(ask, method):
     free, capped, default = (result(ask(12, n_keep=20, cap=cap), method) for cap in (False, True, None))
-    assert (free.report["capped"], capped.report["capped"]) == (False, True)
-    assert default.report["capped"] is (method == "gw")
+    assert (free.report.capped, capped.report.capped) == (False, True)
+    assert default.report.capped is (method == "gw")
     chosen = capped if method == "gw" else free
     assert_array_equal(default.matrix.toarray(), chosen.matrix.toarray())
     inferred = [np.setdiff1d(np.arange(N_X), ask(12).known.nonzero()[0])] * 2
@@ -153,32 +154,50 @@ def test_few_pairs_choose_among_mirror_images():
         f = sparse.csr_matrix((np.ones(2, np.float32), ([49, 46], [partner, abs(partner - 3)])), shape=(50, 50))
         problem = MatchingProblem(x, y, f, None, n_keep=3, cap=None, n_starts=12)
         found = result(problem, "gw")
-        assert found.report["chosen_by"] == "pairs"
-        assert found.report["n_optima"] > 1
+        assert found.report.evidence.chosen_by == "pairs"
+        assert found.report.evidence.n_optima > 1
         place = found.matrix @ np.arange(50)
         assert np.corrcoef(place, np.arange(50))[0, 1] * (1 if partner else -1) > 0.9
-    assert result(dataclasses.replace(problem, known=f * 0), "gw").report["n_optima"] > 1
+    assert result(dataclasses.replace(problem, known=f * 0), "gw").report.evidence.n_optima > 1
 
 
 def test_without_pairs_the_objective_chooses(ask):
-    report = result(ask(), "gw").report
-    assert report["chosen_by"] == "objective"
-    assert report["n_starts"] == 3
-    assert 0 < report["agreement"] <= 1
-    assert result(ask(n_starts=12), "gw").report["objective"] <= report["objective"] * 1.001
+    evidence = result(ask(), "gw").report.evidence
+    assert evidence.chosen_by == "objective"
+    assert evidence.n_starts == 3
+    assert 0 < evidence.agreement <= 1
+    assert result(ask(n_starts=12), "gw").report.evidence.objective <= evidence.objective * 1.001
 
 
-def test_pairs_left_out_in_turn_score_anchors_beside_chance(cells, ask):
-    assert result(ask(40), "anchors").report["objective"] < 0.15
+def test_known_pairs_are_checked_and_decide_whether_anchors_are_verified(cells, ask):
+    right = result(ask(40), "anchors").report
+    assert right.verified
+    assert right.to_dict()["objective"] == right.evidence.check.objective < 0.15
     x, y, *_ = cells
-    rng = np.random.default_rng(1)
-    scores = []
-    for n in (10, 40):  # of 10 there are two in each part
-        for seed in range(6):
-            wrong = sparse.csr_matrix((np.ones(n, np.float32), (rng.permutation(N_X)[:n], np.arange(n))), (N_X, N_Y))
-            scores.append(result(MatchingProblem(x, y, wrong, None, 5, None, 1), "anchors", seed).report["objective"])
-    assert_allclose(np.mean(scores[:6]), 0.5, atol=0.2)
-    assert_allclose(np.mean(scores[6:]), 0.5, atol=0.12)
+    wrong = sparse.csr_matrix((np.ones(40, np.float32), (np.roll(np.arange(40), 7), np.arange(40))), (N_X, N_Y))
+    report = result(MatchingProblem(x, y, wrong, None, 5, None, 1), "anchors").report
+    assert not report.verified
+    assert report.to_dict()["verified"] is False
+
+
+def test_a_check_that_was_made_is_taken(ask):
+    check = PairCheck(0.1, 0.5, 0.05, 0.005, 12, 12)
+    assert result(dataclasses.replace(ask(12), check=check), "anchors").report.evidence.check is check
+
+
+@pytest.mark.parametrize(
+    ("objective", "linked", "method", "why"),
+    [
+        (0.5, True, "linked", "^12 pairs are known, which fail their check, but 6 features$"),
+        (0.5, False, "anchors", "^12 pairs are known$"),
+        (0.1, True, "anchors", "^12 pairs are known$"),
+    ],
+)
+def test_pairs_that_fail_give_way_to_linked_features(ask, objective, linked, method, why):
+    check = PairCheck(objective, 0.5, 0.05, 0.005, 12, 12)
+    chosen, reason = choose(dataclasses.replace(ask(12, linked=linked), check=check))
+    assert chosen == method
+    assert re.search(why, reason)
 
 
 def test_pairs_of_half_a_confidence_leave_room_for_others(cells, ask):
@@ -210,7 +229,7 @@ def test_known_pairs_help_the_linked_features(ask, cells):
     helped = result(dataclasses.replace(ask(40), linked=poor), "linked")
     rest = np.setdiff1d(np.arange(N_X), cells[2][:40])
     mask = sparse.diags_array(np.isin(np.arange(N_X), rest).astype(float))
-    assert alone.report["n_pseudo_pairs"] == helped.report["n_pseudo_pairs"]
+    assert alone.report.evidence.n_pseudo_pairs == helped.report.evidence.n_pseudo_pairs
     apart = [distance_of_partners(cells, sparse.csr_matrix(mask @ a.matrix)) for a in (alone, helped)]
     assert apart[1] < apart[0]
 
@@ -245,10 +264,10 @@ def test_what_a_method_lacks_is_said(monkeypatch, ask, cells):
     nothing = sparse.csr_matrix((3, 3), dtype=np.float32)
     with pytest.raises(ValueError, match=r"at least 10 mutual neighbours on the linked features, found \d;"):
         result(MatchingProblem(x[:3], y[:3], nothing, (x[:3, :4], y[:3, :4]), 2, None, 1), "linked")
-    with pytest.raises(ValueError, match="at least 3 cells a modality, found 2"):
+    with pytest.raises(ValueError, match="at least 3 cells in each modality, found 2"):
         result(MatchingProblem(x[:3], y[:2], nothing[:, :2], None, 2, None, 1), "gw")
-    monkeypatch.setattr(_methods, "MOST_DENSE", 80)
-    with pytest.raises(ValueError, match=r"at most 80 cells a modality for method='unioncom', found 90;.*'gw'"):
+    monkeypatch.setattr(_infer, "MOST_DENSE", 80)
+    with pytest.raises(ValueError, match=r"at most 80 cells in each modality for method='unioncom', found 90;.*'gw'"):
         result(ask(), "unioncom")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import anndata as ad
 import dask.array as da
 import h5py
@@ -11,6 +13,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie._errors import InvalidValueError
 from jamie.data import CellMatrix
 
 N, D = 300, 12
@@ -137,3 +140,56 @@ def test_errors_in_threads_are_those_of_the_function(x, small_blocks):
 def test_stored_values_keep_their_type(x, placed):
     cells = CellMatrix(placed(x.astype(np.uint8), "h5ad csr"))
     assert cells.dtype == cells.stored(slice(0, 3)).dtype == np.uint8
+
+
+NO_NUMBERS = {
+    "nullable integers": np.array([[1, 2], [pd.NA, 4]], dtype=object),
+    "integers as objects": np.array([[1, 2], [3, 4]], dtype=object),
+    "None": np.array([[1.5, None], [3, 4]], dtype=object),
+    "text": np.array([["1", "2"], ["3", "4.5"]]),
+    "bytes": np.array([[b"1", b"2"], [b"3", b"4"]]),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_what_is_no_number_is_refused_with_a_call_that_mends_it(name):
+    holder = SimpleNamespace(X=NO_NUMBERS[name])
+    with pytest.raises(InvalidValueError, match=r"expected real numbers in `holder\.X`, found values of type") as error:
+        CellMatrix(holder.X, where="holder.X")
+    remedy = str(error.value).split("convert it, ")[1]
+    exec(remedy, {"holder": holder, "pd": pd, "np": np})
+    assert holder.X.dtype == np.float32
+    assert CellMatrix(holder.X).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.ones((2, 2), complex),
+        sparse.csr_matrix(np.ones((2, 2), complex)),
+        np.ones((2, 2), "datetime64[s]"),
+        np.ones((2, 2), [("a", float)]),
+    ],
+    ids=["complex", "sparse complex", "dates", "records"],
+)
+def test_other_types_are_refused(x):
+    with pytest.raises(InvalidValueError, match=r"expected real numbers in `mdata\['x'\].X`, found values of type"):
+        CellMatrix(x, where="mdata['x'].X")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "uint64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_all_real_numbers_are_taken(container, dtype):
+    if dtype == "float16" and container is sparse.csr_matrix:
+        pytest.skip("scipy has none")
+    x = container(np.eye(3).astype(dtype))
+    assert_array_equal(dense(CellMatrix(x)[:]), np.eye(3))
+
+
+@pytest.mark.parametrize("place", ["dense", "csr", "h5ad csr", "zarr dense", "dask dense"])
+def test_values_beyond_float32_are_refused(x, placed, place):
+    x = x.astype(np.float64)
+    x[3, 1], x[4, 2] = 1e39, np.nan
+    with pytest.raises(InvalidValueError, match=r"values that float32 can hold, up to ±3.4e\+38.*found 1 beyond"):
+        list(CellMatrix(placed(x, place)).map(lambda block: block.shape))
+    assert CellMatrix(np.where(x == 1e39, 3e38, x))[:][3, 1] == np.float32(3e38)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie import data
+from jamie.correspondence import PairCheck
 from jamie.data import open_cells
 
 
@@ -64,6 +65,77 @@ def test_too_few_pairs_to_infer_from_are_warned_of(few, capsys):
     assert "only 9 known pairs of 'rna' and 'protein'" in capsys.readouterr().err
     assert not read(few).inferred
     assert "known pairs" not in capsys.readouterr().err  # the paper's recipe infers nothing
+
+
+def wrong(mdata, n):
+    """Names that `n` cells share by chance: each with that of another cell; the others share none."""
+    rna, protein = mdata["rna"].copy(), mdata["protein"].copy()
+    protein.obs_names = [f"other {i}" if i >= n else rna.obs_names[-1 - i] for i in range(protein.n_obs)]
+    return MuData({"rna": rna, "protein": protein})
+
+
+@pytest.mark.parametrize("infer_below", [0.0, 0.75])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_few_pairs_are_checked_and_it_is_said(few, capsys, infer_below, recorded):
+    mdata = wrong(few, 20)
+    if recorded:
+        jm.pp.correspondence(mdata)
+        pairs_of(few, 20)
+    capsys.readouterr()
+    problem = read(mdata, infer_below=infer_below)
+    assert problem.known["rna", "protein"].nnz == 20  # they are used: the user may know better
+    source = "that jm.pp.correspondence recorded" if recorded else "that share a name"
+    said = capsys.readouterr().err
+    assert f"20 pairs of 'rna' and 'protein' {source} are unverified: of 20 left out in turn" in said
+    read(few, infer_below=infer_below)
+    right = capsys.readouterr().err
+    assert "unverified" not in right
+    checked = recorded or infer_below  # 48 of 84 cells are more than half
+    assert (f"'protein' {source} are verified: of {20 if recorded else 48} left out in turn" in right) == bool(checked)
+
+
+def test_pairs_no_better_than_chance_are_no_anchors(few, capsys, monkeypatch):
+    mdata = wrong(few, 20)
+    for objective, inferred in ((0.5, False), (0.42, True)):
+        check = PairCheck(objective, 0.5, 0.07, 0.3, 20, 20)
+        monkeypatch.setattr("jamie.data._inferred.check_pairs", lambda *_, check=check: check)
+        assert bool(read(mdata, infer_below=0.75).inferred) is inferred
+        assert ("no partners of the other cells" in capsys.readouterr().err) is not inferred
+
+
+def test_many_pairs_and_few_of_them_to_check_are_left_alone(few, capsys, monkeypatch):
+    monkeypatch.setattr("jamie.data._inferred.check_pairs", None)
+    read(jm.datasets.toy(n_cells=60, share_paired=0.9))
+    pairs_of(few, 9)
+    read(few)
+    assert "verified" not in capsys.readouterr().err
+
+
+def test_the_check_rests_on_training_cells(few, monkeypatch):
+    taken = []
+    check = PairCheck(0.1, 0.5, 0.05, 0.005, 30, 30)
+    monkeypatch.setattr("jamie.data._inferred.check_pairs", lambda *given: taken.append(given) or check)
+    jm.pp.split(few)
+    problem = read(few, infer_below=0.75)
+    train = {name: view.train for name, view in problem.modalities.items()}
+    x, y, known, _ = taken[0]
+    assert_array_equal(x, problem.modalities["rna"].inputs[train["rna"]])
+    assert_array_equal(y, problem.modalities["protein"].inputs[train["protein"]])
+    expected = problem.known["rna", "protein"].toarray()[train["rna"]][:, train["protein"]]
+    assert_array_equal(known.toarray(), expected)
+
+
+def test_names_that_differ_in_writing_are_said(few, capsys):
+    rna, protein = few["rna"].copy(), few["protein"].copy()
+    protein.obs_names = [name if i < 12 else f"s1_{name}" for i, name in enumerate(protein.obs_names)]
+    read(MuData({"rna": rna, "protein": protein}))
+    assert "mdata['protein'].obs_names.str.removeprefix('s1_'); mdata = mudata.MuData" in capsys.readouterr().err
+    protein.obs_names = [name if name.startswith("s1_") else f"s1_{name}" for name in protein.obs_names]
+    line = r"found none: no cell name is shared; written alike, .*obs_names\.str\.removeprefix\('s1_'\)"
+    with pytest.raises(ValueError, match=line):
+        read(mdata := MuData({"rna": rna, "protein": protein}))
+    with pytest.raises(ValueError, match=line):
+        jm.pp.correspondence(mdata)
 
 
 def test_pairs_are_few_if_they_are_few_for_either_modality(few):

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from jamie.data import SCALES, CellMatrix, detect_kind, measured, value_stats
+from jamie.data import CellMatrix, measured, value_stats
 from jamie.data._kinds import Normaliser
 
 CONTAINERS = [np.asarray, sparse.csr_matrix]
@@ -27,39 +27,7 @@ def dense(x):
     return x.toarray() if sparse.issparse(x) else x
 
 
-DENSE_COUNTS, FEW_COUNTS = counts(50), counts(0.2)
 FLOATS = np.random.default_rng(1).normal(size=(30, 20)).astype(np.float32)
-WITH_NAN = np.where(FLOATS > 1, np.nan, DENSE_COUNTS)
-
-
-@pytest.mark.parametrize(
-    ("name", "x", "kind"),
-    [
-        ("rna", FEW_COUNTS, "counts"),
-        ("rna", DENSE_COUNTS, "counts"),
-        ("GEX", sparse.csr_matrix(FEW_COUNTS), "counts"),
-        ("rna", np.log1p(FEW_COUNTS), "continuous"),
-        ("rna", sparse.csr_matrix(np.log1p(FEW_COUNTS)), "continuous"),
-        ("rna", FLOATS, "continuous"),
-        ("rna", WITH_NAN, "continuous"),
-        ("atac", sparse.csr_matrix(FEW_COUNTS > 0, dtype=np.float32), "accessibility"),
-        ("peaks", FEW_COUNTS, "accessibility"),
-        ("atac", DENSE_COUNTS, "continuous"),  # topic scores
-        ("atac", FLOATS, "continuous"),
-        ("protein", DENSE_COUNTS, "protein"),
-        ("ADT", sparse.csr_matrix(DENSE_COUNTS), "protein"),
-        ("prot", FLOATS, "continuous"),
-        ("protein_expression", DENSE_COUNTS, "protein"),
-        ("x", sparse.csr_matrix(FEW_COUNTS), "counts"),
-        ("x", DENSE_COUNTS, "continuous"),
-        ("ephys", FLOATS, "continuous"),
-        ("ephys", -DENSE_COUNTS, "continuous"),
-        ("met", np.random.default_rng(0).random((30, 20)), "continuous"),
-    ],
-)
-def test_kind_follows_from_name_and_values(name, x, kind):
-    assert detect_kind(name, value_stats(CellMatrix(x), np.ones(x.shape[0], dtype=bool))) == kind
-    assert kind in SCALES
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -151,3 +119,73 @@ def test_measured_values_are_on_the_imputed_scale():
     for kind in ("counts", "protein"):
         normaliser = fit(kind, x)
         assert_array_equal(measured(x, kind=kind, depth=normaliser.depth), normaliser(x))
+
+
+def test_a_probability_counts_as_itself_where_regions_are_open():
+    x = np.array([[0, 0.25, 3], [1, 0, 0.5]], np.float32)
+    for container in CONTAINERS:
+        assert_array_equal(dense(measured(container(x), kind="accessibility", depth=1.0)), np.minimum(x, 1))
+
+
+@pytest.fixture
+def two_panels():
+    """Counts of 400 cells of depths of their own, the second half without the 8 highest of 20 features; and all."""
+    rng = np.random.default_rng(0)
+    rate = np.sort(np.exp(rng.normal(2, 1, 20)))
+    truth = rng.poisson(rng.gamma(5, 1 / 5, (400, 1)) * rate).astype(np.float32)
+    x = truth.copy()
+    x[200:, 12:] = np.nan
+    return x, truth
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_cells_of_two_panels_are_normalised_as_if_they_had_all(two_panels, kind, container):
+    x, truth = two_panels
+    normaliser, complete = fit(kind, container(x)), fit(kind, truth)
+    found, expected = dense(normaliser(container(x))), complete(truth)
+    assert_array_equal(np.isnan(found), np.isnan(x))
+    assert normaliser.depth == pytest.approx(complete.depth, rel=0.05)
+    assert_allclose(normaliser.levels, complete.levels, atol=0.02 if kind == "counts" else 0.1)
+    first, second = found[:200, :12].mean(0), found[200:, :12].mean(0)
+    by_chance = expected[:200, :12].mean(0) - expected[200:, :12].mean(0)
+    assert np.abs((first - second) - by_chance).max() < 0.12
+    alone = np.log1p(x / np.nansum(x, 1, keepdims=True) * complete.depth) if kind == "counts" else (
+        np.log1p(x / np.exp(np.nanmean(np.log1p(x), 1, keepdims=True)))
+    )  # fmt: skip
+    assert np.abs(np.nanmean(alone[:200, :12], 0) - np.nanmean(alone[200:, :12], 0)).max() > 0.2
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_a_feature_that_is_not_there_is_as_one_that_is_nan(two_panels, kind, container):
+    _, truth = two_panels
+    normaliser, columns = fit(kind, container(truth)), np.array([3, 0, 7, 15])
+    gaps = np.full_like(truth, np.nan)
+    gaps[:, columns] = truth[:, columns]
+    with_nan, without = normaliser(container(gaps)), normaliser(container(truth[:, columns]), columns)
+    assert_allclose(dense(with_nan)[:, columns], dense(without), rtol=1e-5)
+    shift = dense(without).mean(0) - normaliser(truth)[:, columns].mean(0)
+    assert np.abs(shift).max() < 0.1
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_without_gaps_the_levels_are_those_of_the_means(two_panels, kind):
+    _, truth = two_panels
+    levels = fit(kind, truth).levels
+    if kind == "counts":
+        assert_allclose(levels, truth.sum(0) / truth.sum(), rtol=1e-6)
+    else:
+        assert_allclose(levels, np.log1p(truth).mean(0) - np.log1p(truth).mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_a_cell_without_counts_and_with_gaps_is_zero(kind):
+    x = counts(3)
+    x[4] = 0
+    x[4, 7] = x[9, 2] = np.nan
+    for container in CONTAINERS:
+        found = dense(fit(kind, container(x))(container(x)))
+        assert_array_equal(np.isnan(found), np.isnan(x))
+        assert_array_equal(np.nan_to_num(found[4]), 0)
+        assert np.isfinite(found[9][~np.isnan(x[9])]).all()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -222,3 +222,45 @@ def test_components_are_no_more_than_cells_and_features_allow(values):
     assert fit(values[:4], n_comps=50).loadings.shape == (6, 3)
     with pytest.raises(FrozenInstanceError):
         fit(values).mean = 0
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_what_a_panel_lacks_stands_at_the_mean(counts, kind, container):
+    counts[30:, 12:] = np.nan
+    x = container(counts)
+    preparation = fit(x, kind)
+    normalised = dense(preparation.normaliser(x)).astype(float)
+    assert_allclose(preparation.mean, np.nanmean(normalised, 0), rtol=1e-4)
+    assert_allclose(preparation.sd, np.nanstd(normalised, 0), rtol=1e-3)
+    scaled = (normalised - np.nanmean(normalised, 0)) / np.nanstd(normalised, 0)
+    assert_allclose(preparation.transform(x), np.nan_to_num(scaled) @ preparation.loadings, atol=2e-3)
+    assert_allclose(preparation.standardised(x), scaled, atol=1e-3)
+    assert_allclose(dense(preparation.measured(x)), normalised, rtol=1e-5)
+    assert_array_equal(preparation.inputs(CellMatrix(x)), preparation.transform(x))
+    back = Preparation.from_dict(preparation.to_dict(), features=preparation.features, loadings=preparation.loadings)
+    assert_array_equal(back.transform(x), preparation.transform(x))
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_cells_of_either_panel_are_prepared_alike(kind):
+    """Depth would stand in the first component if each cell was divided by the total of its own panel."""
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.normal(1, 1, 30) + 0.5 * rng.normal(size=(400, 2)) @ rng.normal(size=(2, 30)))
+    x = rng.poisson(rate).astype(np.float32)
+    of_second = rng.random(400) < 0.5
+    x[np.ix_(of_second, rate.mean(0).argsort()[-8:])] = np.nan
+    scores = fit(x, kind).transform(x)
+    apart = (scores[of_second].mean(0) - scores[~of_second].mean(0)) / scores.std(0)
+    assert np.abs(apart).max() < 0.4
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein", "accessibility"])
+def test_recovery_multiplies_what_is_carried_back(counts, kind):
+    preparation, values = fit(counts, kind), np.full((2, 20), 0.5, np.float32)
+    plain = preparation.normaliser.to_input_units(values)
+    assert_array_equal(preparation.to_input_units(values), plain)
+    factor = np.linspace(0.5, 4, 20, dtype=np.float32)
+    expected = plain * factor
+    expected = expected.clip(max=1) if kind == "accessibility" else expected
+    assert_allclose(replace(preparation, recovery=factor).to_input_units(values), expected)

@@ -284,11 +284,31 @@ def test_preparing_refuses_what_the_kind_cannot_be(small):
             prepare(small, "x", n_comps=n_comps)
 
 
-def test_counts_with_missing_values_are_refused_in_words(make_mdata, rng):
-    counts = rng.poisson(3, size=(30, 8)).astype(np.float32)
-    counts[2, 3] = np.nan
-    with pytest.raises(ValueError, match=r"mdata\['rna'\]"):
-        prepare(make_mdata(rna=counts, y=counts[:, :3]), "rna", kind="counts")
+def test_regions_with_missing_values_are_refused_with_what_may_be_done(make_mdata, rng):
+    opened = rng.poisson(0.3, size=(30, 8)).astype(np.float32)
+    opened[2, 3] = np.nan
+    mdata = make_mdata(atac=opened, y=opened[:, :3])
+    for kind in ("accessibility", None):
+        with pytest.raises(
+            ValueError, match=r"no NaN in `mdata\['atac'\].X`.*found it in 1 of 8 regions.*isnan"
+        ) as error:
+            prepare(mdata, "atac", kind=kind)
+        assert "to 0" not in str(error.value)
+    adata = mdata["atac"]
+    assert adata[:, ~np.isnan(adata.X).any(axis=0)].n_vars == 7
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_missing_counts_are_kept_for_the_loss(make_mdata, floats, rng, kind):
+    x = rng.poisson(4, (30, 8)).astype(np.float32)
+    x[15:, 5:] = np.nan
+    mdata = make_mdata(**{"rna" if kind == "counts" else "adt": x, "y": floats(30, 4)})
+    view = next(iter(read(mdata).modalities.values()))
+    assert view.preparation.kind == kind
+    assert_array_equal(np.isnan(view.values), np.isnan(x))
+    assert_allclose(np.nanmean(view.values, 0), 0, atol=1e-4)
+    assert_allclose(np.nanstd(view.values, 0), 1, atol=1e-3)
+    assert np.isfinite(view.inputs).all()
 
 
 def test_a_modality_in_which_nothing_varies_is_refused_in_words(make_mdata, floats):

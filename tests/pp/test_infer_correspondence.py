@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 
 import jamie as jm
-from jamie.correspondence import MatchingResult
+from jamie.correspondence import Evidence, MatchingReport, MatchingResult
 
 KEY = "jamie_inferred_rna_protein"
 
@@ -34,16 +34,16 @@ def linked(alone):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Questions that were put to the array level, which answers them at random."""
-    questions = []
+    """Problems that were put to the array level, which solves them at random."""
+    problems = []
 
-    def infer(question, method, rng):
-        questions.append(question)
-        f = sparse.csr_matrix(np.full((len(question.x), len(question.y)), 1 / len(question.y), np.float32))
-        return MatchingResult(f, {"method": method, "verified": True})
+    def infer(problem, method, rng):
+        problems.append(problem)
+        f = sparse.csr_matrix(np.full((len(problem.x), len(problem.y)), 1 / len(problem.y), np.float32))
+        return MatchingResult(f, MatchingReport(method, 0, 1, False, 1.0, Evidence()))
 
     monkeypatch.setattr(sys.modules["jamie.pp._infer_correspondence"], "infer", infer)
-    return questions
+    return problems
 
 
 def block(mdata, key=KEY, a="rna", b="protein"):
@@ -109,12 +109,70 @@ def test_the_log_says_which_method_and_why_and_warns_of_what_is_unverified(toy, 
     said, (warning,) = log(alone, n_starts=2)
     assert said == ["jamie: method 'gw': 0 pairs are known, fewer than 10, and no linked features"]
     assert "'rna' and 'protein' is unverified: it rests on geometry alone" in warning
-    assert "call jm.tl.check_correspondence(mdata, labels=...), or get 10 to 20 known pairs" in warning
+    assert "call jm.tl.check_correspondence(mdata, labels=...), or get 20 to 30 known pairs" in warning
     said, (warning,) = log(alone, linked=linked)
     assert said == ["jamie: method 'linked': 0 pairs are known, fewer than 10, but 10 features"]
     assert "rests on linked features alone" in warning
     assert log(toy, method="gw", n_starts=1)[0] == ["jamie: method 'gw': asked for"]
     assert toy.uns[KEY]["why"] == "asked for"
+
+
+def by_chance(mdata, n, seed=0):
+    """The toy, of which `n` cells have the name of another cell by chance, and the others a name of their own."""
+    rng = np.random.default_rng(seed)
+    rna, protein = mdata["rna"].copy(), mdata["protein"].copy()
+    rna.obs_names = [f"one{i}" for i in range(rna.n_obs)]
+    names = np.array([f"two {i}" for i in range(protein.n_obs)], dtype=object)
+    names[rng.permutation(protein.n_obs)[:n]] = rng.permutation(rna.obs_names)[:n]
+    protein.obs_names = names.astype(str)
+    return md.MuData({"rna": rna, "protein": protein})
+
+
+@pytest.mark.parametrize("n", [10, 12, 25])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_names_that_coincide_by_chance_are_unverified_and_said_to_be(toy, capsys, n, recorded):
+    mdata = by_chance(toy, n, seed=n)
+    if recorded:
+        jm.pp.correspondence(mdata)
+    capsys.readouterr()
+    jm.pp.infer_correspondence(mdata)
+    report = mdata.uns[KEY]
+    assert report["method"] == "anchors"
+    assert report["verified"] is False
+    assert (report["n_pairs"], report["n_checked"]) == (n, n)
+    assert report["objective"] > report["chance"] - 2.75 * report["standard_error"]
+    assert 0.005 <= report["p_value"] <= 1
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "unverified" in line]
+    source = "that jm.pp.correspondence recorded" if recorded else "that share a name"
+    assert f"the {n} pairs of 'rna' and 'protein' {source} are unverified: of {n} left out in turn, " in warning
+    assert f"{report['objective']:.2f} of the cells" in warning
+    assert f"chance is {report['chance']:.2f} ± {report['standard_error']:.2f}" in warning
+    for remedy in ("jm.pp.infer_correspondence(mdata, linked=...)", "jm.tl.check_correspondence(mdata, labels=...)"):
+        assert remedy in warning
+    assert ("names can coincide by chance; record pairs" in warning) is not recorded
+
+
+def test_pairs_that_fail_give_way_to_linked_features(toy, capsys):
+    mdata = by_chance(toy, 12)
+    table = pd.DataFrame({"gene": mdata["rna"].var_names[:10], "antibody": mdata["protein"].var_names[:10]})
+    jm.pp.infer_correspondence(mdata, linked=table)
+    assert mdata.uns[KEY]["method"] == "linked"
+    assert mdata.uns[KEY]["why"] == "12 pairs are known, which fail their check, but 10 features"
+    assert "the 12 pairs" in capsys.readouterr().err
+    jm.pp.infer_correspondence(toy, linked=table)
+    assert toy.uns[KEY]["method"] == "anchors"
+
+
+def test_few_shared_names_that_differ_in_writing_are_said(toy, capsys):
+    rna, protein = toy["rna"].copy(), toy["protein"].copy()
+    protein.obs_names = [name if i < 5 else f"{name}-1" for i, name in enumerate(protein.obs_names)]
+    mdata = md.MuData({"rna": rna, "protein": protein})
+    jm.pp.infer_correspondence(mdata, n_starts=1)
+    said = capsys.readouterr().err
+    assert "few cells of 'rna' and 'protein' share a name; written alike" in said
+    assert "mdata.mod['protein'].obs_names = mdata['protein'].obs_names.str.removesuffix('-1')" in said
+    jm.pp.infer_correspondence(toy)
+    assert "share a name; written" not in capsys.readouterr().err
 
 
 def test_that_it_is_unverified_is_a_warning(alone, capsys):
@@ -132,9 +190,9 @@ def test_distances_are_taken_in_the_prepared_input(toy, asked):
     assert "X_jamie_input" not in toy["rna"].obsm
     jm.pp.prepare(toy)
     jm.pp.infer_correspondence(toy)
-    for question in asked:
-        assert_allclose(question.x, toy["rna"].obsm["X_jamie_input"], rtol=1e-3, atol=1e-3)
-        assert_allclose(question.y, toy["protein"].obsm["X_jamie_input"], rtol=1e-3, atol=1e-3)
+    for problem in asked:
+        assert_allclose(problem.x, toy["rna"].obsm["X_jamie_input"], rtol=1e-3, atol=1e-3)
+        assert_allclose(problem.y, toy["protein"].obsm["X_jamie_input"], rtol=1e-3, atol=1e-3)
     jm.pp.prepare(toy, n_comps=4)
     jm.pp.infer_correspondence(toy)
     assert asked[-1].x.shape == (54, 4)
@@ -278,7 +336,7 @@ def test_the_seed_decides_and_global_state_is_left_alone(toy, method):
         assert repr(one.uns[KEY]) != repr(other.uns[KEY])
 
 
-def test_options_reach_the_question(toy, asked):
+def test_options_reach_the_problem(toy, asked):
     jm.pp.infer_correspondence(toy, n_keep=7, cap=True, n_starts=3)
     assert (asked[-1].n_keep, asked[-1].cap, asked[-1].n_starts) == (7, True, 3)
     jm.pp.infer_correspondence(toy, cap=False)
@@ -405,3 +463,26 @@ def test_reprogrammed_cells_with_and_without_pairs(data_dir):
     share = whole["rna"].obs["cell_type"].value_counts(normalize=True)
     assert scores[0] > (share**2).sum() + 0.1  # chance
     assert scores[20] > 0.5
+
+
+def unpaired(rna, protein, n_known, seed):
+    """Counts of one data set, of which `n_known` cells have the same name in both."""
+    kept = np.random.default_rng(seed).permutation(rna.obs_names)[:n_known]
+    mods = {"rna": rna.copy(), "protein": protein.copy()}
+    for name, adata in mods.items():
+        adata.obs_names = [cell if cell in set(kept) else f"{cell} {name}" for cell in adata.obs_names]
+    return md.MuData(mods)
+
+
+@pytest.mark.real
+def test_thirty_right_pairs_are_verified_and_another_experiment_is_not(data_dir, capsys):
+    whole = jm.datasets.load("citeseq_pbmc10k", folder=data_dir)
+    jm.pp.infer_correspondence(mdata := unpaired(whole["rna"], whole["protein"], 30, 0), n_keep=5)
+    assert mdata.uns[KEY]["verified"] is True
+    other = md.read_h5mu(data_dir / "citeseq_pbmc5k_rna.h5mu")["rna"]
+    mdata = md.MuData({"rna": other, "protein": whole["protein"].copy()})
+    capsys.readouterr()
+    jm.pp.infer_correspondence(mdata, n_keep=5)
+    assert mdata.uns[KEY]["n_pairs"] == 11
+    assert mdata.uns[KEY]["verified"] is False
+    assert "the 11 pairs of 'rna' and 'protein' that share a name are unverified" in capsys.readouterr().err

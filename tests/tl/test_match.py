@@ -11,10 +11,8 @@ from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
-from jamie._keys import Keys
-from jamie.correspondence import from_mask
 from jamie.correspondence._nearest import nearest_partners
-from jamie.data import known_pairs, stored_pairs, training_cells
+from jamie.data import open_cells
 
 SLOT = "jamie_match_rna_protein"
 
@@ -50,15 +48,13 @@ def test_only_pairs_of_training_cells_are_looked_at(trained, monkeypatch):
         lambda *args, **options: given.append(options) or nearest_partners(*args, **options),
     )
     match(mdata)
-    keys = Keys()
-    pairs = from_mask(
-        known_pairs(mdata, "rna", "protein", keys), *(training_cells(mdata, m, keys) for m in ("rna", "protein"))
-    )
+    cells = open_cells(mdata)
+    pairs = cells.known_of_training("rna", "protein")
     x, y = (mdata[m].obsm["X_jamie"] for m in ("rna", "protein"))
     expected = nearest_partners(x, y, n_keep=20, pairs=pairs)
-    assert_allclose(stored_pairs(mdata, "rna", "protein", keys.match).toarray(), expected.toarray(), rtol=1e-6)
+    assert_allclose(cells.stored_pairs("match", "rna", "protein").toarray(), expected.toarray(), rtol=1e-6)
     assert_array_equal(given[0]["pairs"].toarray(), pairs.toarray())
-    assert 0 < pairs.nnz < known_pairs(mdata, "rna", "protein", keys).nnz
+    assert 0 < pairs.nnz < cells.known("rna", "protein").nnz
 
 
 @pytest.mark.parametrize(("source", "target"), [("rna", "protein"), ("protein", "rna")])
@@ -107,7 +103,7 @@ def test_a_file_keeps_it_and_a_subset_stays_in_step(trained, tmp_path):
     part = mdata[some].copy()
     rows = mdata.obs_names.get_indexer(part.obs_names)
     assert_array_equal(part.obsp[SLOT].toarray(), mdata.obsp[SLOT].toarray()[rows][:, rows])
-    f = stored_pairs(part, "rna", "protein", Keys().match)
+    f = open_cells(part).stored_pairs("match", "rna", "protein")
     assert f.shape == (part["rna"].n_obs, part["protein"].n_obs)
 
 

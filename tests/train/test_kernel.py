@@ -250,3 +250,196 @@ def test_the_share_stays_between_none_and_all(beyond, expected):
     rng = np.random.default_rng(0)
     decoded, predicted = rng.normal(size=(2, 500, 4))
     assert best_mix_weight((1 - beyond) * decoded + beyond * predicted, decoded, predicted) == expected
+
+
+def rotation(d, k=None, seed=3):
+    """Orthonormal loadings, (d, k)."""
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0][:, :k].astype(np.float32)
+
+
+def gaps(x, values, how):
+    """Values with NaN where `how` says."""
+    values, rng = values.copy(), np.random.default_rng(5)
+    if how == "a class":
+        values[x[:, 0] > 0, :2] = np.nan
+    elif how == "two panels":
+        values[x[:, 0] > 0.3, :2] = np.nan
+        values[x[:, 0] < -0.3, 2:] = np.nan
+    elif how == "none":
+        pass
+    else:
+        values[:, : values.shape[1] - 1][rng.random((len(x), values.shape[1] - 1)) < how] = np.nan
+    return values
+
+
+def partly(values, loadings):
+    """Outputs as the model sees them, and what is behind them."""
+    return np.nan_to_num(values) @ loadings, kernel.Partial(values, loadings)
+
+
+HOW = ("none", 0.05, 0.6, 0.9, "a class", "two panels")
+
+
+@pytest.mark.parametrize("alpha", [0.03, 1.0, 100.0])
+@pytest.mark.parametrize("how", HOW)
+def test_each_feature_is_regressed_on_the_cells_that_have_it(how, alpha):
+    x, complete = smooth(120, 5, noise=0.3)
+    values, loadings, setting = gaps(x, complete, how), rotation(5), Setting(0.4, alpha)
+    y, partial = partly(values, loadings)
+    new = smooth(30, seed=1)[0]
+    found = predict(regress(x, y, setting, fresh(), partial), new) @ loadings.T
+    for j in range(5):
+        has = ~np.isnan(values[:, j])
+        expected = reference(x[has], values[has, j].astype(float), setting, new)
+        assert_allclose(found[:, j], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("k", [1, 3])
+def test_of_fewer_components_than_features_the_measured_error_is_least(how, k):
+    x, complete = smooth(25, 5, noise=0.3)
+    values, loadings = gaps(x, complete, how), rotation(5, k)
+    ridge = regress(x, *partly(values, loadings)[:1], SETTING, fresh(), partly(values, loadings)[1])
+    z = values[fresh().permutation(25)].astype(float)
+    z = z - np.where(np.isnan(z).all(0), 0, np.nan_to_num(z).sum(0) / (~np.isnan(z)).sum(0).clip(1))
+    gram = similar(ridge.landmarks, ridge.landmarks, SETTING.rate)
+    design = np.einsum("im,jk->ijmk", gram, loadings.astype(float)).reshape(25, 5, -1)  # of all coefficients at once
+    seen = ~np.isnan(z)
+    normal = design[seen].T @ design[seen] + SETTING.alpha * np.kron(gram, np.eye(k))
+    expected = np.linalg.solve(normal, design[seen].T @ z[seen]).reshape(25, k)
+    assert_allclose(gram @ ridge.coefficients, gram @ expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_of_many_cells_landmarks_too_see_measured_values_only(how, monkeypatch):
+    x, complete = smooth(300, 4)
+    monkeypatch.setattr(kernel, "LANDMARKS", 80)
+    values, loadings = gaps(x, complete, how), rotation(4)
+    ridge = regress(x, *partly(values, loadings)[:1], SETTING, fresh(), partly(values, loadings)[1])
+    for j in range(4):
+        has = ~np.isnan(values[:, j])
+        y = values[has, j].astype(float)
+        k = similar(x[has], ridge.landmarks, SETTING.rate)
+        penalty = SETTING.alpha * similar(ridge.landmarks, ridge.landmarks, SETTING.rate)
+        c = np.linalg.solve(k.T @ k + penalty, k.T @ (y - y.mean()))
+        found = k @ ridge.coefficients @ loadings[j] + ridge.offset @ loadings[j]
+        assert_allclose(found, k @ c + y.mean(), atol=2e-3)
+
+
+def test_values_that_are_all_there_are_regressed_as_components_are():
+    x, values = smooth(80, 4)
+    loadings = rotation(4)
+    y, partial = partly(values, loadings)
+    one, other = (regress(x, y, SETTING, fresh(), given) for given in (None, partial))
+    assert_allclose(other.coefficients, one.coefficients, atol=1e-4)
+    assert_allclose(other.offset, one.offset, atol=1e-5)
+    assert tune(x, y, fresh(), partial) == pytest.approx(tune(x, y, fresh()))
+
+
+@pytest.mark.parametrize("how", HOW[1:])
+def test_settings_are_chosen_by_the_error_of_measured_values(how, errors, monkeypatch):
+    x, complete = smooth(25, noise=0.3)
+    values, loadings = gaps(x, complete, how), rotation(3)
+    alphas = (0.01, 0.3, 5.0)
+    grid(monkeypatch, [0.2, 1.0], alphas)
+    monkeypatch.setattr(kernel, "EXTRA", 10)
+    tune(x, *partly(values, loadings)[:1], fresh(), partly(values, loadings)[1])
+    median = np.median(euclidean_distances(x.astype(float))[np.triu_indices(25, 1)])
+    expected = [
+        sum(
+            left_out_error(x[has], values[has, j : j + 1].astype(float), rate / median, alpha)
+            for j, has in enumerate((~np.isnan(values)).T)
+            if has.sum() > 1
+        )
+        for rate in (0.2, 1.0)
+        for alpha in alphas
+    ]
+    assert_allclose(errors, expected, rtol=1e-4)
+
+
+def test_settings_of_many_groups_are_about_those_of_all_values(monkeypatch):
+    x, complete = smooth(200, 40, noise=0.5)
+    values = np.where(np.random.default_rng(0).random(complete.shape) < 0.3, np.nan, complete)
+    loadings, sizes, left_out = rotation(40), [], kernel._left_out
+
+    def watch(features, y):
+        sizes.append(len(features))
+        return left_out(features, y)
+
+    monkeypatch.setattr(kernel, "_left_out", watch)
+    setting = tune(x, *partly(values, loadings)[:1], fresh(), partly(values, loadings)[1])
+    assert len(sizes) == len(kernel.RATES) * kernel.PATTERNS
+    assert sum((n / 200) ** 3 for n in sizes[: kernel.PATTERNS]) <= kernel.EXTRA  # decompositions of all cells
+    exact = left_out_error(x, complete, *tune(x, complete @ loadings, fresh()))
+    assert left_out_error(x, complete, *setting) < 1.05 * exact
+
+
+def test_noise_outside_the_components_does_not_choose_the_settings():
+    x, outcomes = smooth(150, 2)
+    loadings = rotation(60, 2)
+    rng = np.random.default_rng(1)
+    values = (outcomes @ loadings.T + 0.3 * rng.normal(size=(150, 60))).astype(np.float32)
+    expected = tune(x, values @ loadings, fresh())
+    values[:20] = np.nan
+    found = tune(x, *partly(values, loadings)[:1], fresh(), partly(values, loadings)[1])
+    assert abs(np.log10(found.alpha / expected.alpha)) < 0.7
+
+
+def test_missing_values_do_not_shrink_what_is_predicted():
+    x, complete = smooth(400, 6, noise=0.3)
+    values, loadings = complete.copy(), rotation(6)
+    complete, values = complete - 2, values - 2  # as standardised features are, 0 in the mean
+    values[:, :2][np.random.default_rng(0).random((400, 2)) < 0.7] = np.nan
+    y, partial = partly(values, loadings)
+    new, truth = smooth(200, 6, seed=1)
+    slopes = {}
+    for name, outputs, given in (("complete", complete @ loadings, None), ("partial", y, partial), ("filled", y, None)):
+        ridge = regress(x, outputs, tune(x, outputs, fresh(), given), fresh(), given)
+        imputed = predict(ridge, new) @ loadings.T
+        slopes[name] = [np.polyfit(imputed[:, j], truth[:, j], 1)[0] for j in (0, 1)]
+    assert_allclose(slopes["partial"], slopes["complete"], atol=0.1)
+    assert min(slopes["filled"]) > 2
+
+
+def test_features_and_cells_without_a_value():
+    x, values = smooth(40, 4)
+    values[:, 1] = np.nan
+    values[:5] = np.nan
+    loadings = rotation(4)
+    y, partial = partly(values, loadings)
+    ridge = regress(x, y, tune(x, y, fresh(), partial), fresh(), partial)
+    imputed = predict(ridge, x) @ loadings.T
+    assert_allclose(imputed[:, 1], 0, atol=1e-3)
+    assert np.corrcoef(imputed[5:, 0], values[5:, 0])[0, 1] > 0.9
+    nothing = np.full((12, 4), np.nan, np.float32)
+    y, partial = partly(nothing, loadings)
+    ridge = regress(x[:12], y, tune(x[:12], y, fresh(), partial), fresh(), partial)
+    assert_allclose(predict(ridge, x), 0, atol=1e-6)
+
+
+def test_blocks_of_cells_with_missing_values_change_nothing(monkeypatch):
+    x, complete = smooth(60, 4)
+    y, partial = partly(gaps(x, complete, 0.4), rotation(4))
+    before = partial.values.copy()
+    whole = regress(x, y, SETTING, fresh(), partial)
+    monkeypatch.setattr(kernel, "BLOCK", 7)
+    assert_allclose(regress(x, y, SETTING, fresh(), partial).coefficients, whole.coefficients, rtol=1e-3, atol=1e-4)
+    assert_array_equal(partial.values, before)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_share_is_chosen_by_measured_values_alone(share):
+    rng = np.random.default_rng(0)
+    decoded, predicted = rng.normal(size=(2, 400, 6))
+    predicted *= 0.3  # nearer to 0, which a missing value must not be taken for
+    measured = 0.7 * decoded + 0.3 * predicted + 0.1 * rng.normal(size=(400, 6))
+    seen = rng.random(measured.shape) >= share
+    found = best_mix_weight(np.where(seen, measured, np.nan), decoded, predicted)
+    slope = np.linalg.lstsq((predicted - decoded)[seen][:, None], (measured - decoded)[seen])[0][0]
+    n = seen.mean() * 400
+    assert found == pytest.approx((n * slope + 0.5 * kernel.PRIOR) / (n + kernel.PRIOR))
+    assert best_mix_weight(np.where(seen, measured, 0), decoded, predicted) > found + 0.02
+    whole = seen[:, :1] & np.ones(6, dtype=bool)
+    rows = best_mix_weight(np.where(whole, measured, np.nan), decoded, predicted)
+    assert rows == pytest.approx(best_mix_weight(measured[whole[:, 0]], decoded[whole[:, 0]], predicted[whole[:, 0]]))
+    assert best_mix_weight(np.full((9, 3), np.nan), decoded[:9, :3], predicted[:9, :3]) == 0.5

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import CellMatrix, Cells, Preparation
-from jamie.model import JAMIE, by_rows, on_threads
+from jamie.model import JAMIE, by_rows, isolated, on_threads
 from jamie.nn import kernel_pullback, pullback
 
 BUDGET = 2**26  # bytes of multipliers at a time
@@ -134,6 +134,7 @@ def contributions(
 class _Walk:
     """Multipliers of one source and readout against a fixed background."""
 
+    @isolated()
     def __init__(self, model: JAMIE, source: str, readout: Readout, background: PreparedCells) -> None:
         network = model.network_
         encoder = network.encoders[network.names.index(source)]
@@ -153,6 +154,7 @@ class _Walk:
         self.through = self.few or readout.is_probability  # whether multipliers of targets are given, or of components
         self.background = self._tensor(background.inputs / self.scale)
 
+    @isolated()
     @torch.no_grad()
     def __call__(self, inputs: Array) -> tuple[Array, Array, Array]:
         """Take n cells to multipliers (n, b, t, k), f of each (n, t) and mean f of the background (n, t)."""

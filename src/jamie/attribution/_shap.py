@@ -14,7 +14,7 @@ from torch import nn
 from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._types import Array
-from jamie.model import JAMIE
+from jamie.model import JAMIE, isolated
 
 from ._contributions import Contribution, PreparedCells, Readout, outputs
 
@@ -51,6 +51,7 @@ def shap_contributions(
             bar.update()
 
 
+@isolated()
 def _deep(
     model: JAMIE, source: str, readout: Readout, background: PreparedCells, _: np.random.Generator
 ) -> Callable[[Array], Array]:
@@ -82,7 +83,12 @@ def _deep(
     )
     z = torch.from_numpy(_centred(model, source, background)).double()
     explainer = DeepExplainer(path.cpu().double().eval(), z)
-    return lambda of_cell: explainer.shap_values(torch.from_numpy(of_cell).double(), check_additivity=False)[0]
+
+    @isolated()
+    def explain(of_cell: Array) -> Array:
+        return explainer.shap_values(torch.from_numpy(of_cell).double(), check_additivity=False)[0]
+
+    return explain
 
 
 def _kernel(

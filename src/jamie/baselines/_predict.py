@@ -3,6 +3,10 @@
 All are tuned alike: squared error of the standardised target over five folds of the training cells, for the slow
 perceptron over one of them. A wide target is first projected on random directions, which keeps that error in
 expectation; its leading principal components are less noisy than the rest and would ask for too little shrinkage.
+
+NaN in the target is not a value. Neighbours, ridge and kernel ridge predict each feature from the cells that have it.
+Partial least squares, reduced rank and the perceptron, whose features share components or units, see ridge's prediction
+in its place. All are tuned by the error of the values that are there.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from jamie._checks import generator, require_option
 from jamie._errors import InvalidValueError
 from jamie._types import Array, Seed
 
-from ._regressions import FAMILIES, Family
+from ._regressions import FAMILIES, MEASURED, Family, completed
 
 METHODS = ("mean", "knn", "ridge", "kernel_ridge", "pls", "reduced_rank", "mlp")
 
@@ -36,7 +40,8 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     x_train, x_test
         Prepared inputs (`n_train × k` and `n_test × k`), such as principal components.
     y_train
-        Target (`n_train × d`). A NaN is replaced by the mean of its feature; a feature without values is predicted NaN.
+        Target (`n_train × d`). NaN is missing: each feature is learned from the cells that have it, and one that none
+        has is predicted NaN.
     rng
         Seed or generator of the folds, landmarks and network.
 
@@ -69,6 +74,8 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     seed = int(generator(rng).integers(2**31))
     unit = x[:, 0].std() or 1.0
     x, x_test = (x - x.mean(0)) / unit, (x_test - x.mean(0)) / unit
+    if np.isnan(y).any():
+        family = _of_measured(method, x, y, seed)
     best = _tune(family, x, y, grid(x), seed, folds=_FOLDS.get(method, 5))
     ((_, predicted),) = family(x, y, x_test, [best], seed)
     return predicted * scale + mean
@@ -78,21 +85,31 @@ def _tune(family: Family, x: Array, y: Array, settings: list[Any], seed: int, *,
     """Choose the setting of the smallest cross-validated squared error, the first of equals."""
     rows = np.random.default_rng(seed).permutation(len(x))[:_TUNED]
     x, y = x[rows], y[rows]
-    if y.shape[1] > _DIRECTIONS:
+    if y.shape[1] > _DIRECTIONS and np.isnan(y).any():
+        y = y[:, np.random.default_rng(seed).choice(y.shape[1], _DIRECTIONS, replace=False)]
+    elif y.shape[1] > _DIRECTIONS:
         y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
     error = dict.fromkeys(settings, 0.0)
     for train, test in islice(KFold(min(5, len(x))).split(x), folds):
         for setting, predicted in family(x[train], y[train], x[test], settings, seed, tuning=True):
-            error[setting] += float(np.square(predicted - y[test]).sum())
+            error[setting] += float(np.nansum(np.square(predicted - y[test])))
     return min(error, key=error.__getitem__)
 
 
+def _of_measured(method: str, x: Array, y: Array, seed: int) -> Family:
+    """Family of the method for a target that misses values."""
+    if method in MEASURED:
+        return MEASURED[method]
+    grid = FAMILIES["ridge"][1]
+    return completed(FAMILIES[method][0], _tune(MEASURED["ridge"], x, y, grid(x), seed))
+
+
 def _standardise(y: Array) -> tuple[Array, Array, Array]:
-    """Centre and scale each feature by what is known of it, and put 0 where nothing is."""
+    """Centre and scale each feature by what is known of it; 0 for a feature of which nothing is."""
     seen = ~np.isnan(y)
     n = np.maximum(seen.sum(0), 1)
     mean = np.where(seen.any(0), np.where(seen, y, 0).sum(0) / n, np.nan)
     y = np.where(seen, y - np.where(seen.any(0), mean, 0), 0)
     scale = np.sqrt(np.square(y).sum(0) / n)
     scale[scale == 0] = 1
-    return y / scale, mean, scale
+    return np.where(seen | ~seen.any(0), y / scale, np.nan), mean, scale

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby, product
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh
+from scipy.linalg import eigh, solve
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
 
+from jamie._patterns import patterns
 from jamie._types import Array
 
 _NEIGHBORS = (5, 10, 20, 30, 50)
@@ -33,6 +35,8 @@ _PENALTIES = (1e-3, 1.0, 10.0)  # scikit-learn's `alpha` of the network
 _WIDE = 200  # features from which the network predicts principal components of the target
 _OUTPUTS = 50  # that many of them
 _EPOCHS = 500
+_SOLVED = 4  # kernel regressions on all cells that tuning may cost per setting where values are missing
+_FEWEST = 10  # cells that tuning leaves each of them
 _STOPPED_EARLY = 20  # training cells from which the network sets a share apart to stop on
 
 Family = Callable[..., Iterator[tuple[Any, Array]]]  # (x, y, x_new, settings, seed) → each setting and its prediction
@@ -52,29 +56,49 @@ def knn(
 
 
 def ridge(
-    x: Array, y: Array, x_new: Array, settings: Iterable[float], seed: int, *, tuning: bool = False
+    x: Array,
+    y: Array,
+    x_new: Array,
+    settings: Iterable[float],
+    seed: int,
+    *,
+    tuning: bool = False,
+    direct: bool = False,
 ) -> Iterator[tuple[float, Array]]:
     """Ridge regression, β = (xᵀx + α)⁻¹ xᵀy."""
-    return _path(x.T @ x, x.T @ y, x_new, settings)
+    return _path(x.T @ x, x.T @ y, x_new, settings, direct=direct)
 
 
 def kernel_ridge(
-    x: Array, y: Array, x_new: Array, settings: Iterable[tuple[float, float]], seed: int, *, tuning: bool = False
+    x: Array,
+    y: Array,
+    x_new: Array,
+    settings: Iterable[tuple[float, float]],
+    seed: int,
+    *,
+    tuning: bool = False,
+    direct: bool = False,
 ) -> Iterator[tuple[tuple[float, float], Array]]:
     """Kernel ridge regression, (K + α)⁻¹ y; with many cells ridge on the features of a Nyström approximation."""
     exact = len(x) <= (_LANDMARKS if tuning else _EXACT)
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
         alphas = [alpha for _, alpha in group]
         if exact:
-            path = _path(rbf_kernel(x, gamma=gamma), y, rbf_kernel(x_new, x, gamma=gamma), alphas)
+            path = _path(rbf_kernel(x, gamma=gamma), y, rbf_kernel(x_new, x, gamma=gamma), alphas, direct=direct)
         else:
             features = Nystroem(gamma=gamma, n_components=_LANDMARKS, random_state=seed).fit(x)
-            path = ridge(features.transform(x), y, features.transform(x_new), alphas, seed)
+            path = ridge(features.transform(x), y, features.transform(x_new), alphas, seed, direct=direct)
         yield from (((gamma, alpha), predicted) for alpha, predicted in path)
 
 
-def _path(gram: Array, target: Array, new: Array, alphas: Iterable[float]) -> Iterator[tuple[float, Array]]:
-    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition."""
+def _path(
+    gram: Array, target: Array, new: Array, alphas: Iterable[float], *, direct: bool
+) -> Iterator[tuple[float, Array]]:
+    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition, or `direct` by one solution each."""
+    if direct:
+        for alpha in alphas:
+            yield alpha, new @ solve(gram + alpha * np.eye(len(gram)), target, assume_a="pos")
+        return
     values, vectors = eigh(gram)
     left, right = new @ vectors, vectors.T @ target
     for alpha in alphas:
@@ -164,6 +188,52 @@ def mlp(
         yield (hidden, penalty), predicted @ loadings + mean
 
 
+def by_pattern(family: Family, *, n_solved: float = np.inf) -> Family:
+    """Regress each group of features that are missing in the same cells on the cells that have them.
+
+    The settings are those of all features. In tuning, where cells are in random order, many groups take so few of them
+    that they cost about as much as `n_solved` fits on all cells, if the cost of a fit is the cube of its cells.
+    """
+
+    def path(
+        x: Array, y: Array, x_new: Array, settings: Iterable[Any], seed: int, *, tuning: bool = False
+    ) -> Iterator[tuple[Any, Array]]:
+        predicted = {setting: np.zeros((len(x_new), y.shape[1])) for setting in settings}
+        groups = patterns(y)
+        share = min(1, (n_solved / max(len(groups), 1)) ** (1 / 3)) if tuning else 1
+        most = max(int(share * len(x)), _FEWEST)
+        for rows, columns in groups:
+            x_group, y_group = x[rows[:most]], y[np.ix_(rows[:most], columns)]
+            origin, mean = x_group.mean(0), y_group.mean(0)
+            of_group = family(x_group - origin, y_group - mean, x_new - origin, list(predicted), seed, tuning=tuning)
+            for setting, values in of_group:
+                predicted[setting][:, columns] = values + mean
+        yield from predicted.items()
+
+    return path
+
+
+def completed(family: Family, alpha: float) -> Family:
+    """Regress on a target whose missing entries are what ridge regression predicts, by the cells that have them.
+
+    For families whose features share something, so that they cannot be taken apart. The sums over cells that they are
+    made of become those of a linear regression on the measured entries.
+    """
+
+    def path(
+        x: Array, y: Array, x_new: Array, settings: Iterable[Any], seed: int, *, tuning: bool = False
+    ) -> Iterator[tuple[Any, Array]]:
+        ((_, predicted),) = measured_ridge(x, y, x, [alpha], seed)
+        yield from family(x, np.where(np.isnan(y), predicted, y), x_new, settings, seed, tuning=tuning)
+
+    return path
+
+
+measured_knn = by_pattern(knn)
+measured_ridge = by_pattern(partial(ridge, direct=True))
+measured_kernel_ridge = by_pattern(partial(kernel_ridge, direct=True), n_solved=_SOLVED)
+
+
 def _components(x: Array) -> list[int]:
     return sorted({min(h, x.shape[1]) for h in _COMPONENTS})
 
@@ -176,3 +246,6 @@ FAMILIES: dict[str, tuple[Family, Callable[[Array], list[Any]]]] = {
     "reduced_rank": (reduced_rank, lambda x: list(product(_ALPHAS[::2], _components(x)))),
     "mlp": (mlp, lambda _: list(product(_HIDDEN, _PENALTIES))),
 }
+
+MEASURED = {"knn": measured_knn, "ridge": measured_ridge, "kernel_ridge": measured_kernel_ridge}
+"""Families as they are where the target misses values; the others see it `completed`."""

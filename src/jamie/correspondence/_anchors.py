@@ -98,15 +98,16 @@ def _canonical(x: Array, y: Array, weights: Array) -> tuple[tuple[Array, Array],
 
 
 def whitened(z: Array, weights: Array) -> tuple[Array, Array]:
-    """Centre, and whitening of the shrunk covariance on the directions in which `z` varies."""
+    """Centre, and whitening of the shrunk covariance on the directions in which `z` varies by more than rounding."""
     weights = weights / weights.sum()
-    centre = weights @ z
+    centre, size = weights @ z, float(weights @ np.square(z).sum(1))
     z = z - centre
     values, vectors = np.linalg.eigh((z * weights[:, None]).T @ z)
     level = max(float(values.clip(0).mean()), 1e-12)
-    keep = values > 1e-9 * values[-1]
-    keep[-1] = True
-    return centre, vectors[:, keep] / np.sqrt((1 - SHRINKAGE) * values[keep] + SHRINKAGE * level)
+    varies = values > 1e-9 * size
+    varies[-1] = True  # one column at least, of zeros where nothing varies
+    scale = np.where(values > 1e-9 * size, 1 / np.sqrt((1 - SHRINKAGE) * values.clip(0) + SHRINKAGE * level), 0)
+    return centre, vectors[:, varies] * scale[varies]
 
 
 def _inverse_root(matrix: Array) -> Array:

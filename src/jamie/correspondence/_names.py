@@ -16,6 +16,7 @@ from jamie._types import Pair
 
 MOST_SAMPLED = 5_000  # names of each side; a change that is found is then made to all of them
 FEWEST_SHARE = 0.25  # of its cells that a change must match: two samples share 1 or 2 % of their barcodes by chance
+MOST = 0.9  # of the names have an affix that is dropped: with fewer, it names one of several samples
 SEPARATOR = re.compile(r"[^0-9A-Za-z]")
 
 
@@ -77,18 +78,19 @@ def mend_names(rows: pd.Index, columns: pd.Index, modalities: Pair) -> NameChang
     than a number, for rows are counted from 0 in every table; unless what it drops is the name of the modality.
     """
     names = [[str(name) for name in side] for side in (rows, columns)]
-    n_cells, n_shared = min(map(len, names)), len(set(names[0]) & set(names[1]))
-    if n_cells < 2 or 2 * n_shared >= n_cells:
+    n_cells, shared = min(map(len, names)), set(names[0]) & set(names[1])
+    if n_cells < 2 or 2 * len(shared) >= n_cells:
         return None
+    rest = [[name for name in side if name not in shared] for side in names]
     rng = np.random.default_rng(0)  # a sample, so that a million names take no minutes
-    sampled = [[side[i] for i in rng.permutation(len(side))[:MOST_SAMPLED]] for side in names]
-    most = min(map(len, sampled)) * min(1.0, MOST_SAMPLED / max(map(len, names)))
+    sampled = [[side[i] for i in rng.permutation(len(side))[:MOST_SAMPLED]] for side in rest]
+    most = min(map(len, sampled)) * min(1.0, MOST_SAMPLED / max(map(len, rest)))
     best: _Candidate | None = None
     for spelling in _spellings(sampled):
         best = max([c for c in (best, _best_affixes(sampled, spelling, modalities)) if c], default=None, key=_rank)
         if best is not None and best.n_matched >= 0.9 * most and best.cost <= 1:
             break
-    return None if best is None else _confirmed(names, modalities, best.steps, n_shared)
+    return None if best is None else _confirmed(names, modalities, best.steps, len(shared))
 
 
 def nothing_shared(names: Mapping[str, pd.Index], pairs: Sequence[Pair]) -> str:
@@ -191,15 +193,21 @@ def _replaced(others: list[str], target: str) -> _Steps:
 
 
 def _affixes(names: list[str]) -> list[_Steps]:
-    """Ways to shorten names: constant prefixes and suffixes, both, and what stands before or after a separator."""
+    """Ways to shorten names: prefixes and suffixes of most, both, and what stands before or after a separator."""
     common = _common_prefix(names), _common_prefix([name[::-1] for name in names])[::-1]
-    starts: list[_Steps] = [(), *((_prefix(affix),) for affix in _prefixes(common[0]))]
-    ends: list[_Steps] = [(), *((_suffix(affix),) for affix in _suffixes(common[1]))]
+    starts: list[_Steps] = [(), *((_prefix(affix),) for affix in _frequent(names, _prefixes, common[0]))]
+    ends: list[_Steps] = [(), *((_suffix(affix),) for affix in _frequent(names, _suffixes, common[1]))]
     for c, _ in Counter(SEPARATOR.findall("".join(names))).most_common(3):
-        if all(c in name for name in names):
+        if sum(c in name for name in names) >= MOST * len(names):
             starts += [(_part(c, how, -1),) for how in ("split", "rsplit")]
             ends += [(_part(c, how, 0),) for how in ("split", "rsplit")]
     return [start + end for start, end in product(starts, ends)]
+
+
+def _frequent(names: list[str], parts: Callable[[str], list[str]], common: str) -> list[str]:
+    """Affixes that most names have, and those of what all have in common."""
+    counts = Counter(part for name in names for part in parts(name))
+    return list(dict.fromkeys(parts(common) + [part for part, n in counts.most_common(6) if n >= MOST * len(names)]))
 
 
 def _common_prefix(names: list[str]) -> str:

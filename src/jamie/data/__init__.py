@@ -22,18 +22,18 @@ from ._cells import (
     two_modalities,
     writable,
 )
-from ._container import known_pairs, matrix, modality_names, over_all_cells, stored_pairs, training_cells
 from ._correspondences import Pairs, correspondences, true_pairs, truth
+from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
-from ._kinds import SCALES, detect_kind, measured
+from ._kinds import SCALES, measured
 from ._labels import label_codes, labels
 from ._loader import Batch, Loader
-from ._match import matched, model_inputs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, VALIDATION, SeenCells
+from ._stream import Rows, digest, require_out, stream
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
 
@@ -63,24 +63,21 @@ __all__ = [
     "Preparation",
     "Prepared",
     "Problem",
+    "Rows",
     "SeenCells",
     "coordinates",
     "correspondences",
     "detect_kind",
+    "digest",
     "external_pca",
     "fingerprint",
-    "known_pairs",
     "label_codes",
     "labels",
-    "matched",
-    "matrix",
     "measured",
-    "modality_names",
-    "model_inputs",
     "near",
+    "note_kind",
     "open_cells",
     "open_for_model",
-    "over_all_cells",
     "permuted",
     "prepare",
     "prepare_cells",
@@ -90,14 +87,14 @@ __all__ = [
     "require_kind",
     "require_model",
     "require_mudata",
+    "require_out",
     "require_same_chromosomes",
     "require_several",
     "starts",
     "stored_inputs",
-    "stored_pairs",
     "stratified",
+    "stream",
     "tell_check",
-    "training_cells",
     "true_pairs",
     "truth",
     "two_modalities",

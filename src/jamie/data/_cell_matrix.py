@@ -27,11 +27,10 @@ FEWEST_ROWS = 64
 MOST_THREADS = 4
 DASK_PARTS = 8
 """Chunks of a dask array that are computed at once."""
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class CellMatrix:
-    """Cells × features, of which float32 blocks are read, CSR or dense, and found free of what is no number.
+    """Cells × features, of which float32 blocks are read, CSR or dense, and found free of infinities.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ class CellMatrix:
                 "cells can be read; read it into memory, or write it once as CSR: adata.X = adata.X.tocsr()"
             )
             raise InvalidValueError(msg)
-        _require_numbers(values, where)
+        require_numeric(values, where)
         self._values = _in_rows(values)
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
@@ -90,7 +89,10 @@ class CellMatrix:
         """Some cells, in the order asked for, by position or mask."""
         if not isinstance(rows, slice) and rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        x = _float32(_rows_of(self._values, rows))
+        x = _rows_of(self._values, rows)
+        if not self.in_memory:
+            require_numeric(x, self.where)
+        x = _float32(x)
         if not self.in_memory:
             _require_measured(x, self.where, self.cells[rows], self._names)
         return x if self._columns is None else x[:, self._columns]
@@ -167,20 +169,10 @@ def _of_part(
     per_cell: list[Array],
 ) -> T:
     """What a worker of dask does with one chunk."""
+    require_numeric(x, where)
     x = _float32(x)
     _require_measured(x, where, cells, features)
     return function(x if columns is None else x[:, columns], *per_cell)
-
-
-def _require_numbers(values: Any, where: str) -> None:
-    """Raise if values are stored as anything but real numbers, such as the objects of a table of nullable integers."""
-    dtype = np.dtype(getattr(values, "dtype", object))
-    if dtype.kind not in "buif":
-        msg = (
-            f"expected real numbers in `{where}`, found values of type {dtype}; convert the table that they come from: "
-            "table.to_numpy(dtype='float32', na_value=numpy.nan)"
-        )
-        raise InvalidValueError(msg)
 
 
 def _in_rows(values: Any) -> Any:
@@ -193,10 +185,9 @@ def _in_rows(values: Any) -> Any:
 
 
 def _float32(x: Any) -> Matrix:
-    with np.errstate(over="ignore"):  # values that become infinite are found
-        if sparse.issparse(x):
-            return canonical(sparse.csr_matrix(x, dtype=np.float32))
-        return np.asarray(x, dtype=np.float32)
+    if sparse.issparse(x):
+        return canonical(sparse.csr_matrix(x, dtype=np.float32))
+    return np.asarray(x, dtype=np.float32)
 
 
 def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -208,17 +199,44 @@ def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
     return x
 
 
-def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:
-    """Raise if a value is infinite, or would be as float32, or a cell is all missing."""
-    values = x.data if sparse.issparse(x) else x
-    if values.dtype.kind in "bui" or _all_finite(values):
+def require_numeric(values: Any, where: str) -> None:
+    """Raise if values are no real numbers, or too large for float32, in which everything is computed.
+
+    What is on disk or in dask is judged by its type here, and by its values where blocks are read.
+    """
+    dtype = getattr(values, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+        fix = "take the layer or table that holds numbers"
+        if dtype is not None and getattr(dtype, "kind", "O") in "OTUS":
+            fix = f"convert it, {where} = pd.DataFrame({where}).astype('Float32').to_numpy('float32', na_value=np.nan)"
+        elif getattr(dtype, "kind", "") == "c":
+            fix = f"take the real part if that is what was measured, {where} = {where}.real"
+        msg = f"expected real numbers in `{where}`, found values of type {dtype or type(values).__name__}; {fix}"
+        raise InvalidValueError(msg)
+    stored = values.data if sparse.issparse(values) else values
+    if dtype.kind != "f" or dtype.itemsize <= np.dtype(np.float32).itemsize or not isinstance(stored, np.ndarray):
         return
-    infinite = np.abs(values) > LARGEST
+    limit = np.finfo(np.float32).max
+    with np.errstate(invalid="ignore"):
+        beyond = (np.abs(stored) > limit) & np.isfinite(stored)
+    if beyond.any():
+        msg = (
+            f"expected values that float32 can hold, up to ±{limit:.1e}, in `{where}`, found {int(beyond.sum())} "
+            "beyond; divide the feature by a constant, or set them to NaN if they stand for missing values"
+        )
+        raise InvalidValueError(msg)
+
+
+def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:
+    """Raise if a value is infinite or a cell is all missing."""
+    values = x.data if sparse.issparse(x) else x
+    if np.issubdtype(values.dtype, np.integer) or np.isfinite(values).all():
+        return
+    infinite = np.isinf(values)
     if infinite.any():
         column = x.indices[infinite][0] if sparse.issparse(x) else np.argwhere(infinite)[0, 1]
-        what = "infinite" if np.isinf(values).any() else f"beyond ±{LARGEST:.1e}, the largest of float32"
         msg = (
-            f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} {what}, first in feature "
+            f"expected finite values or NaN in `{where}`, found {int(infinite.sum())} infinite, first in feature "
             f"{features[column]!r}; set them to NaN if they are missing"
         )
         raise InvalidValueError(msg)
@@ -229,13 +247,6 @@ def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index
             f"{cells[empty][0]!r}; drop it: a cell that was not measured need not be there"
         )
         raise InvalidValueError(msg)
-
-
-def _all_finite(values: Array) -> bool:
-    """Whether all values are finite as float32."""
-    if not np.isfinite(values).all():
-        return False
-    return values.dtype.itemsize <= 4 or not values.size or bool(max(values.max(), -values.min()) <= LARGEST)
 
 
 def missing(x: Matrix, *, axis: int) -> Array:

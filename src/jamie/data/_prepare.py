@@ -57,6 +57,10 @@ class Preparation:
         Whether all training values were whole numbers from 0 up.
     totals
         Counts and protein: 1st, 50th and 99th percentile of the sums of the training cells, (3,); otherwise 0.
+    recovery
+        By which imputed values, carried back to the units of the input, are multiplied, so that their mean is that of
+        the counts, (d,); empty until a model was trained. The imputed value is a mean of logarithms, whose exponential
+        is less than the mean of the counts.
     """
 
     normaliser: Normaliser
@@ -71,6 +75,7 @@ class Preparation:
     layer: str = ""
     is_whole: bool = False
     totals: Array = field(default_factory=lambda: np.zeros(3, np.float32))
+    recovery: Array = field(default_factory=lambda: np.empty(0, np.float32))
 
     @classmethod
     def fit(
@@ -130,7 +135,7 @@ class Preparation:
 
     @property
     def scale(self) -> str:
-        """LinkedCells of imputed values."""
+        """Scale of imputed values."""
         return SCALES[self.kind]
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
@@ -187,9 +192,18 @@ class Preparation:
         rate, slope = self.openness[:, columns]
         return (rate * (1 - rate) * slope)[:, None] * matrix, rate
 
-    def measured(self, x: Matrix) -> Matrix:
-        """Measured values on the imputed scale."""
-        return measured(x, kind=self.kind, depth=self.normaliser.depth)
+    def to_input_units(self, values: Array) -> Array:
+        """All features from imputed to input units, (n, d): expected counts, at the depth of the training cells."""
+        values = self.normaliser.to_input_units(values)
+        if not len(self.recovery):
+            return values
+        values = values * self.recovery
+        return values.clip(max=1) if self.kind == "accessibility" else values
+
+    def measured(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:
+        """Measured values on the imputed scale, of cells measured in the given `columns` of the features."""
+        is_open = self.kind == "accessibility"
+        return measured(x, kind=self.kind, depth=1.0) if is_open else self.normaliser(x, columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the loadings, for `.uns`."""
@@ -209,25 +223,29 @@ class Preparation:
         """The learned arrays by name, without the loadings."""
         return {
             "idf": self.normaliser.idf,
+            "levels": self.normaliser.levels,
             "mean": self.mean,
             "sd": self.sd,
             "variance": self.variance,
             "openness": self.openness,
             "totals": self.totals,
+            "recovery": self.recovery,
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any], *, features: Array, loadings: Array) -> Preparation:
         """Read back what `to_dict` wrote."""
         return cls(
-            normaliser=Normaliser(stored["kind"], float(stored["depth"]), np.asarray(stored["idf"])),
+            normaliser=Normaliser(
+                stored["kind"], float(stored["depth"]), np.asarray(stored["idf"]), np.asarray(stored["levels"])
+            ),
             features=np.asarray(features, dtype=object).astype(str),
             loadings=np.asarray(loadings),
             n_fitted=int(stored["n_fitted"]),
             max_value=float(stored["max_value"]),
             layer=str(stored["layer"]),
             is_whole=bool(stored["is_whole"]),
-            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "totals")},
+            **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "totals", "recovery")},
         )
 
 
@@ -249,11 +267,12 @@ def empty_inputs(shape: tuple[int, int]) -> Array:
 
 
 def require_complete(n_missing: Array, where: str, kind: Kind) -> None:
-    """Raise if a kind that is normalised by cell misses values."""
-    if kind != "continuous" and n_missing.any():
+    """Raise if regions are missing in a part of the cells: TF-IDF weighs a region beside all others of the cell."""
+    if kind == "accessibility" and n_missing.any():
         msg = (
-            f"expected no NaN in `{where}`, of kind {kind!r}, for its cells are normalised by their total; set them to "
-            "0 if they are no counts, or pass kinds={...: 'continuous'} for it"
+            f"expected no NaN in `{where}`, of kind 'accessibility', found it in {np.count_nonzero(n_missing)} of "
+            f"{len(n_missing)} regions; keep the regions that all cells were measured in, "
+            "adata[:, ~np.isnan(adata.X).any(axis=0)], or make a modality of each assay"
         )
         raise InvalidValueError(msg)
 

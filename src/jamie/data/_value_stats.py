@@ -13,48 +13,95 @@ from ._cell_matrix import CellMatrix, missing
 
 
 class ValueStats(NamedTuple):
-    """What no cell may have, and of the training cells what kind and normalisation are learned from."""
+    """What no cell may have, and of the training cells what kind and normalisation are learned from.
+
+    NaN is no value: what is said of values is said of the others.
+    """
 
     is_whole: bool  # whether all values are whole numbers from 0 up, and there are any
     negative: Array  # (d,) values below 0 of each feature
     missing: Array  # (d,) NaN of each feature
+    n_cells: int
     n_train: int
-    filled: float  # share of values that are not 0
+    n_missing: int  # NaN of the training cells
+    filled: float  # share of the training cells' values that are not 0
     totals: Array  # (n_train,) sum of each cell
-    opened: Array  # (d,) training cells with a value above 0
+    sums: Array  # (d,) sum of each feature
+    opened: Array  # (d,) training cells with a value above 0; one below 1, a probability, counts as that
+
+    @property
+    def share_missing(self) -> float:
+        """Share of all values that are NaN."""
+        return float(self.missing.sum() / max(self.n_cells * len(self.missing), 1))
+
+
+class _Block(NamedTuple):
+    """The same of one block of cells."""
+
+    is_whole: bool
+    n_values: int
+    negative: Array
+    missing: Array
+    n_missing: int
+    n_filled: int
+    totals: Array
+    sums: Array
+    opened: Array
 
 
 def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
     """Look at every value once."""
-    found = list(cells.map(_look, train, description="surveying"))
-    filled, whole, n_stored, negative, absent, totals, opened = zip(*found, strict=True)
+    blocks = list(cells.map(_look, train, description="surveying"))
+    n_train, n_missing = int(train.sum()), sum(block.n_missing for block in blocks)
     return ValueStats(
-        is_whole=all(whole) and sum(n_stored) > 0,
-        negative=np.sum(negative, axis=0),
-        missing=np.sum(absent, axis=0),
-        n_train=int(train.sum()),
-        filled=sum(filled) / max(int(train.sum()) * cells.shape[1], 1),
-        totals=np.concatenate(totals),
-        opened=np.sum(opened, axis=0),
+        is_whole=all(block.is_whole for block in blocks) and any(block.n_values for block in blocks),
+        negative=np.sum([block.negative for block in blocks], axis=0),
+        missing=np.sum([block.missing for block in blocks], axis=0),
+        n_cells=cells.shape[0],
+        n_train=n_train,
+        n_missing=n_missing,
+        filled=sum(block.n_filled for block in blocks) / max(n_train * cells.shape[1] - n_missing, 1),
+        totals=np.concatenate([block.totals for block in blocks]),
+        sums=np.sum([block.sums for block in blocks], axis=0),
+        opened=np.sum([block.opened for block in blocks], axis=0),
     )
 
 
-def _look(x: Matrix, train: Array) -> tuple[int, bool, int, Array, Array, Array, Array]:
-    d = x.shape[1]
-    values = x.data if sparse.issparse(x) else x
-    has_missing, none = bool(np.isnan(values).any()), np.zeros(d, dtype=np.int64)
-    below = bool((values < 0).any())
-    whole = not below and not has_missing and bool((np.mod(values, 1) == 0).all())
+def _look(x: Matrix, train: Array) -> _Block:
+    values, n_stored = _stored(x), _stored(x).size
+    gaps, none = np.isnan(values), np.zeros(x.shape[1], dtype=np.int64)
+    absent = int(np.count_nonzero(gaps))
+    below = values < 0
     learned = x if train.all() else x[train]
-    return (
-        int(np.count_nonzero(learned.data if sparse.issparse(learned) else learned)),
-        whole,
-        values.size,
-        _per_feature(x, values < 0) if below else none,
-        missing(x, axis=0) if has_missing else none,
-        np.asarray(learned.sum(axis=1)).ravel(),
-        _per_feature(learned, (learned.data if sparse.issparse(learned) else learned) > 0),
+    n_missing = int(np.count_nonzero(np.isnan(_stored(learned)))) if absent else 0
+    measured = _without_gaps(learned) if n_missing else learned
+    opened = np.minimum(measured, 1) if not sparse.issparse(measured) else measured.minimum(1)
+    return _Block(
+        is_whole=not below.any() and bool(((np.mod(values, 1) == 0) | gaps).all()),
+        n_values=n_stored - absent,
+        negative=_per_feature(x, below) if below.any() else none,
+        missing=missing(x, axis=0) if absent else none,
+        n_missing=n_missing,
+        n_filled=int(np.count_nonzero(_stored(measured))),
+        totals=np.asarray(measured.sum(axis=1)).ravel(),
+        sums=_sums(measured),
+        opened=_sums(opened),
     )
+
+
+def _stored(x: Matrix) -> Array:
+    return x.data if sparse.issparse(x) else x
+
+
+def _without_gaps(x: Matrix) -> Matrix:
+    """NaN as 0, so that it adds nothing."""
+    if sparse.issparse(x):
+        return sparse.csr_matrix((np.nan_to_num(x.data), x.indices, x.indptr), x.shape)
+    return np.nan_to_num(x)
+
+
+def _sums(x: Matrix) -> Array:
+    return np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()
 
 
 def _per_feature(x: Matrix, chosen: Array) -> Array:

@@ -19,8 +19,8 @@ from jamie.correspondence import cap_rows, nothing_shared
 
 from ._cell_matrix import CellMatrix, missing
 from ._cells import Cells, pairs_in_use, require_several
+from ._detect_kind import detect_kind, not_read, noted_kind
 from ._inferred import inferred_pairs
-from ._kinds import detect_kind
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
 from ._value_stats import ValueStats, value_stats
 
@@ -98,8 +98,7 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
         raise InvalidValueError(msg)
     prepared = cells.prepare(name, preparation, inputs=inputs)
-    has_missing = preparation.kind == "continuous" and _has_missing(x, train)
-    values = preparation.standardised(x[:]) if has_missing else None
+    values = preparation.standardised(x[:]) if _has_missing(x, train) else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
 
 
@@ -133,9 +132,11 @@ def prepare(
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise InvalidValueError(msg)
     found = value_stats(cells, train)
-    taken = kind or detect_kind(name, found)
-    if kind is None:
-        logger.info("`mdata[%r]` is taken as %r; say otherwise with kinds={%r: ...}", name, taken, name)
+    taken, adata, layer = kind, opened.mdata[name], opened.layer(name)
+    if taken is None:
+        taken, reason = detect_kind(name, found, noted_kind(adata, layer))
+        reason += not_read(adata, taken, layer)
+        logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_option(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, found)
     return Preparation.fit(
@@ -177,6 +178,8 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
         "is_whole",
         "totals",
         "idf",
+        "levels",
+        "recovery",
         "mean",
         "sd",
         "variance",

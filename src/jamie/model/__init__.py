@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._device import by_rows, on_threads
+from ._device import by_rows, isolated, on_threads
 from ._jamie import JAMIE
 from ._summary import Summary, announce
 
-__all__ = ["JAMIE", "Summary", "announce", "by_rows", "on_threads"]
+__all__ = ["JAMIE", "Summary", "announce", "by_rows", "isolated", "on_threads"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -12,32 +12,61 @@ from scipy import sparse
 
 from jamie._compat import cpu_has_bfloat16
 from jamie._errors import InvalidValueError
-from jamie._settings import settings
+from jamie._settings import require_device, settings
 from jamie._types import Array
 
 SMALL = 512
 ROWS = 8_192
 
 
-def resolve_device(device: str) -> torch.device:
-    """Torch device by name; ``"auto"`` asks the settings, then takes CUDA where there is one, each process its own."""
-    name = settings.device if device == "auto" else device
-    if name == "auto":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(name)
-    except RuntimeError:
-        msg = f"expected `device` to be 'auto', 'cpu', 'cuda' or another torch device, found {device!r}"
-        raise InvalidValueError(msg) from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        msg = f"expected a CUDA device for device={device!r}, found none; pass device='cpu'"
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Device of this machine; ``"auto"`` asks the settings, then takes CUDA, each process its own, or the CPU."""
+    name = require_device(device, name="device")
+    name = settings.device if name == "auto" else name
+    if name != "auto":
+        return torch.device(name)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        msg = (
+            f"expected a GPU for each process of torchrun on this machine, found {count} and process {rank}, counted "
+            f"from 0; start {count} processes or fewer, or pass device='cpu'"
+        )
         raise InvalidValueError(msg)
-    return found
+    return torch.device("cuda", rank)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies matrices in bfloat16 faster than in single precision."""
     return torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Let torch compute as in a fresh process, whatever the caller has switched on, and leave that as it was.
+
+    Everything that trains, loads or infers runs in it; as ``@isolated()`` it wraps a function. Gradients are on, and
+    inference mode, autocast, anomaly detection, another default device or dtype and a lower precision of products are
+    off. Deterministic algorithms stay as the caller asked: they change no bit on the CPU.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # a mode that slows each call of torch: only where it is needed
+            stack.enter_context(torch.device("cpu"))
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        for products in (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):  # type: ignore[attr-defined]
+            if (precision := products.fp32_precision) != "ieee":
+                products.fp32_precision = "ieee"
+                stack.callback(setattr, products, "fp32_precision", precision)
+        yield
 
 
 @contextmanager
@@ -63,6 +92,7 @@ def on_threads(widest: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@isolated()
 @torch.inference_mode()
 def by_rows(
     given: Array,

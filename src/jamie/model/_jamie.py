@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,14 @@ from jamie.data import (
     read,
     require_model,
 )
-from jamie.nn import aggregate, copy_from_first, join, own_noise
+from jamie.nn import aggregate, copy_from_first, joined, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._device import SMALL, by_rows, has_fast_bfloat16, on_threads, resolve_device, seeded, to_torch
+from ._device import SMALL, by_rows, has_fast_bfloat16, isolated, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
+from ._recovery import with_recovery
 from ._summary import Summary, described, pair_scores
 
 
@@ -52,7 +53,8 @@ class JAMIE(BaseEstimator):
     n_latent, dropout, batch_size, max_steps
         Settings that replace the recipe's.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or any torch device.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or another device of torch that this machine has, as text or
+        :class:`torch.device`.
     rng
         Seed or generator; the same seed on the same machine gives the same bits on CPU.
 
@@ -87,7 +89,7 @@ class JAMIE(BaseEstimator):
         dropout: float | None = None,
         batch_size: int | None = None,
         max_steps: int | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         rng: Seed = 0,
     ) -> None:
         self.recipe = recipe
@@ -98,6 +100,7 @@ class JAMIE(BaseEstimator):
         self.device = device
         self.rng = rng
 
+    @isolated()
     def fit(
         self,
         mdata: MuData | Cells,
@@ -117,6 +120,7 @@ class JAMIE(BaseEstimator):
             max_steps=self.max_steps,
         )
         device = resolve_device(self.device)
+        self.__dict__.pop("network_", None)  # a training that fails leaves a model that is not fitted
         problem = read(
             cells,
             n_comps=self.recipe_.n_comps,
@@ -133,13 +137,13 @@ class JAMIE(BaseEstimator):
         self.divisors_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.divisors_, device, least=2 if self.recipe_.norm == "batch" else 1)
         width = widest(self.preparations_, self.recipe_)
-        with on_threads(width), seeded(rng, device):
-            self.network_ = network_of(self.preparations_, self.recipe_).to(device)
-            self.network_.low_precision = width > SMALL and has_fast_bfloat16(device)
-            require_ranks(join(device), self.recipe_)
+        with on_threads(width), seeded(rng, device), joined(device) as n_processes:
+            require_ranks(n_processes, self.recipe_)
+            network = network_of(self.preparations_, self.recipe_).to(device)
+            network.low_precision = width > SMALL and has_fast_bfloat16(device)
             own_noise()
             fitted = fit(
-                self.network_,
+                network,
                 draws(problem, linked, training, self.recipe_, rng),
                 load,
                 {name: loss_target(view, self.divisors_[name], device) for name, view in problem.modalities.items()},
@@ -147,10 +151,11 @@ class JAMIE(BaseEstimator):
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
                 validation=load(Draw(linked.cells(validation), None, {})) if len(validation) else None,
             )
-            kernel_mixes = KernelMixes(self.network_, problem, self.divisors_) if self.recipe_.kernel_mix else None
+            kernel_mixes = KernelMixes(network, problem, self.divisors_) if self.recipe_.kernel_mix else None
             if kernel_mixes:
                 kernel_mixes.choose(linked.cells(training), linked.cells(validation), rng)
-        copy_from_first(self.network_)
+            copy_from_first(network)
+        self.network_ = network
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
         self.summary_ = Summary(
@@ -162,6 +167,7 @@ class JAMIE(BaseEstimator):
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
         if kernel_mixes and len(validation):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
+        self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
         return self
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
@@ -255,6 +261,7 @@ class JAMIE(BaseEstimator):
             raise InvalidValueError(msg)
         return self._features(by_rows(inputs, lambda x: kernel_mix.predict(x / scale), self._device), target, columns)
 
+    @isolated()
     @torch.inference_mode()
     def aggregate(self, latents: Mapping[str, Array], known: Mapping[Pair, sparse.csr_matrix]) -> dict[str, Array]:
         """Latents after corresponding cells have met (eq. 3), on sparse correspondence."""
@@ -262,6 +269,12 @@ class JAMIE(BaseEstimator):
         tensors = {name: torch.from_numpy(l) for name, l in latents.items()}
         mixed = aggregate(tensors, {pair: to_torch(f) for pair, f in known.items()}, weights)
         return {name: m.numpy() for name, m in mixed.items()}
+
+    def arrays(self) -> Iterator[Array]:
+        """All that its predictions rest on."""
+        yield from (tensor.cpu().numpy() for tensor in self.network_.state_dict().values())
+        for preparation in self.preparations_.values():
+            yield from (preparation.loadings, *preparation.arrays().values())
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle."""
@@ -282,7 +295,8 @@ class JAMIE(BaseEstimator):
         _persist.save(state, Path(path))
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> JAMIE:
+    @isolated()
+    def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> JAMIE:
         """Read a model that `save` wrote; its parameters are those it was trained with."""
         where, state = resolve_device(device), _persist.load(Path(path))
         model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})

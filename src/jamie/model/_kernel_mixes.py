@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +13,19 @@ from scipy import sparse
 from jamie._types import Array, Pair
 from jamie.data import Problem
 from jamie.nn import JointVAE, KernelMix
-from jamie.train import Setting, best_mix_weight, regress, tune
+from jamie.train import Partial, Setting, best_mix_weight, regress, tune
 
 LEAST = 10  # pairs to fit on
 
 Cells = Mapping[str, Array]  # rows by modality
+
+
+class Pairs(NamedTuple):
+    """Paired cells of a source and a target, as the network sees them."""
+
+    x: Array  # (n, k) of the source
+    y: Array  # (n, k') of the target; what is missing counts as the mean
+    partial: Partial | None  # features behind y, where any of these cells misses a value
 
 
 class KernelMixes:
@@ -29,26 +38,31 @@ class KernelMixes:
 
     def choose(self, training: Cells, validation: Cells, rng: np.random.Generator) -> None:
         """Tune and fit on the training cells, and choose the shares on the validation cells."""
-        for pair, x, y in self._pairs(training):
-            if len(x) >= LEAST:
-                self._settings[pair] = tune(x, y, rng)
-                self._fit(pair, x, y, mix_weight=0.5, rng=rng)
-        for (a, b), x, y in self._pairs(validation):
+        for pair, cells in self._pairs(training):
+            if len(cells.x) >= LEAST:
+                self._settings[pair] = tune(cells.x, cells.y, rng, cells.partial)
+                self._fit(pair, cells, mix_weight=0.5, rng=rng)
+        for (a, b), cells in self._pairs(validation):
             if kernel_mix := self._network.kernel_mix(a, b):
-                inputs = self._tensor(x)
+                inputs = self._tensor(cells.x)
                 with torch.inference_mode():
                     decoded = self._network.decode(b, self._network.encode(a, inputs)[0]).cpu().numpy()
                     predicted = kernel_mix.predict(inputs).cpu().numpy()
-                kernel_mix.mix_weight.fill_(best_mix_weight(y, decoded, predicted))
+                if cells.partial is None:
+                    weight = best_mix_weight(cells.y, decoded, predicted)
+                else:
+                    values, loadings = cells.partial
+                    weight = best_mix_weight(values, decoded @ loadings.T, predicted @ loadings.T)
+                kernel_mix.mix_weight.fill_(weight)
 
     def refit(self, cells: Cells, rng: np.random.Generator) -> None:
         """Fit once more, on all of these cells, with settings and shares as they were chosen."""
-        for (a, b), x, y in self._pairs(cells):
+        for (a, b), pairs in self._pairs(cells):
             if kernel_mix := self._network.kernel_mix(a, b):
-                self._fit((a, b), x, y, mix_weight=float(kernel_mix.mix_weight), rng=rng)
+                self._fit((a, b), pairs, mix_weight=float(kernel_mix.mix_weight), rng=rng)
 
-    def _fit(self, pair: Pair, x: Array, y: Array, *, mix_weight: float, rng: np.random.Generator) -> None:
-        ridge = regress(x, y, self._settings[pair], rng)
+    def _fit(self, pair: Pair, cells: Pairs, *, mix_weight: float, rng: np.random.Generator) -> None:
+        ridge = regress(cells.x, cells.y, self._settings[pair], rng, cells.partial)
         self._network.add_kernel_mix(
             *pair,
             KernelMix(
@@ -63,15 +77,22 @@ class KernelMixes:
     def _tensor(self, values: Array | np.float32) -> torch.Tensor:
         return torch.as_tensor(values, device=self._network.log_weights.device)
 
-    def _pairs(self, cells: Cells) -> Iterator[tuple[Pair, Array, Array]]:
-        """Inputs of the paired ones of these cells, for each source and target."""
+    def _pairs(self, cells: Cells) -> Iterator[tuple[Pair, Pairs]]:
+        """The paired ones of these cells, for each source and target."""
         for a, b in permutations(self._problem.modalities, 2):
             if len(cells[a]) and len(cells[b]):
                 rows, columns = surest_pairs(self._problem.known_of(a, b), cells[a], cells[b])
-                yield (a, b), self._inputs(a, rows), self._inputs(b, columns)
+                yield (a, b), Pairs(self._inputs(a, rows), self._inputs(b, columns), self._partial(b, columns))
 
     def _inputs(self, name: str, rows: Array) -> Array:
         return self._problem.modalities[name].inputs[rows] / np.float32(self._scales[name])
+
+    def _partial(self, name: str, rows: Array) -> Partial | None:
+        view = self._problem.modalities[name]
+        if view.values is None:
+            return None
+        values = view.values[rows] / np.float32(self._scales[name])
+        return Partial(values, view.preparation.loadings) if np.isnan(values).any() else None
 
 
 def surest_pairs(f: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from ._coders import Decoder, Encoder
 from ._joint import JointVAE, Outputs
 from ._kernel_mix import KernelMix
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
-from ._ranks import average_gradients, copy_from_first, join, n_ranks, own_noise
+from ._ranks import average_gradients, copy_from_first, joined, n_ranks, own_noise
 
 __all__ = [
     "Decoder",
@@ -23,7 +23,7 @@ __all__ = [
     "contrastive",
     "copy_from_first",
     "cross",
-    "join",
+    "joined",
     "kernel_pullback",
     "kl_divergence",
     "n_ranks",

@@ -8,7 +8,10 @@ in one process, contrasts between cells and all, and the replicas stay equal to 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
 from typing import Any
 
 import torch
@@ -21,11 +24,37 @@ def n_ranks() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def join(device: torch.device) -> int:
-    """Meet the processes that `torchrun` started, if it did, and say how many there are."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return n_ranks()
+@contextmanager
+def joined(device: torch.device) -> Iterator[int]:
+    """Meet the processes that `torchrun` started, if it did, say how many there are, and leave them at the end.
+
+    A group that the caller made is used and left as it is; one that is made here is ended here, after an error too.
+    It must not outlive the training: a process that exits with threads of gloo alive is aborted, and processes that go
+    on by themselves would wait for each other in the network.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not dist.is_available() or dist.is_initialized():
+        yield n_ranks()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    store = dist.PrefixStore(f"jamie/{next(_meetings)}", _addresses())
+    dist.init_process_group(
+        backend, store=store, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"])
+    )
+    try:
+        yield n_ranks()
+        dist.all_reduce(torch.zeros(1, device=device))  # who leaves first would cut off who still reads
+    finally:
+        dist.destroy_process_group()
+
+
+_meetings = count()  # each training has addresses of its own: those of the last may still be in the store
+
+
+@cache
+def _addresses() -> dist.Store:
+    """Where the processes find each other, kept to the end: the one that hosts it may be the first to leave."""
+    store, *_ = next(dist.rendezvous("env://"))
+    return store
 
 
 def own_noise() -> None:

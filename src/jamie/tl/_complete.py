@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import anndata as ad
 import numpy as np
@@ -17,21 +19,30 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import matrix, model_inputs
+from jamie.data import CellMatrix, Cells, Layers, Rows, digest, note_kind, require_out, stream
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
-from ._store import Rows, identity_of, require_out, stream
 
 
 @document("mdata", "model", "key_added")
-def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_added: str = "jamie") -> MuData | None:
+def complete(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    out: str | Path | None = None,
+    layer: Layers = None,
+    key_added: str = "jamie",
+) -> MuData | None:
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
 
     A cell is imputed from the joint latent of all that it, or a known partner, was measured in, and from one source as
-    :func:`jamie.tl.impute` does it. Imputed rows are in the
-    units of the input, so that a matrix never mixes two scales: counts and protein are carried back to what a cell of
-    the training median depth would have shown, accessibility is the probability of being open.
+    :func:`jamie.tl.impute` does it. Imputed rows are in the units of the input, so that a matrix never mixes two
+    scales: counts of genes and proteins are what is expected of such a cell, at the depth of the training cells, whose
+    mean they have; accessibility is the probability of being open. They are expectations, and so fractions.
+
+    What was measured, or a whole modality if no row of it is imputed, keeps its exact numbers. A matrix with imputed
+    rows is float32, or float64 if float32 cannot hold a measured value. NaN in a measured row stays.
 
     Parameters
     ----------
@@ -39,15 +50,31 @@ def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_
     out
         File ``….h5mu`` or folder ``….zarr`` to write to, a block of cells at a time, instead of returning what may not
         fit into memory. A call that was cut off goes on where it was when it is made again.
+    layer
+        Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
+        the matrix itself.
 
     Returns
     -------
-    A new MuData, or `None` if it is written to `out`, in which every cell has every modality of the model, with
+    A new MuData, or `None` if it is written to `out`, in which every cell that has a modality of the model has all of
+    them, with
 
     `.mod[m].obs['jamie_imputed']` : bool
         Whether the row was imputed.
+    `.mod[m].uns['jamie_kind']` : :class:`dict`
+        Of a modality with imputed rows the kind, so that :func:`jamie.tl.train` takes fractions for the counts that
+        they are.
     `.obsm['X_jamie']` : :class:`~numpy.ndarray` (`n_obs × n_latent`)
         Joint latents.
+
+    Where the model reads a layer, its completed values are in `.X` and in that layer.
+
+    Notes
+    -----
+    `.obs`, `.var`, `.varm`, `.varp` and `.uns` are kept; `.obsm`, and `.layers` and `.raw` that are dense, are NaN in
+    imputed rows. Imputed rows have no place in sparse ones, nor in the `.obsp` of a modality: these are left out, as
+    are modalities that the model does not know and what :func:`jamie.pp.prepare` wrote. The log names what is left out.
+    A modality without imputed rows keeps everything.
 
     Raises
     ------
@@ -65,83 +92,261 @@ def complete(mdata: MuData, model: JAMIE, *, out: str | Path | None = None, key_
     >>> whole["rna"].n_obs, whole["protein"].n_obs, int(whole["rna"].obs["jamie_imputed"].sum())
     (60, 60, 6)
     """
-    keys, path = Keys(key_added), None if out is None else require_out(out, (".h5mu", ".zarr"))
-    latents = model.embed(mdata, key_added=key_added)
-    for name in latents:
-        if not pd.Index(model.preparations_[name].features).equals(mdata[name].var_names):
+    path = None if out is None else require_out(out, (".h5mu", ".zarr"))
+    opened = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    keys, names = opened.keys, _same_features(opened, model)
+    inputs = {name: opened.inputs(name) for name in names}
+    joint = joint_latents(opened, model, {name: model.encode(x, name) for name, x in inputs.items()})
+    rows = np.unique(np.concatenate([opened.rows(name) for name in names]))
+    cells = mdata.obs_names[rows]
+    places = {name: _Place.of(mdata, name, cells) for name in model.preparations_}
+    known = _Known(inputs, joint[rows], places)
+    modalities = {name: _modality(opened, model, name, known) for name in places}
+    with quiet_mudata():
+        completed = MuData({name: modality.frame for name, modality in modalities.items()})
+    lost = [f"mdata.mod[{name!r}]" for name in mdata.mod if name not in names]
+    lost += _keep_common(completed, mdata, rows) + [slot for modality in modalities.values() for slot in modality.lost]
+    completed.obsm[keys.latent] = known.joint
+    _report(mdata, places, lost)
+    matrices = {
+        f"mod/{name}/{slot}": values
+        for name, modality in modalities.items()
+        for slot, values in modality.matrices.items()
+    }
+    if path is None:
+        for name, modality in modalities.items():
+            for slot, values in modality.matrices.items():
+                _set(completed[name], slot, values.whole())
+        return completed
+
+    kinds_of_values = [f"{at} {values.dtype}" for at, values in matrices.items()]
+    identity = digest(*model.arrays(), joint, list(mdata.obs_names), kinds_of_values, *inputs.values())
+    stream(path, completed.write_zarr if path.suffix == ".zarr" else completed.write_h5mu, matrices, identity)
+    return None
+
+
+class _Place(NamedTuple):
+    """Where the cells of the completed MuData are in one modality."""
+
+    cells: pd.Index  # (n,)
+    position: Array  # (n,) row in the modality; -1 if it was not measured there
+
+    @classmethod
+    def of(cls, mdata: MuData, name: str, cells: pd.Index) -> _Place:
+        """Look them up by name."""
+        measured = mdata[name].obs_names if name in mdata.mod else pd.Index([], dtype=object)
+        return cls(cells, measured.get_indexer(cells))
+
+    @property
+    def imputed(self) -> Array:
+        """Mask of the rows to impute, (n,)."""
+        return self.position < 0
+
+
+class _Known(NamedTuple):
+    """All that rows are imputed from."""
+
+    inputs: Mapping[str, Array]  # by modality, components of its cells
+    joint: Array  # (n, g) joint latents
+    places: Mapping[str, _Place]
+
+
+class _Modality(NamedTuple):
+    """A completed modality."""
+
+    frame: ad.AnnData  # all but the matrices
+    matrices: dict[str, Rows]  # by slot: X, layers/<name>
+    lost: list[str]  # what is left out
+
+
+def _same_features(opened: Cells, model: JAMIE) -> list[str]:
+    """Modalities that both have, checked to have the same features."""
+    for name in opened.names:
+        if not pd.Index(model.preparations_[name].features).equals(opened.features(name)):
             msg = (
                 f"expected the features of `mdata[{name!r}]` to be those of the model, in its order; take them with "
                 f"mdata[{name!r}][:, model.preparations_[{name!r}].features]"
             )
             raise InvalidValueError(msg)
-    joint = joint_latents(model.open(mdata, key_added=key_added), model, latents)
-    inputs = {name: model_inputs(mdata, name, model.preparations_[name], keys) for name in latents}
-    matrices = {name: _matrix(mdata, model, name, joint, inputs) for name in model.preparations_}
-    with quiet_mudata():
-        whole = MuData({name: _frame(mdata, model, name, keys) for name in matrices})
-    for column in mdata.obs:
-        whole.obs[column] = mdata.obs[column].reindex(whole.obs_names)
-    whole.obsm[keys.latent] = joint[mdata.obs_names.get_indexer(whole.obs_names)]
-    for name in matrices:
-        logger.info("%d of %d cells of %r are imputed", int(whole[name].obs[keys.imputed].sum()), whole.n_obs, name)
-    if path is None:
-        for name, matrix in matrices.items():
-            whole[name].X = matrix.whole()
-        return whole
-
-    identity = identity_of(model, joint, list(mdata.obs_names), *inputs.values())
-    write_frame = whole.write_zarr if path.suffix == ".zarr" else whole.write_h5mu
-    stream(path, write_frame, {f"mod/{name}/X": matrix for name, matrix in matrices.items()}, identity)
-    return None
+    return list(opened.names)
 
 
-def _frame(mdata: MuData, model: JAMIE, name: str, keys: Keys) -> ad.AnnData:
-    """The modality without its matrix: all cells, and which of them are imputed."""
-    cells = mdata.obs_names
-    obs = pd.DataFrame({keys.imputed: ~cells.isin(mdata[name].obs_names if name in mdata.mod else [])}, index=cells)
+def _modality(opened: Cells, model: JAMIE, name: str, known: _Known) -> _Modality:
+    """One modality with all cells, and its matrices as they are to be computed."""
+    place, preparation, mdata, keys = known.places[name], model.preparations_[name], opened.mdata, opened.keys
+    layer = opened.layer(name) or "" if name in mdata.mod else preparation.layer
     if name not in mdata.mod:
-        return ad.AnnData(obs=obs, var=pd.DataFrame(index=model.preparations_[name].features))
-    for column in mdata[name].obs:
-        obs[column] = _nullable(mdata[name].obs[column]).reindex(cells)
-    return ad.AnnData(obs=obs, var=mdata[name].var.copy())
+        obs, var = pd.DataFrame({keys.imputed: True}, index=place.cells), pd.DataFrame(index=preparation.features)
+        frame, lost = ad.AnnData(obs=obs, var=var), list[str]()
+    else:
+        frame, lost = _kept(mdata[name], name, place, layer, keys)
+    if not place.imputed.any():
+        x = mdata[name].X
+        return _Modality(frame, {} if x is None else {"X": _as_stored(x, place.position)}, lost)
+    values = _completed_rows(opened, model, name, known)
+    note_kind(frame, preparation.kind, layer)
+    matrices = {"X": values} | ({f"layers/{layer}": values} if layer else {})
+    return _Modality(frame, matrices, lost)
 
 
-def _matrix(mdata: MuData, model: JAMIE, name: str, joint: Array, inputs: Mapping[str, Array]) -> Rows:
+def _completed_rows(opened: Cells, model: JAMIE, name: str, known: _Known) -> Rows:
     """Rows of all cells, measured ones as they are stored."""
-    preparation, n = model.preparations_[name], mdata.n_obs
-    position = {m: _position(mdata, m) for m in model.preparations_}
-    cells = matrix(mdata, name, layer=preparation.layer or None) if name in mdata.mod else None
-    dtype = np.dtype(np.float32) if cells is None else cells.dtype
-
-    def imputed(rows: Array) -> Array:
-        correction = np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
-        count = np.zeros((len(rows), 1), dtype=np.float32)
-        for source, x in inputs.items():
-            (has,) = np.nonzero(position[source][rows] >= 0)
-            if source != name and len(has):
-                correction[has] += model.correction(x[position[source][rows[has]]], source, name)
-                count[has] += 1
-        values = model.decode(joint[rows], name, correction=correction / np.maximum(count, 1))
-        values = preparation.normaliser.to_input_units(values)
-        return np.rint(values) if np.issubdtype(dtype, np.integer) else values
+    preparation, position = model.preparations_[name], known.places[name].position
+    cells = opened.matrix(name) if name in opened.names else None
+    dtype = np.dtype(np.float32) if cells is None else _holding(cells)
 
     def read(rows: slice) -> Matrix:
-        at = position[name][rows]
+        at = position[rows]
         missing = np.arange(rows.start, rows.stop)[at < 0]
-        found = [] if cells is None else [cells.stored(at[at >= 0])]
-        found += [imputed(missing).astype(dtype)] if len(missing) else []
+        parts = [] if cells is None else [cells.stored(at[at >= 0]).astype(dtype)]
+        parts += [_imputed(model, name, known, missing).astype(dtype)] if len(missing) else []
         order = np.argsort(np.argsort(at < 0, kind="stable"), kind="stable")
         if cells is not None and cells.is_sparse:
-            return sparse.csr_matrix(sparse.vstack(found))[order]
-        return np.vstack(found)[order]
+            return sparse.csr_matrix(sparse.vstack(parts))[order]
+        return np.vstack(parts)[order]
 
-    return Rows((n, len(preparation.features)), dtype, cells is not None and cells.is_sparse, read)
+    return Rows((len(position), len(preparation.features)), dtype, cells is not None and cells.is_sparse, read)
 
 
-def _position(mdata: MuData, name: str) -> Array:
-    """Row of each cell of `mdata` in a modality; -1 if it is not there."""
-    cells = mdata.obs_names
-    return mdata[name].obs_names.get_indexer(cells) if name in mdata.mod else np.full(len(cells), -1)
+def _imputed(model: JAMIE, name: str, known: _Known, rows: Array) -> Array:
+    """Some of the cells as the model imputes them, in the units of the input."""
+    preparation = model.preparations_[name]
+    correction = np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
+    count = np.zeros((len(rows), 1), dtype=np.float32)
+    for source, x in known.inputs.items():
+        position = known.places[source].position[rows]
+        (has,) = np.nonzero(position >= 0)
+        if source != name and len(has):
+            correction[has] += model.correction(x[position[has]], source, name)
+            count[has] += 1
+    values = model.decode(known.joint[rows], name, correction=correction / np.maximum(count, 1))
+    return preparation.to_input_units(values)
+
+
+def _holding(cells: CellMatrix) -> np.dtype:
+    """float32 if it holds all the stored values exactly, else float64."""
+    single = np.dtype(np.float32)
+    if np.can_cast(cells.dtype, single):
+        return single
+    dtypes = (_exact(x.data if sparse.issparse(x) else np.asarray(x)) for x in map(cells.stored, cells.blocks()))
+    return next((dtype for dtype in dtypes if dtype != single), single)
+
+
+def _exact(values: Array) -> np.dtype:
+    """float32 if it holds these values exactly, else float64."""
+    single = np.dtype(np.float32)
+    with np.errstate(over="ignore"):
+        is_same = np.array_equal(values.astype(single), values, equal_nan=values.dtype.kind == "f")
+    return single if is_same else np.dtype(np.float64)
+
+
+def _as_stored(x: Any, position: Array) -> Rows:
+    """Rows as they are stored, in memory or on disk, in another order."""
+    if isinstance(x, np.ndarray) or sparse.issparse(x):
+        x = x.tocsr() if sparse.issparse(x) else x
+        return Rows((len(position), x.shape[1]), x.dtype, sparse.issparse(x), lambda rows: x[position[rows]])
+    cells = CellMatrix(x)
+    shape = len(position), cells.shape[1]
+    return Rows(shape, cells.dtype, cells.is_sparse, lambda rows: cells.stored(position[rows]))
+
+
+def _kept(adata: ad.AnnData, name: str, place: _Place, layer: str, keys: Keys) -> tuple[ad.AnnData, list[str]]:
+    """All but the values that the model reads, where imputed rows have a place in it; and what is left out."""
+    any_imputed = bool(place.imputed.any())
+    left_out = _prepared_slots(adata) if any_imputed else set()
+    frame = ad.AnnData(obs=_obs(adata, place, keys), var=adata.var.copy())
+    for slot in ("uns", "varm", "varp"):
+        for key, value in getattr(adata, slot).items():
+            if (slot, key) not in left_out:
+                getattr(frame, slot)[key] = deepcopy(value)
+    for slot in ("obsm", "layers", "obsp"):
+        for key in [key for key in getattr(adata, slot) if key is not None]:  # None stands for .X in anndata ≥ 0.13
+            if (slot, key) in left_out or (any_imputed and (slot, key) == ("layers", layer)):
+                continue
+            value = _of_all_cells(getattr(adata, slot)[key], place, is_square=slot == "obsp")
+            if value is None:
+                left_out.add((slot, key))
+            else:
+                getattr(frame, slot)[key] = value
+    if adata.raw is not None:
+        value = _of_all_cells(adata.raw.X, place)
+        if value is None:
+            left_out.add(("raw", ""))
+        else:
+            frame.raw = ad.AnnData(value, obs=frame.obs, var=adata.raw.var)
+    if any_imputed and layer and adata.X is not None:
+        left_out.add(("X", ""))
+    return frame, [f"mdata[{name!r}].{slot}" + (f"[{key!r}]" if key else "") for slot, key in sorted(left_out)]
+
+
+def _of_all_cells(values: Any, place: _Place, *, is_square: bool = False) -> Any:
+    """Values of measured cells for all cells, NaN for imputed ones; `None` where those have no place."""
+    if not place.imputed.any():
+        rows = values.iloc[place.position] if isinstance(values, pd.DataFrame) else values[place.position]
+        return rows[:, place.position] if is_square else rows
+    if isinstance(values, pd.DataFrame):
+        return values.reindex(place.cells)
+    if is_square or not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        return None
+    padded = np.full((len(place.cells), *values.shape[1:]), np.nan, _exact(values))
+    padded[~place.imputed] = values[place.position[~place.imputed]]
+    return padded
+
+
+def _prepared_slots(adata: ad.AnnData) -> set[tuple[str, str]]:
+    """What `pp.prepare` wrote, under any prefix: it is of the cells as they were."""
+    slots: set[tuple[str, str]] = set()
+    for key, value in adata.uns.items():
+        if isinstance(value, Mapping) and "fitted_on" in value:
+            keys = Keys(key.removesuffix("_input"))
+            slots |= {("uns", key), ("obsm", keys.input), ("varm", keys.loadings)}
+    return {(slot, key) for slot, key in slots if key in getattr(adata, slot)}
+
+
+def _obs(adata: ad.AnnData, place: _Place, keys: Keys) -> pd.DataFrame:
+    """Columns of all cells, and which are imputed, now or when the MuData was completed before."""
+    obs = pd.DataFrame({column: _nullable(adata.obs[column]) for column in adata.obs}, index=adata.obs_names)
+    obs = obs.reindex(place.cells) if place.imputed.any() else adata.obs.reindex(place.cells)
+    before = adata.obs[keys.imputed].reindex(place.cells) if keys.imputed in adata.obs else None
+    obs[keys.imputed] = place.imputed if before is None else place.imputed | (before == True).to_numpy()  # noqa: E712
+    return obs
+
+
+def _keep_common(completed: MuData, mdata: MuData, rows: Array) -> list[str]:
+    """Give the completed MuData what stands beside the modalities, and return what it cannot have."""
+    for column in mdata.obs:
+        completed.obs[column] = mdata.obs[column].iloc[rows].reindex(completed.obs_names)
+    order = rows[mdata.obs_names[rows].get_indexer(completed.obs_names)]
+    for key, value in mdata.obsm.items():
+        if key not in mdata.mod:  # those say which cells a modality has
+            completed.obsm[key] = value.iloc[order] if isinstance(value, pd.DataFrame) else value[order]
+    for key, value in mdata.obsp.items():
+        completed.obsp[key] = value[order][:, order]
+    for key, value in mdata.uns.items():
+        completed.uns[key] = deepcopy(value)
+    return [
+        f"mdata.{slot}[{key!r}]" for slot in ("varm", "varp") for key in getattr(mdata, slot) if key not in mdata.mod
+    ]
+
+
+def _report(mdata: MuData, places: Mapping[str, _Place], lost: list[str]) -> None:
+    """One line: what is imputed, and what is not in the completed MuData."""
+    n = len(next(iter(places.values())).cells)
+    line = ", ".join(f"{int(place.imputed.sum())} of {n} cells of {name!r}" for name, place in places.items())
+    line += " are imputed"
+    if n < mdata.n_obs:
+        line += f"; {mdata.n_obs - n} cells are left out, for they have no modality of the model"
+    if lost:
+        line += f"; left out, for imputed rows have no place in it: {', '.join(lost)}"
+    logger.info("%s", line)
+
+
+def _set(frame: ad.AnnData, slot: str, values: Matrix) -> None:
+    """Set `X` or ``layers/<name>``."""
+    if slot == "X":
+        frame.X = values
+    else:
+        frame.layers[slot.removeprefix("layers/")] = values
 
 
 def _nullable(column: pd.Series) -> pd.Series:

@@ -19,10 +19,8 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Layers, open_for_model, writable
+from jamie.data import Cells, Layers, Rows, digest, open_for_model, require_out, stream, writable
 from jamie.model import JAMIE
-
-from ._store import Rows, identity_of, require_out, stream
 
 
 @in_one_line
@@ -174,5 +172,5 @@ def _impute_to(
     frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
     frame.uns[cells.keys.imputed_from_source(target)] = _about(model, target, names.to_numpy())
     matrix = Rows((len(inputs), len(names)), np.dtype(dtype), threshold is not None, read)
-    identity = identity_of(model, inputs, list(frame.obs_names), list(names), dtype, threshold)
+    identity = digest(*model.arrays(), inputs, list(frame.obs_names), list(names), dtype, threshold)
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, {"X": matrix}, identity)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
+import torch
 from mudata import MuData
 
 from jamie._docs import document
@@ -31,7 +32,7 @@ def train(
     batch_size: int | None = None,
     max_steps: int | None = None,
     layer: Layers = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> JAMIE:
@@ -62,7 +63,8 @@ def train(
     layer
         Layer to read instead of `.X`, for all or by modality, where :func:`jamie.pp.prepare` was not called.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or another torch device.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or another device of torch that this machine has, as text or
+        :class:`torch.device`.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._history import History
-from ._kernel import KernelRidge, Setting, best_mix_weight, regress, tune
+from ._kernel import KernelRidge, Partial, Setting, best_mix_weight, regress, tune
 from ._objective import Losses, Target, objective
 from ._recipe import RECIPES, Recipe, recipe_of
 from ._schedule import kl_weight, one_cycle
@@ -15,6 +15,7 @@ __all__ = [
     "History",
     "KernelRidge",
     "Losses",
+    "Partial",
     "Recipe",
     "Setting",
     "Target",

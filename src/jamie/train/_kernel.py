@@ -1,14 +1,19 @@
-"""Kernel ridge regression, tuned by leaving one cell out in closed form: the skip path around the latent."""
+"""Kernel ridge regression, tuned by leaving one cell out in closed form: the skip path around the latent.
+
+Outputs are components. Where values behind them are missing, components say that they are the mean, so that what is
+predicted would shrink towards it. There the outputs are the features, and errors count where they were measured.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh, solve
+from scipy.linalg import cho_factor, cho_solve, eigh, solve
 from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 
+from jamie._patterns import patterns
 from jamie._types import Array
 
 RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # γ, in units of 1 / median distance
@@ -18,6 +23,10 @@ LANDMARKS = 1_000
 FITTED = 50_000  # cells that coefficients are fitted on
 BLOCK = 4_096
 PRIOR = 10  # pairs that an equal mix of network and kernel counts as much as
+PATTERNS = 32  # groups of features, missing in the same cells, that settings are chosen on
+EXTRA = 2.0  # decompositions as large as that without missing values that these groups may cost together
+TOLERANCE = 1e-5  # of the residual, where values are missing
+STEPS = 200
 
 
 class Setting(NamedTuple):
@@ -36,35 +45,55 @@ class KernelRidge(NamedTuple):
     setting: Setting
 
 
-def tune(x: Array, y: Array, rng: np.random.Generator) -> Setting:
+class Partial(NamedTuple):
+    """Features behind outputs y of cells that miss some of them: y = values @ loadings, with 0 for NaN."""
+
+    values: Array  # (n, d) with NaN
+    loadings: Array  # (d, k) orthonormal columns
+
+
+def tune(x: Array, y: Array, rng: np.random.Generator, partial: Partial | None = None) -> Setting:
     """Choose γ and the ridge by the squared error of each cell predicted from all others, in closed form.
 
-    With H = P (S + α)⁻¹ Pᵀ the hat matrix, that error is (y − H y) / (1 − diag H).
+    With H = P (S + α)⁻¹ Pᵀ the hat matrix, that error is (y − H y) / (1 − diag H). Where values are missing, features
+    that are missing in the same cells have their own hat matrix, of the cells that have them.
     """
     cells = rng.permutation(len(x))[:TUNED]
-    x, y = x[cells].astype(np.float64), y[cells] - y[cells].mean(axis=0)
+    x = x[cells].astype(np.float64)
+    if partial is None:
+        outputs: list[tuple[Array | slice, Array]] = [(slice(None), y[cells] - y[cells].mean(axis=0))]
+    else:
+        outputs = _grouped(partial.values[cells], partial.loadings)
     landmarks = x[: LANDMARKS if len(x) <= LANDMARKS else LANDMARKS // 2]
     distances = euclidean_distances(landmarks)
     median = np.median(distances[np.triu_indices(len(landmarks), 1)]) or 1.0
+    if not outputs:
+        return Setting(1 / float(median), 1.0)
     among, best = euclidean_distances(x, landmarks), (np.inf, Setting(1.0, 1.0))
     with threadpool_limits(1):
         for rate in (rate / median for rate in RATES):
             features = np.exp(-rate * among) @ _inverse_root(np.exp(-rate * distances))
-            values, vectors = eigh(features.T @ features)
-            p = features @ vectors
-            fitted = p.T @ y
-            for alpha in ALPHAS:
-                shrunk = 1 / (np.maximum(values, 0) + alpha)
-                residual = (y - p @ (shrunk[:, None] * fitted)) / (1 - np.square(p) @ shrunk)[:, None]
-                best = min(best, (float(np.square(residual).sum()), Setting(rate, float(alpha))))
+            by_group = [_left_out(features[rows], y) for rows, y in outputs]
+            for alpha, *errors in zip(ALPHAS, *by_group, strict=True):
+                best = min(best, (sum(errors), Setting(rate, float(alpha))))
     return best[1]
 
 
-def regress(x: Array, y: Array, setting: Setting, rng: np.random.Generator) -> KernelRidge:
-    """Fit the coefficients; beyond `LANDMARKS` cells by the Nyström method, (KᵀK + α K_zz) c = Kᵀ y."""
+def regress(
+    x: Array, y: Array, setting: Setting, rng: np.random.Generator, partial: Partial | None = None
+) -> KernelRidge:
+    """Fit the coefficients; beyond `LANDMARKS` cells by the Nyström method, (KᵀK + α K_zz) c = Kᵀ y.
+
+    Where values are missing, they are those of the least squared error of the values that are there, and the same
+    penalty.
+    """
     cells = rng.permutation(len(x))[:FITTED]
     x, y = x[cells], y[cells]
     offset, landmarks = y.mean(axis=0), x[:LANDMARKS].copy()  # not a view, which would keep all of x
+    if partial is not None:
+        values = partial.values[cells]
+        mean = _mean_of_measured(values)
+        y, offset = np.where(np.isnan(values), mean, values) @ partial.loadings, mean @ partial.loadings
     gram = np.zeros((len(landmarks), len(landmarks)))
     right = np.zeros((len(landmarks), y.shape[1]))
     with threadpool_limits(1):
@@ -74,7 +103,10 @@ def regress(x: Array, y: Array, setting: Setting, rng: np.random.Generator) -> K
             right += k.T @ (y[start : start + BLOCK] - offset)
         gram += setting.alpha * np.exp(-setting.rate * euclidean_distances(landmarks.astype(np.float64)))
         gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / len(gram)  # cells that are equal twice
-        coefficients = solve(gram, right, assume_a="pos")
+        if partial is None:
+            coefficients = solve(gram, right, assume_a="pos")
+        else:
+            coefficients = _of_measured(gram, right, x, landmarks, setting, Partial(values, partial.loadings))
     return KernelRidge(landmarks, coefficients.astype(np.float32), offset.astype(np.float32), setting)
 
 
@@ -82,15 +114,97 @@ def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
     """Share w of `predicted` in (1 − w) `decoded` + w `predicted` of the least squared error, drawn towards a half.
 
     Without cells to choose it by it is a half, which is seldom far from the best: the errors of two unlike predictors
-    partly cancel.
+    partly cancel. NaN in `measured` is missing: it is in no error, and a cell counts by the share of it that is there.
     """
+    seen = ~np.isnan(measured)
+    n: float = len(measured)
+    if not seen.all():
+        n = seen.sum() / measured.shape[1]
+        measured, decoded, predicted = measured[seen], decoded[seen], predicted[seen]
     apart = predicted - decoded
     size = float(np.square(apart).sum())
     if not size:
         return 0.5
     best = float(((measured - decoded) * apart).sum()) / size
-    n = len(measured)
     return float(np.clip((n * best + PRIOR * 0.5) / (n + PRIOR), 0, 1))
+
+
+def _left_out(features: Array, y: Array) -> list[float]:
+    """Squared error of each cell predicted from all others, by ridge on these features, for each of `ALPHAS`."""
+    if len(features) < features.shape[1]:  # the same hat matrix from the smaller of two products
+        values, p = eigh(features @ features.T)
+        p = p * np.sqrt(np.maximum(values, 0))
+    else:
+        values, vectors = eigh(features.T @ features)
+        p = features @ vectors
+    fitted, errors = p.T @ y, []
+    for alpha in ALPHAS:
+        shrunk = 1 / (np.maximum(values, 0) + alpha)
+        residual = (y - p @ (shrunk[:, None] * fitted)) / (1 - np.square(p) @ shrunk)[:, None]
+        errors.append(float(np.square(residual).sum()))
+    return errors
+
+
+def _grouped(values: Array, loadings: Array) -> list[tuple[Array | slice, Array]]:
+    """Centred features by the cells that have them, less what is outside the components.
+
+    Cells were drawn at random; of many groups each keeps the first of them only, for γ and α as a variance of noise do
+    not depend on their number.
+    """
+    groups: list[tuple[Array | slice, Array]] = []
+    n = len(values)
+    together = [pattern for pattern in patterns(values) if len(pattern.rows) > 1][:PATTERNS]
+    most = n if len(together) == 1 else int(n * (EXTRA / max(len(together), 1)) ** (1 / 3))
+    for rows, columns in together:
+        y = values[rows[:most]][:, columns].astype(np.float64)
+        y = y - y.mean(axis=0)
+        if len(columns) > loadings.shape[1]:
+            y = y @ np.linalg.svd(loadings[columns].astype(np.float64), full_matrices=False)[0]
+        groups.append((rows[:most], y))
+    return groups
+
+
+def _mean_of_measured(values: Array) -> Array:
+    """Mean of each feature over the cells that have it; 0, which is the mean of all training cells, if none has."""
+    seen = ~np.isnan(values)
+    return np.where(seen, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(seen.sum(axis=0), 1)
+
+
+def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting: Setting, partial: Partial) -> Array:
+    """Solve for coefficients, (m, k), without what missing values would add to `gram`, by conjugate gradients.
+
+    The equations Kᵀ(M ∘ (K c Lᵀ)) L + α K_zz c = Kᵀ y, with M 1 where a value is there, are preconditioned by those
+    without missing values. Steps without conjugate directions would be those of filling in what is predicted again and
+    again, which for a class of cells without any value of a feature takes thousands.
+    """
+    missing = np.isnan(partial.values)
+    rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
+    loadings = partial.loadings[columns].astype(np.float64)
+    blocks = []
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        k = np.exp(-setting.rate * euclidean_distances(x[some].astype(np.float64), landmarks))
+        blocks.append((k, missing[np.ix_(some, columns)]))
+    factor = cho_factor(gram)
+
+    def equations(c: Array) -> Array:
+        by_feature = c @ loadings.T
+        absent = sum((k.T @ np.where(holes, k @ by_feature, 0) for k, holes in blocks), np.zeros_like(by_feature))
+        return gram @ c - absent @ loadings
+
+    c, residual = np.zeros_like(right), right
+    direction = step = cho_solve(factor, residual)
+    size = first = float((residual * step).sum())
+    for _ in range(STEPS):
+        if size <= TOLERANCE**2 * first:
+            break
+        image = equations(direction)
+        length = size / float((direction * image).sum())
+        c, residual = c + length * direction, residual - length * image
+        step = cho_solve(factor, residual)
+        size, before = float((residual * step).sum()), size
+        direction = step + size / before * direction
+    return c
 
 
 def _inverse_root(kernel: Array) -> Array:

@@ -1,16 +1,62 @@
-"""Recipes are values: everything that a training depends on, besides data and seed."""
+"""Recipes are values: everything that a training depends on, besides data and seed. They are checked when made."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args
 
-from jamie._checks import require_option
+import numpy as np
+
+from jamie._checks import is_number, is_whole, require_option, typed
+from jamie._errors import InvalidValueError, WrongTypeError
+
+InputScale = Literal["first", "all"]
+Norm = Literal["batch", "layer"]
+StepUnit = Literal["step", "epoch"]
+
+
+class Range(NamedTuple):
+    """Numbers that a setting of a recipe may have."""
+
+    says: str
+    least: float
+    most: float = math.inf
+    whole: bool = False
+    open_at: tuple[float, ...] = ()  # ends that are not in it
+
+    def __contains__(self, value: object) -> bool:
+        """Whether a number is in the range; NaN is in none."""
+        return isinstance(value, int | float) and self.least <= value <= self.most and value not in self.open_at
+
+
+_COUNT = Range("a whole number of at least 1", 1, whole=True)
+_COUNT_OR_NONE = Range("a whole number of at least 0", 0, whole=True)
+_WEIGHT = Range("a finite number of at least 0", 0, open_at=(math.inf,))
+_ABOVE_0 = Range("a finite number above 0", 0, open_at=(0, math.inf))
+_SHARE = Range("a number from 0 to 1", 0, 1)
+_SHARE_BELOW_1 = Range("a number of at least 0 and below 1", 0, 1, open_at=(1,))
+
+RANGES = {
+    **dict.fromkeys(("n_comps", "n_latent", "batch_size", "max_steps", "patience"), _COUNT),
+    **dict.fromkeys(("cycles", "min_steps"), _COUNT_OR_NONE),
+    **dict.fromkeys(("kl", "combination", "reconstruction", "cross", "contrastive", "alignment", "inferred"), _WEIGHT),
+    **dict.fromkeys(("max_value", "weight_decay"), _WEIGHT),
+    **dict.fromkeys(("temperature", "learning_rate"), _ABOVE_0),
+    **dict.fromkeys(("rho", "infer_below", "least_paired"), _SHARE),
+    **dict.fromkeys(("dropout", "averaging", "validation"), _SHARE_BELOW_1),
+    "clip": Range("a number above 0", 0, open_at=(0,)),
+}
+OPTIONS = {"input_scale": get_args(InputScale), "norm": get_args(Norm), "step_unit": get_args(StepUnit)}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to build and train the joint VAE.
+
+    A changed copy is made by :func:`dataclasses.replace`. Each setting is checked when a recipe is made.
 
     Attributes
     ----------
@@ -46,8 +92,8 @@ class Recipe:
     learning_rate, weight_decay
         Of AdamW.
     cycles
-        Rounds of a learning rate that rises and falls, each twice as long as the one before; weights are kept at the
-        end of a round. 0: the rate is constant.
+        Cycles of a learning rate that rises and falls, each twice as long as the one before; weights are kept at the
+        end of a cycle. 0: the rate is constant.
     averaging
         Decay of the running average of the weights, which is what is scored and kept; 0 for the weights themselves.
     clip
@@ -67,15 +113,26 @@ class Recipe:
         Whether a kernel regression is fitted beside the networks and mixed into what they impute.
     patience
         Epochs, or cycles, without improvement after which training stops.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import jamie as jm
+    >>> recipe = replace(jm.recipes["default"], hidden=(64, 64), dropout=0.3, max_steps=20)
+    >>> model = jm.tl.train(jm.datasets.toy(), recipe=recipe)
+    >>> replace(recipe, dropout=30)
+    Traceback (most recent call last):
+        ...
+    jamie._errors.InvalidValueError: expected `dropout` of a recipe to be ... at least 0 and below 1, found 30; ...
     """
 
     name: str
     n_comps: int
     max_value: float
-    input_scale: Literal["first", "all"]
+    input_scale: InputScale
     n_latent: int
     hidden: tuple[int, ...] | None
-    norm: Literal["batch", "layer"]
+    norm: Norm
     dropout: float
     kl: float
     combination: float
@@ -96,10 +153,15 @@ class Recipe:
     least_paired: float
     max_steps: int
     min_steps: int
-    step_unit: Literal["step", "epoch"]
+    step_unit: StepUnit
     validation: float
     patience: int
     kernel_mix: bool
+
+    def __post_init__(self) -> None:
+        """Check each setting, and keep plain numbers of Python, which JSON and `.uns` hold."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
 
     def hidden_for(self, n_input: int) -> list[int]:
         """Widths of the hidden layers of a modality with `n_input` components."""
@@ -115,8 +177,64 @@ class Recipe:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Recipe:
         """Read back what `to_dict` wrote."""
-        hidden = stored.get("hidden")
-        return cls(**{**stored, "hidden": None if hidden is None else tuple(int(width) for width in hidden)})
+        return cls(**{"hidden": None, **stored})
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a setting as a plain value of Python, or say what it may be."""
+    if name in RANGES:
+        return _number(name, value, RANGES[name])
+    if name in OPTIONS:
+        return str(require_option(value, OPTIONS[name], name=name))
+    if name == "hidden":
+        return _widths(value)
+    if name == "kernel_mix":
+        return _switch(name, value)
+    return _text(name, value)
+
+
+def _number(name: str, value: Any, allowed: Range) -> int | float:
+    if not (is_whole if allowed.whole else is_number)(value):
+        msg = f"expected `{name}` of a recipe to be {allowed.says}, found {typed(value)}; {_usual(name)}"
+        raise WrongTypeError(msg)
+    value = int(value) if allowed.whole else float(value)
+    if value not in allowed:
+        msg = f"expected `{name}` of a recipe to be {allowed.says}, found {value}; {_usual(name)}"
+        raise InvalidValueError(msg)
+    return value
+
+
+def _widths(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    expected = "expected `hidden` of a recipe to be widths of layers such as (256, 256), or None for the paper's"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        msg = f"{expected}, found {typed(value)}" + (f"; pass hidden=({value},)" if is_whole(value) else "")
+        raise WrongTypeError(msg)
+    widths = list(value)
+    if not widths or not all(is_whole(width) and width >= 1 for width in widths):
+        msg = f"{expected}, found {widths}; pass whole numbers of at least 1, one for each layer"
+        raise InvalidValueError(msg)
+    return tuple(map(int, widths))
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        msg = f"expected `{name}` of a recipe to be True or False, found {typed(value)}; {_usual(name)}"
+        raise WrongTypeError(msg)
+    return bool(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        msg = f"expected `{name}` of a recipe to be text, found {typed(value)}; pass e.g. {name}='mine'"
+        raise WrongTypeError(msg)
+    return str(value)
+
+
+def _usual(name: str) -> str:
+    """Name a value that works; recipes are all there by the time that one can be wrong."""
+    return f"recipe 'default' has {name}={getattr(RECIPES['default'], name)!r}"
 
 
 PAPER = Recipe(
@@ -188,11 +306,14 @@ INTEGRATE = replace(
     DEFAULT, name="integrate", dropout=0.0, cycles=1, max_steps=3_000, min_steps=500, validation=0.0, kernel_mix=False
 )
 
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, INTEGRATE, PAPER)}
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (DEFAULT, INTEGRATE, PAPER)})
 
 
 def recipe_of(recipe: str | Recipe, **changes: Any) -> Recipe:
     """Recipe by name, with the settings that are not `None` replaced."""
     if isinstance(recipe, str):
         recipe = RECIPES[require_option(recipe, RECIPES, name="recipe")]
+    if not isinstance(recipe, Recipe):
+        msg = f"expected `recipe` to be one of {list(RECIPES)} or a jm.Recipe, found {typed(recipe)}"
+        raise WrongTypeError(msg)
     return replace(recipe, **{key: value for key, value in changes.items() if value is not None})

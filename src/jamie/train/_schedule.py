@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 
 
 def kl_weight(step: float, min_steps: int) -> float:
@@ -13,12 +14,12 @@ def kl_weight(step: float, min_steps: int) -> float:
 
 
 def cycle_ends(max_steps: int, cycles: int) -> list[int]:
-    """Last step of each round; each is twice as long as the one before, the last ends at `max_steps`."""
+    """Last step of each cycle; each is twice as long as the one before, the last ends at `max_steps`."""
     return [max(1, round(max_steps * (2**i - 1) / (2**cycles - 1))) for i in range(1, cycles + 1)]
 
 
-def one_cycle(step: int, ends: list[int]) -> float:
-    """Share of the learning rate: in each round up along a cosine over its first quarter, then down to (almost) 0."""
+def one_cycle(step: int, ends: Sequence[int]) -> float:
+    """Share of the learning rate: in each cycle up along a cosine over its first quarter, then down to (almost) 0."""
     i = bisect_left(ends, step)
     start = ends[i - 1] if i else 0
     length, step = ends[i] - start, step - start

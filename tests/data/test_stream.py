@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.tl import _store
+from jamie.data import _stream
 
 STEP = 7
 
@@ -30,7 +30,7 @@ def trained():
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_store.Rows, "step", property(lambda _: STEP))
+    monkeypatch.setattr(_stream.Rows, "step", property(lambda _: STEP))
 
 
 def impute(trained, out, **how):
@@ -105,11 +105,11 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_content(trained, tmp_path, m
             raise KeyboardInterrupt
         note(log, noted)
 
-    note = _store._note
+    note = _stream._note
     with monkeypatch.context() as patched:
         patched.setattr(type(trained[1]), "translate", until_cut)
         if cut == "in a block":
-            patched.setattr(_store, "_note", until_noted)
+            patched.setattr(_stream, "_note", until_noted)
         with pytest.raises(KeyboardInterrupt):
             impute(trained, out, **how)
     assert not out.exists()
@@ -125,7 +125,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_content(trained, tmp_path, m
 def test_a_run_with_other_settings_starts_afresh(trained, tmp_path, monkeypatch):
     out = tmp_path / "x.zarr"
     with monkeypatch.context() as patched:
-        patched.setattr(_store, "_note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(_stream, "_note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             impute(trained, out, dtype="float16")
     (tmp_path / "x.zarr.part.json").write_text(json.dumps({"identity": "another", "written": {"X": 7}}))

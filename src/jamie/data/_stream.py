@@ -26,7 +26,6 @@ from jamie._errors import MissingFileError
 from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
-from jamie.model import JAMIE
 
 VALUES = 2**22
 """In a block, and in a chunk of the file."""
@@ -96,17 +95,12 @@ def require_out(out: str | Path, suffixes: tuple[str, ...]) -> Path:
     return out
 
 
-def identity_of(model: JAMIE, *parts: Any) -> str:
-    """What the values to write depend on, as a digest: the model, and arrays or settings."""
-    digest = sha256()
-    for tensor in model.network_.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    for preparation in model.preparations_.values():
-        for array in (preparation.loadings, *preparation.arrays().values()):
-            digest.update(array.tobytes())
+def digest(*parts: Any) -> str:
+    """What the values to write depend on, arrays or settings, as one text."""
+    sha = sha256()
     for part in parts:
-        digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
-    return digest.hexdigest()
+        sha.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return sha.hexdigest()
 
 
 class _Dense:
