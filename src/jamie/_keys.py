@@ -24,6 +24,17 @@ RESERVED = (
 """Words that follow the prefix."""
 
 
+def is_file_name(name: object) -> bool:
+    """Whether HDF5 and zarr can hold it as a key: text that is not blank, without ``/`` and NUL, no folder."""
+    if not isinstance(name, str) or not name.strip() or name in (".", ".."):
+        return False
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    return not set(encoded) & set(b"/\0")
+
+
 @dataclass(frozen=True)
 class Keys:
     """Slot names derived from one prefix (`key_added`, ``"jamie"`` by default).
@@ -38,7 +49,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         name = self.prefix
-        if not isinstance(name, str) or not name or name != name.strip() or set(name) & set("/\0"):
+        if not is_file_name(name) or name != name.strip():
             msg = (
                 f"expected `key_added` as a name that a file can hold, found {name!r}; pass text without '/', "
                 "such as key_added='second'"

@@ -52,7 +52,7 @@ class CellMatrix:
             )
             raise InvalidValueError(msg)
         require_numeric(values, where)
-        self._values = canonical(values.tocsr()) if sparse.issparse(values) else values
+        self._values = _in_rows(values)
         self.where = where
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
         self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
@@ -141,11 +141,11 @@ class CellMatrix:
         by_cells = self._values.rechunk({1: -1})
         ends = np.cumsum((0, *by_cells.chunks[0]))
         parts = list(zip(by_cells.to_delayed().ravel(), map(slice, ends, ends[1:]), strict=False))
-        of = dask.delayed(_of_part, pure=False, traverse=False)
+        of, names = dask.delayed(_of_part, pure=False, traverse=False), dask.delayed(self._names, pure=False)
         for start in range(0, len(parts), DASK_PARTS):
             yield from dask.compute(
                 *(
-                    of(function, part, self._columns, self.where, self.cells[rows], [v[rows] for v in per_cell])
+                    of(function, part, self._columns, self.where, self.cells[rows], names, [v[rows] for v in per_cell])
                     for part, rows in parts[start : start + DASK_PARTS]
                 )
             )
@@ -160,13 +160,28 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
 
 
 def _of_part(
-    function: Callable[..., T], x: Any, columns: Array | None, where: str, cells: pd.Index, per_cell: list[Array]
+    function: Callable[..., T],
+    x: Any,
+    columns: Array | None,
+    where: str,
+    cells: pd.Index,
+    features: pd.Index,
+    per_cell: list[Array],
 ) -> T:
     """What a worker of dask does with one chunk."""
     require_numeric(x, where)
     x = _float32(x)
-    _require_measured(x, where, cells, pd.RangeIndex(x.shape[1]))
+    _require_measured(x, where, cells, features)
     return function(x if columns is None else x[:, columns], *per_cell)
+
+
+def _in_rows(values: Any) -> Any:
+    """What is in memory as CSR with each entry once, or as a plain array in which masked values are NaN."""
+    if sparse.issparse(values):
+        return canonical(values.tocsr())
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float32), np.nan)
+    return np.asarray(values) if isinstance(values, np.ndarray) else values
 
 
 def _float32(x: Any) -> Matrix:

@@ -5,7 +5,7 @@ Every verb opens the MuData here, for a model or for a training, and touches the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,7 +20,7 @@ from scipy import sparse
 
 from jamie._checks import require_name, require_names, require_unique
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
-from jamie._keys import Keys
+from jamie._keys import Keys, is_file_name
 from jamie._settings import logger
 from jamie._types import Array, Matrix, Pair
 from jamie.correspondence import from_mask, from_names
@@ -35,7 +35,9 @@ MAX_MISSING = 0.2
 """Share of the model's features that a modality may lack."""
 DEFAULT_KEYS = Keys()
 Layers = str | Mapping[str, str | None] | None
-_WHATEVER_THE_MODEL = ("cells", "features", "rows", "known", "matrix")
+_ANEW = "mdata = mudata.MuData(dict(mdata.mod))"
+_UPDATE = f"call mdata.update() after every change of a modality's cells, or where it fails {_ANEW}"
+_WHATEVER_THE_MODEL = ("cells", "features", "rows", "known", "matrix", "fitted")
 
 
 class Learned(Protocol):
@@ -163,9 +165,13 @@ class Cells:
         """Components of the cells of a modality of the model, (n_m, k)."""
         return self.prepared(name).inputs
 
-    def keep(self, name: str, prepared: Prepared) -> None:
-        """Keep what a training has prepared, so that it is not computed again."""
-        self._kept["prepared", name] = prepared
+    def prepare(self, name: str, preparation: Preparation, *, inputs: Array | None = None) -> Prepared:
+        """Components, unless `inputs` are they, and digests by what a training has fitted; kept for its model."""
+        x = self.matrix(name, preparation.layer or "X")
+        matched = Matched(x, slice(None), np.arange(x.shape[1]), is_complete=True)
+        prepared = self._read(name, preparation, matched, inputs)
+        self._kept["fitted", name] = preparation, prepared
+        return prepared
 
     def measured(self, name: str, rows: Array, columns: Array) -> Array:
         """Measured values of some cells and features of the model on the imputed scale, dense; NaN where not there."""
@@ -291,8 +297,14 @@ class Cells:
         return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
 
     def _prepared(self, name: str) -> Prepared:
+        fitted, prepared = self._kept.get(("fitted", name), (None, None))
+        if fitted is not None and (self.model is None or fitted is self.model.preparations_[name]):
+            return prepared  # by the training, a moment ago
         preparation, matched = self._preparation(name), self.matched(name)
-        inputs = self._stored_inputs(name, preparation, matched)
+        return self._read(name, preparation, matched, self._stored_inputs(name, preparation, matched))
+
+    def _read(self, name: str, preparation: Preparation, matched: Matched, inputs: Array | None) -> Prepared:
+        """Read the values of a modality once, and check them."""
         prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
         centred = not matched.cells.is_sparse or preparation.max_value
         offset = np.zeros(1) if centred else (preparation.mean / preparation.sd)[matched.columns]
@@ -435,7 +447,8 @@ def prepare_cells(
 
     def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
-        scaled = preparation.scaled(x, columns)
+        is_needed = inputs is None or preparation.kind == "continuous"
+        scaled = preparation.scaled(x, columns) if is_needed else x
         scores = preparation.components(scaled, columns) if inputs is None else None
         return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
 
@@ -448,6 +461,12 @@ def prepare_cells(
         checks.append(check)
         start = stop
     return Prepared(made, digests), checks
+
+
+def open_for_model(mdata: MuData | Cells, model: Any, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
+    """Check a model and a MuData, and give what the model reads of it, as `open_cells` does."""
+    require_model(model)
+    return open_cells(mdata, model=model, keys=Keys(key_added), layer=layer)
 
 
 def require_mudata(mdata: Any) -> None:
@@ -488,13 +507,12 @@ def require_model(model: Any) -> None:
     """Raise if `model` is no trained model."""
     if hasattr(model, "preparations_") and hasattr(model, "seen_"):
         return
-    if hasattr(model, "fit"):
+    if hasattr(model, "translate"):  # the class, or one of it
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
         raise InvalidValueError(msg)
     msg = (
         f"expected a model of jm.tl.train or jm.JAMIE.load, found {type(model).__name__}; the MuData comes first, "
-        f"the model "
-        "second"
+        "the model second"
     )
     raise WrongTypeError(msg)
 
@@ -549,9 +567,12 @@ def _names_to_use(mdata: MuData, model: Learned | None, modalities: Sequence[str
             )
             raise MissingNameError(msg)
         return known
-    names = require_names(modalities, name="modalities", example=mdata.mod)
-    for name in names:
-        require_name(name, known, name="modality")
+    names = [
+        str(require_name(name, known, name="modality"))
+        for name in require_names(modalities, name="modalities", example=mdata.mod)
+    ]
+    if isinstance(modalities, Set):  # the order of a set changes from session to session
+        names.sort(key=known.index)
     if len(set(names)) < len(names):
         msg = f"expected each modality once, found {names}"
         raise InvalidValueError(msg)
@@ -559,17 +580,24 @@ def _names_to_use(mdata: MuData, model: Learned | None, modalities: Sequence[str
 
 
 def _require_modality(mdata: MuData, name: str, *, is_used: bool) -> None:
-    """Raise if a modality has a name that no file holds, or one in use has repeated names."""
-    if not isinstance(name, str) or not name.strip() or set(name) & set("/\0") or name in (".", ".."):
+    """Raise if a modality has a name that no file holds, repeated names of cells or, if it is used, of features."""
+    if not is_file_name(name):
         msg = (
             f"expected names of modalities that a file can hold, found {name!r}; rename it: "
             f"mudata.MuData({{'rna': mdata.mod[{name!r}], ...}})"
         )
         raise InvalidValueError(msg)
-    if is_used:
-        remedy = f"mdata[{name!r}].{{}}_names_make_unique(), then mdata.update()"
-        require_unique(mdata[name].obs_names, where=f"mdata[{name!r}].obs_names", remedy=remedy.format("obs"))
-        require_unique(mdata[name].var_names, where=f"mdata[{name!r}].var_names", remedy=remedy.format("var"))
+    remedy = f"mdata[{name!r}].{{}}_names_make_unique(), then {_ANEW}"
+    for axis in ("obs", "var") if is_used else ("obs",):
+        names = getattr(mdata[name], f"{axis}_names")
+        if names.hasnans:
+            msg = (
+                f"expected a name for each row of `mdata[{name!r}].{axis}`, found {int(names.isna().sum())} missing; "
+                f"name them, then {_ANEW}"
+            )
+            raise InvalidValueError(msg)
+        if not names.is_unique:
+            require_unique(names, where=f"mdata[{name!r}].{axis}_names", remedy=remedy.format(axis))
 
 
 def _require_up_to_date(cells: Cells) -> None:
@@ -581,16 +609,15 @@ def _require_up_to_date(cells: Cells) -> None:
             strange = cells.cells(name)[rows < 0]
             msg = (
                 f"expected the cells of `mdata` to be those of its modalities, found {len(strange)} of "
-                f"`mdata[{name!r}]` that `mdata.obs_names` lacks, first {strange[0]!r}: they changed since; call "
-                "mdata.update() after every change of a modality's cells"
+                f"`mdata[{name!r}]` that `mdata.obs_names` lacks, first {strange[0]!r}: they changed since; {_UPDATE}"
             )
             raise InvalidValueError(msg)
         covered[rows] = True
     if not covered.all():
         msg = (
             f"expected the cells of `mdata` to be those of its modalities, found {int((~covered).sum())} in "
-            f"`mdata.obs_names` that no modality has, first {cells.obs_names[~covered][0]!r}: cells went since; call "
-            "mdata.update() after every change of a modality's cells"
+            f"`mdata.obs_names` that no modality has, first {cells.obs_names[~covered][0]!r}: cells went since; "
+            f"{_UPDATE}"
         )
         raise InvalidValueError(msg)
 
@@ -612,23 +639,25 @@ def _by_modality(layer: Layers, names: Sequence[str]) -> dict[str, str]:
     if layer is None:
         return {}
     if isinstance(layer, str):
-        return dict.fromkeys(names, layer)
+        return dict.fromkeys(names, layer or "X")
     if not isinstance(layer, Mapping):
         msg = f"expected `layer` as a name or a mapping by modality, found {layer!r}; pass layer={{'rna': 'counts'}}"
         raise WrongTypeError(msg)
-    for name in layer:
+    for name, value in layer.items():
         require_name(name, list(names), name="layer", hint="it maps modalities to layers")
-    return {name: "X" if value is None else value for name, value in layer.items()}
+        if not isinstance(value, str | None):
+            msg = f"expected the layer of {name!r} as text, found {value!r}; pass layer={{{name!r}: 'counts'}}"
+            raise WrongTypeError(msg)
+    return {name: value or "X" for name, value in layer.items()}
 
 
 def _no_values(name: str, where: str, adata: AnnData, cells: Cells) -> str:
     layers = sorted(adata.layers)
-    has = f"pass layer={{{name!r}: {layers[0]!r}}}, " if layers and adata.n_vars else ""
+    has = f"pass layer={{{name!r}: {layers[0]!r}}}, or " if layers and adata.n_vars else ""
     others = [other for other in cells.mdata.mod if other != name]
     return (
-        f"expected values in `{where}`, found none ({adata.n_vars} features); {has}or leave it out: "
-        f"modalities={others}, or "
-        f"{_without(cells.mdata, name)}"
+        f"expected values in `{where}`, found none ({adata.n_vars} features); {has}leave {name!r} out: "
+        f"modalities={others}, or {_without(cells.mdata, name)}"
     )
 
 

@@ -18,7 +18,7 @@ from jamie._types import KINDS, Array, Kind, Pair
 from jamie.correspondence import cap_rows, nothing_shared
 
 from ._cell_matrix import CellMatrix, missing
-from ._cells import Cells, pairs_in_use, prepare_cells, require_several
+from ._cells import Cells, pairs_in_use, require_several
 from ._detect_kind import detect_kind, not_read, noted_kind
 from ._inferred import inferred_pairs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
@@ -97,8 +97,7 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
     if inputs is not None and not looks_prepared(x, preparation, inputs):
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
         raise InvalidValueError(msg)
-    prepared, _ = prepare_cells(x, preparation, inputs=inputs)
-    cells.keep(name, prepared)
+    prepared = cells.prepare(name, preparation, inputs=inputs)
     values = preparation.standardised(x[:]) if _has_missing(x, train) else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
 

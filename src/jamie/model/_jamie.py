@@ -26,6 +26,7 @@ from jamie.data import (
     Loader,
     SeenCells,
     open_cells,
+    open_for_model,
     read,
     require_model,
 )
@@ -198,7 +199,7 @@ class JAMIE(BaseEstimator):
 
     def open(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
         """The MuData as this model reads it, checked."""
-        return open_cells(mdata, model=self, keys=Keys(key_added), layer=layer)
+        return open_for_model(mdata, self, layer=layer, key_added=key_added)
 
     def columns(self, name: str, features: Sequence[str] | None) -> Array | slice:
         """Positions of named features in a modality of the model; all of them if `None`."""

@@ -93,7 +93,7 @@ def complete(
     (60, 60, 6)
     """
     path = None if out is None else require_out(out, (".h5mu", ".zarr"))
-    opened = model.open(mdata, layer=layer, key_added=key_added)
+    opened = open_for_model(mdata, model, layer=layer, key_added=key_added)
     keys, names = opened.keys, _same_features(opened, model)
     inputs = {name: opened.inputs(name) for name in names}
     joint = joint_latents(opened, model, {name: model.encode(x, name) for name, x in inputs.items()})

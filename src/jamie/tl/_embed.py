@@ -11,7 +11,7 @@ from jamie._docs import document
 from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import cap_rows
-from jamie.data import Cells, Layers, writable
+from jamie.data import Cells, Layers, open_for_model, writable
 from jamie.model import JAMIE
 
 
@@ -62,7 +62,7 @@ def embed(
     (60, 32)
     """
     mdata = writable(mdata, copy=copy)
-    write_latents(model.open(mdata, layer=layer, key_added=key_added), model)
+    write_latents(open_for_model(mdata, model, layer=layer, key_added=key_added), model)
     return mdata if copy else None
 
 

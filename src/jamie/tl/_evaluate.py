@@ -19,7 +19,7 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, align, predict
-from jamie.data import CellPairs, Cells, Layers, writable
+from jamie.data import CellPairs, Cells, Layers, open_for_model, writable
 from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
 from jamie.model import JAMIE
 
@@ -109,7 +109,7 @@ def evaluate(
     baselines, aligners = require_names(baselines, name="baselines"), require_names(aligners, name="aligners")
     for method in baselines:
         require_option(method, METHODS, name="baselines")
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     for method in aligners:
         _require_aligner(cells, method)
     baselines, rng = list(dict.fromkeys(baselines)), generator(rng)

@@ -25,7 +25,7 @@ from jamie.attribution import (
     gathered,
     shap_contributions,
 )
-from jamie.data import Layers, writable
+from jamie.data import Layers, open_for_model, writable
 from jamie.model import JAMIE
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
@@ -126,7 +126,7 @@ def explain(
     """
     mdata = writable(mdata, copy=copy)
     rng = generator(rng)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     keys = cells.keys
     require_name(source, cells.names, name="source")
     if target is not None and labels is not None:

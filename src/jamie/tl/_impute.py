@@ -19,7 +19,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Layers, Rows, digest, require_out, stream, writable
+from jamie.data import Cells, Layers, Rows, digest, open_for_model, require_out, stream, writable
 from jamie.model import JAMIE
 
 
@@ -102,14 +102,14 @@ def impute(
     """
     if out is not None:
         path = require_out(out, (".h5ad", ".zarr"))
-        cells = model.open(mdata, layer=layer, key_added=key_added)
+        cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
         _impute_to(path, cells, model, source, target, features, dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     keys = cells.keys
     values = model.impute(cells, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]

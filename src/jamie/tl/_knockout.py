@@ -31,7 +31,7 @@ from jamie.attribution import (
     paired_cells,
     random_sets,
 )
-from jamie.data import Cells, Layers, writable
+from jamie.data import Cells, Layers, open_for_model, writable
 from jamie.model import JAMIE
 
 
@@ -123,7 +123,7 @@ def knockout(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     keys = cells.keys
     require_name(source, cells.names, name="source")
     target = _other_modality(cells, source, target)

@@ -15,7 +15,17 @@ from jamie._errors import InvalidValueError
 from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.attribution import SourceCells, by_correlation, knocked_out, paired_cells
-from jamie.data import Layers, NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts, writable
+from jamie.data import (
+    Layers,
+    NearPairs,
+    coordinates,
+    near,
+    open_for_model,
+    require_bases,
+    require_same_chromosomes,
+    starts,
+    writable,
+)
 from jamie.model import JAMIE
 
 SETS = ("none", "near", "chromosome", "genome", "random")
@@ -91,7 +101,7 @@ def knockout_by_distance(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     require_name(genes, cells.names, name="genes")
     require_name(regions, [name for name in cells.names if name != genes], name="regions")
     require_positive(n_cells=n_cells)

@@ -22,7 +22,17 @@ from jamie.attribution import (
     partial_correlation,
     shap_of_pairs,
 )
-from jamie.data import Layers, NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts, writable
+from jamie.data import (
+    Layers,
+    NearPairs,
+    coordinates,
+    near,
+    open_for_model,
+    require_bases,
+    require_same_chromosomes,
+    starts,
+    writable,
+)
 from jamie.model import JAMIE
 
 MOST_PAIRS = 20_000_000
@@ -112,7 +122,7 @@ def links(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     require_name(genes, cells.names, name="genes")
     require_name(regions, [name for name in cells.names if name != genes], name="regions")
     require_positive(n_cells=n_cells, n_background=n_background)

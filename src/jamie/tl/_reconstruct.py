@@ -9,7 +9,7 @@ from mudata import MuData
 from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
-from jamie.data import Layers, writable
+from jamie.data import Layers, open_for_model, writable
 from jamie.model import JAMIE
 
 
@@ -56,7 +56,7 @@ def reconstruct(
     (54, 40)
     """
     mdata = writable(mdata, copy=copy)
-    cells = model.open(mdata, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
     values = model.reconstruct(cells, modality=modality)
     known = pd.Index(model.preparations_[modality].features)
     if not known.equals(cells.features(modality)):

@@ -105,10 +105,7 @@ def train(
     cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
     model.fit(cells)
     announce(model.summary_, model.recipe_)
-    opened = model.open(cells)
-    for name in cells.names:
-        opened.keep(name, cells.prepared(name))  # its features are those of the model: once is enough
-    write_latents(opened, model)
+    write_latents(model.open(cells), model)
     parameters = {
         "schema": SCHEMA,
         "version": version("jamie-tools"),
