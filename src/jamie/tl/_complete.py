@@ -159,7 +159,8 @@ def _names(mdata: MuData, model: JAMIE) -> list[str]:
     if not names:
         require_choice(next(iter(mdata.mod), ""), list(model.preparations_), name="modality")
     for name in names:
-        if not pd.Index(model.preparations_[name].features).equals(mdata[name].var_names.astype(object)):
+        given = mdata[name].var_names.astype(object)  # repeated ones are refused where values are read
+        if given.is_unique and not pd.Index(model.preparations_[name].features).equals(given):
             msg = (
                 f"expected the features of `mdata[{name!r}]` to be those of the model, in its order; take them with "
                 f"mdata[{name!r}][:, model.preparations_[{name!r}].features]"
