@@ -13,7 +13,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie._keys import Keys
-from jamie.data import over_all_cells
+from jamie.data import open_cells
 from jamie.metrics import foscttm
 
 COLUMNS = ["slot", "source", "target", "truth", "measure", "value", "chance", "p_value", "n_cells", "better", "verdict"]
@@ -25,7 +25,7 @@ ON_LABELS = ["label_agreement", "label_agreement_macro", "label_accuracy", "labe
 def put(mdata, f, a="rna", b="protein", key="inferred", prefix="jamie", **about):
     """Write a correspondence as the package does."""
     keys = Keys(prefix)
-    mdata.obsp[getattr(keys, key)(a, b)] = over_all_cells(sparse.csr_matrix(f), mdata, a, b)
+    mdata.obsp[getattr(keys, key)(a, b)] = open_cells(mdata).over_all_cells(sparse.csr_matrix(f), a, b)
     if about:
         mdata.uns[getattr(keys, key)(a, b)] = about
     return mdata

@@ -359,8 +359,8 @@ def test_values_of_a_layer_go_where_the_model_reads_them():
 
 def test_components_are_computed_once_for_each_modality(trained, monkeypatch):
     mdata, model = trained
-    compute, calls = Preparation.inputs, []
-    monkeypatch.setattr(Preparation, "inputs", lambda *given: calls.append(given[0]) or compute(*given))
+    compute, calls = Preparation.components, []
+    monkeypatch.setattr(Preparation, "components", lambda *given: calls.append(given[0]) or compute(*given))
     jm.tl.complete(mdata, model)
     assert len(calls) == len({id(preparation) for preparation in calls}) == 2
 

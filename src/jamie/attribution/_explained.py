@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from jamie._checks import require_name
+from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.model import JAMIE
@@ -125,5 +125,5 @@ def gathered(
 
 
 def _chosen(features: Sequence[str] | None, known: list[str]) -> list[int]:
-    names = known if features is None else list(features) or known
+    names = known if features is None else require_names(features, name="features") or known
     return [known.index(require_name(name, known, name="features")) for name in names]

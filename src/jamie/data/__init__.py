@@ -23,11 +23,11 @@ from ._cells import (
     writable,
 )
 from ._correspondences import Pairs, correspondences, true_pairs, truth
-from ._detect_kind import detect_kind, note_kind
+from ._detect_kind import detect_kind, note_kind, noted_kind
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
-from ._kinds import SCALES, measured
+from ._kinds import SCALES, measured, measured_as
 from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
@@ -74,8 +74,10 @@ __all__ = [
     "label_codes",
     "labels",
     "measured",
+    "measured_as",
     "near",
     "note_kind",
+    "noted_kind",
     "open_cells",
     "open_for_model",
     "permuted",

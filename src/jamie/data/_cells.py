@@ -27,6 +27,7 @@ from jamie.correspondence import from_mask, from_names
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
+from ._detect_kind import noted_kind
 from ._labels import labels as labels_of
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, SeenCells, feature_codes, value_digests
@@ -308,9 +309,10 @@ class Cells:
         prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
         centred = not matched.cells.is_sparse or preparation.max_value
         offset = np.zeros(1) if centred else (preparation.mean / preparation.sd)[matched.columns]
+        is_completed = noted_kind(self.mdata[name], self.layer(name)) == preparation.kind
         require_values(
             checks,
-            preparation.expected,
+            preparation.expected._replace(is_whole=preparation.is_whole and not is_completed),
             where=matched.cells.where,
             adata=self.mdata[name],
             cells=self.cells(name),
