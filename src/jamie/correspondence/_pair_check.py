@@ -23,8 +23,9 @@ FEWEST_PAIRS = 4  # three can be paired in six ways only
 N_ROWS = 200  # of the folds together: few pairs are left out one by one, and many take no longer
 N_PERMUTATIONS = 199
 SURE = 3.0
-"""Standard errors below chance. Of 600 sets each of 10, 12, 20, 30 and 100 unrelated pairs, in clumps or none, 0 to 0.3 %
-are as far below and beat every permutation; of CITE-seq and of the motor cortex, 20 of 20 sets of 30 right pairs do."""
+"""Standard errors below chance. Of 600 sets each of 10, 12, 20, 30 and 100 unrelated pairs, in clumps or none, 0 to
+0.3 % are as far below and beat every permutation; of CITE-seq and of the motor cortex, 20 of 20 sets of 30 right pairs
+do."""
 
 
 @dataclass(frozen=True)
