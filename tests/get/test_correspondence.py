@@ -59,7 +59,7 @@ def test_labels_of_one_modality_only(inferred):
 
 
 def test_what_is_not_there_is_said(toy, inferred):
-    with pytest.raises(KeyError, match=r"`slot`.*did you mean 'inferred'"):
+    with pytest.raises(ValueError, match=r"`slot`.*did you mean 'inferred'"):
         jm.get.correspondence(toy, slot="infered")
     with pytest.raises(KeyError, match=r"`labels`.*did you mean 'cell_type'"):
         jm.get.correspondence(toy, labels="celltype")

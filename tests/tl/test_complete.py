@@ -176,7 +176,7 @@ def test_the_stored_type_changes_no_training(dtype):
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
 @pytest.mark.parametrize(
-    ("value", "dtype"), [(2**24 + 1, "int64"), (2**31 - 1, "uint32"), (2**24 - 1, "int64"), (0.1, "float64")]
+    ("value", "dtype"), [(2**24 + 1, "int64"), (2**31 - 1, "uint32"), (2**24 - 1, "int64"), (2.0**40 + 1, "float64")]
 )
 def test_measured_values_keep_their_exact_numbers(trained, container, value, dtype):
     mdata, model = trained
