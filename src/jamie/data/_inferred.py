@@ -88,8 +88,8 @@ def check_few_pairs(
     """Check known pairs of training cells that may be none, log how they do, and warn of those that fail.
 
     Those are few pairs, and all pairs of cells that are named by their row: names 0, 1, 2, ... are shared whatever the
-    cells are. Few is: fewer than this share of the training cells of either modality, but enough for anchors. It takes about half
-    a second per two modalities. The pairs are used whatever comes out: the user may know better.
+    cells are. Few is: fewer than this share of the training cells of either modality, but enough for anchors. It takes
+    about half a second per two modalities. The pairs are used whatever comes out: the user may know better.
     """
     checks = {}
     for (a, b), pairs in known.items():
