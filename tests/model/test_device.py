@@ -13,7 +13,7 @@ from scipy import sparse
 import jamie as jm
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie.model import _device
-from jamie.model._device import on_threads, resolve_device, seeded
+from jamie.model._device import isolated, on_threads, resolve_device, seeded
 
 
 @pytest.fixture
@@ -187,6 +187,14 @@ def test_what_the_caller_has_switched_on_changes_no_bit_and_stays_as_it_was(undi
     for name, expected in undisturbed.items():
         assert results[name].dtype == expected.dtype
         assert_array_equal(results[name], expected, err_msg=name)
+
+
+def test_products_are_in_full_precision_whatever_the_hardware_offers():
+    with CONTEXTS["low precision"]():
+        with isolated():
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == "medium"
 
 
 @pytest.mark.parametrize("context", [torch.inference_mode, all_of_them])

@@ -52,8 +52,7 @@ def isolated() -> Iterator[None]:
     first weights of a network that is then loaded, leaves the caller's random state where it was.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on, too
         stack.enter_context(torch.autograd.set_detect_anomaly(False))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda", "mps", "xpu"):
