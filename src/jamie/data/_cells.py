@@ -291,7 +291,8 @@ class Cells:
             raise InvalidValueError(msg)
         if n_missing:
             logger.warning(
-                "%d of %d features of %r are missing, first %r: the training mean stands in for them",
+                "%d of %d features of %r are missing, first %r: the training mean stands in for them, and cells that "
+                "the model has seen are known by name only",
                 n_missing, len(wanted), name, wanted[position < 0][0],
             )  # fmt: skip
         return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
@@ -306,15 +307,14 @@ class Cells:
     def _read(self, name: str, preparation: Preparation, matched: Matched, inputs: Array | None) -> Prepared:
         """Read the values of a modality once, and check them."""
         prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
-        centred = not matched.cells.is_sparse or preparation.max_value
-        offset = np.zeros(1) if centred else (preparation.mean / preparation.sd)[matched.columns]
         require_values(
             checks,
-            preparation.expected,
+            preparation.expected(matched.columns),
+            name=name,
             where=matched.cells.where,
             adata=self.mdata[name],
             cells=self.cells(name),
-            offset=offset,
+            is_centred=bool(preparation.max_value) or not matched.cells.is_sparse,
             is_complete=matched.is_complete,
         )
         return prepared
@@ -447,9 +447,8 @@ def prepare_cells(
 
     def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
-        is_needed = inputs is None or preparation.kind == "continuous"
-        scaled = preparation.scaled(x, columns) if is_needed else x
-        scores = preparation.components(scaled, columns) if inputs is None else None
+        scaled = preparation.scaled(x, columns) if inputs is None else None
+        scores = None if scaled is None else preparation.components(scaled, columns)
         return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
 
     start = 0

@@ -92,8 +92,16 @@ def comparison(
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
     index = frame.index[at]
-    x = cells.matrix(target, cells.layer(target) or about["layer"] or "X")[rows]
-    require_kind(x, about["kind"], is_whole=bool(about["is_whole"]), where=f"mdata[{target!r}]", adata=mdata[target])
+    matrix = cells.matrix(target, cells.layer(target) or about["layer"] or "X")
+    x = matrix[rows]
+    require_kind(
+        x,
+        about["kind"],
+        is_whole=bool(about["is_whole"]),
+        name=target,
+        where=matrix.where,
+        adata=mdata[target],
+    )
     x = measured(x, kind=about["kind"], depth=float(about["depth"]))[:, cells.features(target).get_indexer(wanted)]
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),

@@ -19,7 +19,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import CellMatrix, Cells, Layers, Rows, digest, note_kind, require_out, stream
+from jamie.data import CellMatrix, Cells, Layers, Rows, digest, note_kind, open_for_model, require_out, stream
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
