@@ -8,6 +8,7 @@ meet.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from jamie._errors import InvalidValueError
@@ -22,6 +23,7 @@ RESERVED = (
     "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
+_TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
 
 
 def is_file_name(name: object) -> bool:
@@ -42,7 +44,8 @@ class Keys:
     Raises
     ------
     InvalidValueError
-        If the prefix is empty, no text, holds a ``/``, or is a slot of the default prefix.
+        If the prefix is no name for a file, starts with ``X_``, which is put before it, or goes on with a reserved
+        word, so that its slots could be those of a shorter prefix; also if a free name is no name for a file.
     """
 
     prefix: str = "jamie"
@@ -55,10 +58,15 @@ class Keys:
                 "such as key_added='second'"
             )
             raise InvalidValueError(msg)
-        word = next((word for word in RESERVED if f"{name}_".startswith(f"jamie_{word}_")), None)
-        if word:
+        if name == "X" or name.startswith("X_"):
+            shown = name.removeprefix("X").strip("_") or "second"
+            msg = f"expected `key_added` without 'X_', which is put before it, found {name!r}; pass key_added={shown!r}"
+            raise InvalidValueError(msg)
+        taken = _TAKEN.search(name)
+        if taken:
             msg = (
-                f"expected `key_added` that is no slot of the default prefix 'jamie', found {name!r}; pass another "
+                f"expected `key_added` of which no slot could be that of another, found {name!r}, where "
+                f"{taken.group(1)!r} would be taken for a slot of {name.removesuffix(taken.group(1))!r}; pass another "
                 "name, such as key_added='second'"
             )
             raise InvalidValueError(msg)
@@ -87,11 +95,11 @@ class Keys:
 
     def label(self, column: str) -> str:
         """`mdata[target].obs`: labels of this column, carried over from another modality."""
-        return f"{self.prefix}_label_{column}"
+        return f"{self.prefix}_label_{_free(column)}"
 
     def confidence(self, column: str) -> str:
         """`mdata[target].obs`: share of the votes for the label that was carried over."""
-        return f"{self.prefix}_confidence_{column}"
+        return f"{self.prefix}_confidence_{_free(column)}"
 
     @property
     def input(self) -> str:
@@ -130,7 +138,7 @@ class Keys:
 
     def imputed_from_source(self, target: str) -> str:
         """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
-        return f"{self.prefix}_imputed_{target}"
+        return f"{self.prefix}_imputed_{_free(target)}"
 
     @property
     def reconstructed(self) -> str:
@@ -148,15 +156,15 @@ class Keys:
 
     def scores_from(self, source: str) -> str:
         """`mdata[target].varm`: measures of each feature imputed from the source, by every method."""
-        return f"{self.prefix}_scores_{source}"
+        return f"{self.prefix}_scores_{_free(source)}"
 
     def js_distance_from(self, source: str) -> str:
         """`mdata[target].varm`: JS distances of each feature imputed from the source, by method and label."""
-        return f"{self.prefix}_js_distance_{source}"
+        return f"{self.prefix}_js_distance_{_free(source)}"
 
     def shap(self, explained: str) -> str:
         """`mdata[source].varm`, `.uns`: SHAP values for what is explained."""
-        return f"{self.prefix}_shap_{explained}"
+        return f"{self.prefix}_shap_{_free(explained)}"
 
     def shap_by_cell(self, explained: str, feature: str) -> str:
         """`mdata[source].layers`: SHAP values by cell, for one feature of what is explained."""
@@ -164,11 +172,11 @@ class Keys:
 
     def knockout(self, measure: str, target: str) -> str:
         """`mdata[source].var`, `.varm`, `.uns`: a measure without each feature."""
-        return f"{self.prefix}_knockout_{measure}_{target}"
+        return f"{self.prefix}_knockout_{measure}_{_free(target)}"
 
     def knockout_groups(self, measure: str, target: str) -> str:
         """`mdata[source].uns`: a measure without each group of features."""
-        return f"{self.prefix}_knockout_groups_{measure}_{target}"
+        return f"{self.prefix}_knockout_groups_{measure}_{_free(target)}"
 
     @property
     def links(self) -> str:
@@ -181,9 +189,18 @@ class Keys:
         return f"{self.prefix}_knockout_by_distance"
 
 
+def _free(name: str) -> str:
+    """Name of a modality, label column or feature, if a file can hold it."""
+    if not is_file_name(name):
+        shown = str(name).replace("/", "_").replace("\0", "").strip(" .") or "name"
+        msg = f"expected a name that a file can hold, found {name!r}, of which slots are named; rename it {shown!r}"
+        raise InvalidValueError(msg)
+    return name
+
+
 def _both(a: str, b: str) -> str:
     """Two free names, which can be told apart again."""
-    return f"{_bracketed(a)}_{_bracketed(b)}"
+    return f"{_bracketed(_free(a))}_{_bracketed(_free(b))}"
 
 
 def _bracketed(name: str) -> str:

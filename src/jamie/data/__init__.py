@@ -23,7 +23,7 @@ from ._cells import (
     writable,
 )
 from ._correspondences import Pairs, correspondences, true_pairs, truth
-from ._detect_kind import detect_kind, note_kind, noted_kind
+from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
@@ -77,7 +77,6 @@ __all__ = [
     "measured_as",
     "near",
     "note_kind",
-    "noted_kind",
     "open_cells",
     "open_for_model",
     "permuted",

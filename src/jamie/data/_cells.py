@@ -27,7 +27,6 @@ from jamie.correspondence import from_mask, from_names
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
-from ._detect_kind import noted_kind
 from ._labels import labels as labels_of
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, SeenCells, feature_codes, value_digests
@@ -292,7 +291,8 @@ class Cells:
             raise InvalidValueError(msg)
         if n_missing:
             logger.warning(
-                "%d of %d features of %r are missing, first %r: the training mean stands in for them",
+                "%d of %d features of %r are missing, first %r: the training mean stands in for them, and cells that "
+                "the model has seen are known by name only",
                 n_missing, len(wanted), name, wanted[position < 0][0],
             )  # fmt: skip
         return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
@@ -307,16 +307,14 @@ class Cells:
     def _read(self, name: str, preparation: Preparation, matched: Matched, inputs: Array | None) -> Prepared:
         """Read the values of a modality once, and check them."""
         prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
-        centred = not matched.cells.is_sparse or preparation.max_value
-        offset = np.zeros(1) if centred else (preparation.mean / preparation.sd)[matched.columns]
-        is_completed = noted_kind(self.mdata[name], self.layer(name)) == preparation.kind
         require_values(
             checks,
-            preparation.expected._replace(is_whole=preparation.is_whole and not is_completed),
+            preparation.expected(matched.columns),
+            name=name,
             where=matched.cells.where,
             adata=self.mdata[name],
             cells=self.cells(name),
-            offset=offset,
+            is_centred=bool(preparation.max_value) or not matched.cells.is_sparse,
             is_complete=matched.is_complete,
         )
         return prepared
@@ -449,9 +447,8 @@ def prepare_cells(
 
     def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
-        is_needed = inputs is None or preparation.kind == "continuous"
-        scaled = preparation.scaled(x, columns) if is_needed else x
-        scores = preparation.components(scaled, columns) if inputs is None else None
+        scaled = preparation.scaled(x, columns) if inputs is None else None
+        scores = None if scaled is None else preparation.components(scaled, columns)
         return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
 
     start = 0

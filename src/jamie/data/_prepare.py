@@ -53,10 +53,11 @@ class Preparation:
         Standardised values are clipped to ± this; 0: not clipped.
     layer
         Layer of the AnnData that holds the values; empty for `.X`.
-    is_whole
-        Whether all training values were whole numbers from 0 up.
+    is_whole, is_nonnegative
+        Whether all values were whole numbers from 0 up, and whether none was below 0.
     totals
-        Counts and protein: 1st, 50th and 99th percentile of the sums of the training cells, (3,); otherwise 0.
+        1st, 50th and 99th percentile of the sums of the training cells, of regions of how many are open, (3,); 0
+        where continuous values are negative or missing.
     recovery
         By which imputed values, carried back to the units of the input, are multiplied, so that their mean is that of
         the counts, (d,); empty until a model was trained. The imputed value is a mean of logarithms, whose exponential
@@ -74,6 +75,7 @@ class Preparation:
     max_value: float = 0.0
     layer: str = ""
     is_whole: bool = False
+    is_nonnegative: bool = False
     totals: Array = field(default_factory=lambda: np.zeros(3, np.float32))
     recovery: Array = field(default_factory=lambda: np.empty(0, np.float32))
 
@@ -120,13 +122,14 @@ class Preparation:
             max_value=max_value,
             layer=layer,
             is_whole=found.is_whole,
-            totals=_percentiles(found.totals) if kind in ("counts", "protein") else np.zeros(3, np.float32),
+            is_nonnegative=not found.negative.any(),
+            totals=_percentiles(kind, found),
         )
 
-    @property
-    def expected(self) -> Expected:
-        """What the values of other cells must look like."""
-        return Expected(self.kind, self.is_whole, self.totals)
+    def expected(self, columns: Array | slice = slice(None)) -> Expected:
+        """What the values of other cells must look like, of the given `columns` of the features."""
+        mean, sd = self.mean[columns], self.sd[columns]
+        return Expected(self.kind, self.is_whole, self.is_nonnegative, self.totals, mean, sd)
 
     @property
     def kind(self) -> Kind:
@@ -216,6 +219,7 @@ class Preparation:
             "max_value": self.max_value,
             "layer": self.layer,
             "is_whole": self.is_whole,
+            "is_nonnegative": self.is_nonnegative,
             **self.arrays(),
         }
 
@@ -245,6 +249,7 @@ class Preparation:
             max_value=float(stored["max_value"]),
             layer=str(stored["layer"]),
             is_whole=bool(stored["is_whole"]),
+            is_nonnegative=bool(stored["is_nonnegative"]),
             **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "totals", "recovery")},
         )
 
@@ -303,7 +308,10 @@ def _openness(found: ValueStats, mean: Array, sd: Array) -> Array:
     return np.stack([rate, covariance / sd**2 / (rate * (1 - rate))]).astype(np.float32)
 
 
-def _percentiles(totals: Array) -> Array:
-    """Of the cells that have any."""
+def _percentiles(kind: Kind, found: ValueStats) -> Array:
+    """Of the sums of the cells that have any, of regions of how many are open; 0 where sums say nothing."""
+    totals = found.n_open if kind == "accessibility" else found.totals
     totals = totals[totals > 0]
-    return np.percentile(totals, [1, 50, 99]).astype(np.float32) if len(totals) else np.zeros(3, np.float32)
+    if not len(totals) or (kind == "continuous" and (found.negative.any() or found.n_missing)):
+        return np.zeros(3, np.float32)
+    return np.percentile(totals, [1, 50, 99]).astype(np.float32)

@@ -4,8 +4,12 @@ Names alone do not tell: barcodes of two experiments coincide by chance, and sam
 either: two cells may have the same few values. A cell is therefore known again by
 
 1. its name and its values; else
-2. its values, if a seen cell of these values is not otherwise there: its name was changed; else
-3. its name, where features that the model knows are missing, so that values cannot be compared.
+2. its values, if a seen cell of these values is not otherwise there: its name was changed; or where hardly two seen
+   cells have the same values: it is a copy; else
+3. its name, where features that the model knows are missing, so that values cannot be compared, or where most cells
+   whose names are known are known by their values too: those of this one were changed.
+
+Values are rounded to 7 significant bits, so that those that were computed again, on another machine, are the same.
 """
 
 from __future__ import annotations
@@ -22,7 +26,12 @@ from jamie._types import Array, Matrix
 ROLES = ("train", "validation", "held-out", "new")
 """Of a cell to a model: learned from, chosen by, left alone though it was there, never met."""
 TRAIN, VALIDATION, HELD_OUT, NEW = range(4)
-_MISSING = np.uint32(0x7FC00000)  # the one NaN that stands for all of them
+DISTINCT = 0.99
+"""Share of seen cells with values of their own from which values alone tell a cell."""
+_MISSING = np.uint32(0xFFFF)  # stands for NaN, of which there are many
+_ROUNDED, _HALF = np.uint32(17), np.uint32(1 << 16)  # of the 23 bits of the fraction of a float32
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_NOTHING = np.uint32(0)  # digest of a cell that has only zeros
 
 
 @dataclass(frozen=True)
@@ -67,23 +76,24 @@ class SeenCells:
         found = np.full(len(names), NEW, dtype=np.uint8)
         own, place = _lookup(_joined(self.names, self.values), _joined(by_name, values))
         found[own] = self.role[place[own]]
-        unaccounted = np.ones(len(self.names), dtype=bool)
-        unaccounted[place[own]] = False
-        self._add_renamed(found, own, values, unaccounted)
-        if not comparable:
-            named, place = _lookup(self.names, by_name)
-            doubtful = named & (found == NEW)
+        candidates = np.flatnonzero(self._known_by_values(place[own]))
+        alike, place = _lookup(self.values[candidates], values)
+        renamed = alike & ~own
+        found[renamed] = self.role[candidates[place[renamed]]]
+        named, place = _lookup(self.names, by_name)
+        doubtful = named & ~own & ~renamed
+        if not comparable or own.sum() > doubtful.sum():
             found[doubtful] = self.role[place[doubtful]]
         return found
 
-    def _add_renamed(self, found: Array, own: Array, values: Array, unaccounted: Array) -> None:
-        """Give the cells that have the values of a seen cell, which is not there by its name, that cell's role."""
-        left = np.flatnonzero(unaccounted)
-        if not len(left):
-            return
-        alike, place = _lookup(self.values[left], values)
-        renamed = alike & ~own
-        found[renamed] = self.role[left[place[renamed]]]
+    def _known_by_values(self, accounted: Array) -> Array:
+        """Which seen cells are known by values alone, (n,) bool: those not there by name, or all that are distinct."""
+        known = np.ones(len(self.values), dtype=bool)
+        known[accounted] = False
+        is_single = ~pd.Series(self.values).duplicated(keep=False).to_numpy()
+        if is_single.sum() >= DISTINCT * len(self.values):
+            known |= is_single & (self.values != _NOTHING)
+        return known
 
 
 def name_digests(names: pd.Index) -> Array:
@@ -97,28 +107,36 @@ def feature_codes(features: Array) -> Array:
 
 
 def value_digests(x: Matrix, codes: Array) -> Array:
-    """Digest of each cell's values as float32, (n,) uint32: a sum over features that are not zero.
+    """Digest of each cell's values, rounded, (n,) uint32: a sum over features that are not zero.
 
     Dense and sparse matrices of the same values have the same digests, whatever they are stored in.
     """
     if sparse.issparse(x):
-        n, indptr = x.shape[0], x.indptr
-        mixed = _mixed(x.data, codes[x.indices])
+        indptr, mixed = x.indptr, _mixed(x.data, codes[x.indices])
     else:
-        x = np.asarray(x)
-        row, column = np.nonzero(x)
-        n, indptr = len(x), np.searchsorted(row, np.arange(len(x) + 1))
-        mixed = _mixed(x[row, column], codes[column])
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])  # wraps around, as it may
-    total = sums[indptr[1:]] - sums[indptr[:-1]]
-    return (_scrambled(total[:n]) >> np.uint64(32)).astype(np.uint32)
+        flat = np.ascontiguousarray(x).ravel()
+        place = np.flatnonzero(flat)
+        indptr = np.searchsorted(place, np.arange(len(x) + 1) * x.shape[1])
+        mixed = _mixed(flat[place], codes[place % x.shape[1]])
+    sums = np.zeros(len(mixed) + 1, np.uint64)
+    np.cumsum(mixed, out=sums[1:])  # wraps around, as it may
+    return (_scrambled(sums[indptr[1:]] - sums[indptr[:-1]]) >> np.uint64(32)).astype(np.uint32)
 
 
 def _mixed(values: Array, codes: Array) -> Array:
-    """One number for each value of each feature; 0 for zeros."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    bits = np.where(np.isnan(values), _MISSING, bits).astype(np.uint64)
-    return np.where(values == 0, np.uint64(0), _scrambled(codes ^ (bits * np.uint64(0x9E3779B97F4A7C15))))
+    """One number for each value of each feature, written over the codes; 0 for zeros.
+
+    Sums of codes that are changed by their values in single bits hardly ever agree, so that no more mixing is needed.
+    """
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    rounded = (values.view(np.uint32) + _HALF) >> _ROUNDED
+    is_missing, is_zero = np.isnan(values), values == 0
+    if is_missing.any():
+        rounded[is_missing] = _MISSING
+    codes ^= np.multiply(rounded, _SPREAD, dtype=np.uint64)
+    if is_zero.any():
+        codes[is_zero] = 0
+    return codes
 
 
 def _scrambled(x: Array) -> Array:
@@ -133,8 +151,6 @@ def _joined(names: Array, values: Array) -> Array:
 
 def _lookup(known: Array, asked: Array) -> tuple[Array, Array]:
     """Which of `asked` are in `known`, and where: the first place, which has the role that was learned from most."""
-    order = np.argsort(known, kind="stable")
-    place = np.searchsorted(known, asked, sorter=order)
-    inside = place < len(known)
-    place = order[np.where(inside, place, 0)] if len(known) else np.zeros(len(asked), dtype=int)
-    return (inside & (known[place] == asked)) if len(known) else np.zeros(len(asked), dtype=bool), place
+    first = np.flatnonzero(~pd.Series(known).duplicated().to_numpy())
+    place = pd.Index(known[first].astype(np.uint64)).get_indexer(asked.astype(np.uint64))
+    return place >= 0, first[place] if len(first) else np.zeros(len(asked), dtype=int)

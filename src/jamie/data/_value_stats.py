@@ -26,6 +26,7 @@ class ValueStats(NamedTuple):
     n_missing: int  # NaN of the training cells
     filled: float  # share of the training cells' values that are not 0
     totals: Array  # (n_train,) sum of each cell
+    n_open: Array  # (n_train,) values above 0 of each cell; one below 1, a probability, counts as that
     sums: Array  # (d,) sum of each feature
     opened: Array  # (d,) training cells with a value above 0; one below 1, a probability, counts as that
 
@@ -45,6 +46,7 @@ class _Block(NamedTuple):
     n_missing: int
     n_filled: int
     totals: Array
+    n_open: Array
     sums: Array
     opened: Array
 
@@ -62,6 +64,7 @@ def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
         n_missing=n_missing,
         filled=sum(block.n_filled for block in blocks) / max(n_train * cells.shape[1] - n_missing, 1),
         totals=np.concatenate([block.totals for block in blocks]),
+        n_open=np.concatenate([block.n_open for block in blocks]),
         sums=np.sum([block.sums for block in blocks], axis=0),
         opened=np.sum([block.opened for block in blocks], axis=0),
     )
@@ -84,6 +87,7 @@ def _look(x: Matrix, train: Array) -> _Block:
         n_missing=n_missing,
         n_filled=int(np.count_nonzero(_stored(measured))),
         totals=np.asarray(measured.sum(axis=1)).ravel(),
+        n_open=np.asarray(opened.sum(axis=1)).ravel(),
         sums=_sums(measured),
         opened=_sums(opened),
     )

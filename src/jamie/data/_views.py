@@ -176,6 +176,7 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
         "max_value",
         "layer",
         "is_whole",
+        "is_nonnegative",
         "totals",
         "idf",
         "levels",

@@ -15,7 +15,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Layers, measured, noted_kind, open_cells, require_kind
+from jamie.data import Cells, Layers, measured, open_cells, require_kind
 
 from ._stored import stored, stored_record
 
@@ -92,10 +92,16 @@ def comparison(
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
     index = frame.index[at]
-    layer_read = cells.layer(target) or about["layer"]
-    x = cells.matrix(target, layer_read or "X")[rows]
-    is_whole = bool(about["is_whole"]) and noted_kind(mdata[target], layer_read or None) != about["kind"]
-    require_kind(x, about["kind"], is_whole=is_whole, where=f"mdata[{target!r}]", adata=mdata[target])
+    matrix = cells.matrix(target, cells.layer(target) or about["layer"] or "X")
+    x = matrix[rows]
+    require_kind(
+        x,
+        about["kind"],
+        is_whole=bool(about["is_whole"]),
+        name=target,
+        where=matrix.where,
+        adata=mdata[target],
+    )
     x = _on_imputed_scale(x, cells.features(target), about, wanted)
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),

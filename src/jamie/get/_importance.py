@@ -16,7 +16,6 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
-from jamie._slots import safe_name
 from jamie._types import Array, Matrix
 from jamie.data import measured_as
 
@@ -166,7 +165,7 @@ class StoredMeans:
 def stored_means(mdata: MuData, source: str, target: str, key_added: str) -> StoredMeans:
     """Table of the means and what it is about."""
     require_name(source, list(mdata.mod), name="source")
-    slot, varm, uns = Keys(key_added).shap(safe_name(target)), mdata[source].varm, mdata[source].uns
+    slot, varm, uns = Keys(key_added).shap(target), mdata[source].varm, mdata[source].uns
     if slot not in varm:
         columns = [*mdata.obs, *(column for adata in mdata.mod.values() for column in adata.obs)]
         require_name(target, list(dict.fromkeys([*mdata.mod, "latent", *columns])), name="target")
@@ -177,7 +176,7 @@ def stored_means(mdata: MuData, source: str, target: str, key_added: str) -> Sto
     return StoredMeans(
         frame.set_axis(names, axis=1),
         base=np.asarray(about["base"]),
-        layers=[Keys(key_added).shap_by_cell(safe_name(target), name) for name in frame.columns],
+        layers=[Keys(key_added).shap_by_cell(target, name) for name in frame.columns],
         scale=str(about["scale"]),
         n_cells=int(about["n_cells"]),
         n_features=int(about["n_features"]),

@@ -25,7 +25,7 @@ from ._plan import network_of
 from ._summary import Summary
 
 SCHEMA = 3
-PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole")
+PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole", "is_nonnegative")
 """Plain values of a preparation that the header has."""
 
 

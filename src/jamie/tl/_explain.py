@@ -182,13 +182,13 @@ def explain(
         "additivity": result.additivity,
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
-    slot = keys.shap(safe_name(what))
+    slot = keys.shap(what)
     means = pd.DataFrame(result.mean_abs, index=adata.var_names, columns=names)
     for name in adata.varm.get(slot, ()):  # of an earlier call, whose base may be another
-        mdata[source].layers.pop(keys.shap_by_cell(safe_name(what), name), None)
+        mdata[source].layers.pop(keys.shap_by_cell(what, name), None)
     write(mdata, source, "varm", slot, means)
     for name, values in zip(names, result.by_cell, strict=False):
-        write(mdata, source, "layers", keys.shap_by_cell(safe_name(what), name), values)
+        write(mdata, source, "layers", keys.shap_by_cell(what, name), values)
     write(mdata, source, "uns", slot, about)
     return mdata if copy else None
 
@@ -198,11 +198,11 @@ def _require_slot(
 ) -> str:
     """Return what is explained, by the name that its slots have, unless something else has the same slots."""
     what = target or labels or "latent"
-    slot = keys.shap(safe_name(what))
+    slot = keys.shap(what)
     remedy = "give the modality another name and train again"
     if labels is not None:
         remedy = f"copy the column, mdata.obs[{labels + '_label'!r}] = mdata.obs[{labels!r}], and pass the copy"
-    modalities = [name for name in {**model.preparations_, **mdata.mod} if keys.shap(safe_name(name)) == slot]
+    modalities = [name for name in {**model.preparations_, **mdata.mod} if keys.shap(name) == slot]
     others = [f"the modality {name!r}" for name in modalities if name != target]
     if labels is not None and what == "latent":
         others.append("the latent dimensions")

@@ -13,7 +13,7 @@ from jamie._checks import require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._slots import in_one_line, safe_name, write
+from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import nearest
 from jamie.data import Cells, correspondences, open_cells, writable
@@ -87,6 +87,7 @@ def transfer_labels(
     cells = open_cells(mdata, modalities=two_names(source, target), keys=keys)
     require_option(through, ["latent", "inferred"], name="through")
     classes = _classes(cells, labels, source)
+    slots = keys.label(labels), keys.confidence(labels)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
         require_count(n_neighbors, name="n_neighbors")
@@ -99,9 +100,8 @@ def transfer_labels(
         cells = open_cells(mdata, modalities=[target, source], keys=keys)
         partners = correspondences(cells, "inferred")[target, source]
     winner, share = _vote(partners, classes.codes, len(classes.categories))
-    column = safe_name(labels)
-    write(mdata, target, "obs", keys.label(column), pd.Categorical.from_codes(winner, dtype=classes.dtype))
-    write(mdata, target, "obs", keys.confidence(column), share)
+    write(mdata, target, "obs", slots[0], pd.Categorical.from_codes(winner, dtype=classes.dtype))
+    write(mdata, target, "obs", slots[1], share)
     return mdata if copy else None
 
 
