@@ -310,7 +310,7 @@ def test_missing_values_do_not_shrink_what_is_imputed(complete, how):
     cells = test & ~in_class if how == "a class" else test
     for way in ("translate", "regressed"):
         before, after = (
-            slopes(getattr(m, way)(m.prepared(mdata, source="a", target="b")[cells], "a", "b"), mdata["b"].X[cells])
+            slopes(getattr(m, way)(m.open(mdata).inputs("a")[cells], "a", "b"), mdata["b"].X[cells])
             for m in (model, partial)
         )
         assert after.mean() == pytest.approx(before.mean(), abs=0.15 if way == "translate" else 0.1)
