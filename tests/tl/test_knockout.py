@@ -248,7 +248,7 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
         ({"groups": float("nan")}, ValueError, "`groups` as a number of bases.*found nan"),
         ({"groups": "100bp"}, ValueError, "found '100bp'; pass groups=100"),
         ({"groups": "10 kb"}, ValueError, "found '10 kb'; pass groups=10_000"),
-        ({"groups": {"a": "gene1"}}, TypeError, r"found the text 'gene1'; pass \['gene1'\]"),
+        ({"groups": {"a": "gene1"}}, TypeError, r"found the text 'gene1'; pass groups\['a'\]=\['gene1'\]"),
         ({"groups": {1: ["gene1"], "1": ["gene2"]}}, ValueError, "differ as text, found '1' twice"),
         ({"n_cells": 0}, ValueError, "`n_cells` of at least 1, found 0"),
         ({"groups": "chromosom"}, ValueError, "did you mean 'chromosome'"),
