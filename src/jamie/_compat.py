@@ -24,7 +24,7 @@ def cpu_has_bfloat16() -> bool:
 
 @contextmanager
 def quiet_mudata() -> Iterator[None]:
-    """Keep to ourselves what mudata 0.3 announces of 0.4, and anndata 0.12 of zarr, as they build and write; who wrote a file is no matter."""
+    """Keep to ourselves what mudata 0.3 announces of 0.4 and anndata 0.12 of zarr, and whether mudata wrote a file."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2 data", category=UserWarning)
         warnings.filterwarnings("ignore", message="From 0.4 .update", category=FutureWarning)
