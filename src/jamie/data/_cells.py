@@ -299,7 +299,7 @@ class Cells:
 
     def _prepared(self, name: str) -> Prepared:
         fitted, prepared = self._kept.get(("fitted", name), (None, None))
-        if fitted is not None and (self.model is None or fitted is self.model.preparations_[name]):
+        if fitted is not None and (self.model is None or fitted.loadings is self._preparation(name).loadings):
             return prepared  # by the training, a moment ago
         preparation, matched = self._preparation(name), self.matched(name)
         return self._read(name, preparation, matched, self._stored_inputs(name, preparation, matched))
