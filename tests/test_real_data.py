@@ -55,7 +55,7 @@ def test_main_job(data_dir, name):
     for source, target in ((a, b), (b, a)):
         features = mdata[target].var_names[:200]
         jm.tl.impute(mdata, model, source=source, target=target, features=features)
-        values = mdata[source].obsm[f"jamie_{target}"]
+        values = mdata[source].obsm[f"jamie_imputed_{target}"]
         assert values.shape == (mdata[source].n_obs, len(features))
         assert np.isfinite(values.to_numpy()).all()
         if KINDS[name][target] == "accessibility":
