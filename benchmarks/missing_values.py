@@ -5,7 +5,7 @@ random. On held-out cells, whose values are all measured, each of these features
 genes: a slope above that without hiding says that imputed values shrank. Beside it stand the mean correlation of these
 features, and the share of the kernel regression in what the model imputes.
 
-    JAMIE_DATA_DIR=... python benchmarks/missing_values.py --out FILE.json --page docs/benchmark/missing_values.md
+    JAMIE_DATA_DIR=... python benchmarks/missing_values.py --page docs/benchmark/missing_values.md
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def scores(measured: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
 def records(mdata, share: float, seed: int, baselines: list[str]) -> list[dict[str, Any]]:
     """Scores of the model and the baselines on one split."""
     mdata, features, test = hidden(mdata, share, seed)
-    began = time.perf_counter()
+    began = time.process_time()
     model = jm.JAMIE(rng=seed).fit(mdata)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     case = {"missing": share, "split": seed}
     measured = np.asarray(mdata[TARGET].X)
     inputs = model_inputs(mdata, SOURCE, model.preparations_[SOURCE])
@@ -66,32 +66,31 @@ def records(mdata, share: float, seed: int, baselines: list[str]) -> list[dict[s
     alone = model.regressed(inputs[test], SOURCE, TARGET, features)
     results = [
         case | {"method": "jamie", "weight": weight, "seconds": seconds} | scores(measured[test][:, features], imputed),
-        case | {"method": "kernel of jamie"} | scores(measured[test][:, features], alone),
+        case | {"method": "jamie, its kernel alone"} | scores(measured[test][:, features], alone),
     ]
     for method in baselines:
-        began = time.perf_counter()
+        began = time.process_time()
         imputed = predict(method, inputs[~test], measured[~test], inputs[test], rng=seed)[:, features]
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         results.append(case | {"method": method, "seconds": seconds} | scores(measured[test][:, features], imputed))
     return results
 
 
 def page(table: pd.DataFrame) -> str:
     """Means over splits: a row per method, a column per measure and share missing."""
-    order = list(dict.fromkeys(table["method"]))
-    means = table.groupby(["method", "missing"], sort=False)[["slope", "correlation", "weight", "seconds"]].mean()
-    names = {"slope": "slope", "correlation": "r", "weight": "kernel's share", "seconds": "seconds"}
-    shares = sorted(table["missing"].unique())
+    order, shares = list(dict.fromkeys(table["method"])), sorted(table["missing"].unique())
+    means = table.groupby(["method", "missing"])[["slope", "correlation", "weight"]].mean()
+    columns = list(product(("slope", "correlation", "weight"), shares))
     lines = [
-        "| method | " + " | ".join(f"{name}, {share:.0%}" for name, share in product(names.values(), shares)) + " |"
+        "| | " + " | ".join(f"{measure}, {share:.0%}" for measure, share in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
     ]
-    lines.append("| --- |" + " --- |" * (len(names) * len(shares)))
     for method in order:
-        cells = [means.loc[(method, share), measure] for measure, share in product(names, shares)]
-        digits = [
-            1 if measure == "seconds" else 2 if measure == "slope" else 3 for measure, _ in product(names, shares)
+        values = [float(means.loc[(method, share), measure]) for measure, share in columns]
+        shown = [
+            "" if np.isnan(v) else f"{v:.{2 if m == 'slope' else 3}f}"
+            for v, (m, _) in zip(values, columns, strict=True)
         ]
-        shown = ["" if np.isnan(v) else f"{v:.{n}f}" for v, n in zip(cells, digits, strict=True)]
         lines.append(f"| {method} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 

@@ -119,7 +119,8 @@ def test_every_verb_refuses_text_for_a_list_of_names(trained, name, call):
 def test_tables_and_figures_refuse_text_for_a_list_of_features(trained):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="rna", target="protein")
-    for verb, more in ((jm.get.comparison, {}), (jm.pl.imputation, {}), (jm.pl.distributions, {"by": "cell_type"})):
+    by_type = {"groupby": "cell_type"}
+    for verb, more in ((jm.get.comparison, {}), (jm.pl.imputation, {}), (jm.pl.distributions, by_type)):
         with pytest.raises(WrongTypeError, match=r"pass features=\['protein1'\]"):
             verb(mdata, source="rna", target="protein", features="protein1", **more)
 

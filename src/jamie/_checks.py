@@ -90,7 +90,7 @@ def is_number(value: Any) -> bool:
 
 def typed(value: Any) -> str:
     """Show a value of a wrong type, with the type, at a length for a message."""
-    shown = repr(value)
+    shown = repr(value.item() if isinstance(value, np.generic) else value)
     shown = shown if len(shown) <= 60 else f"{shown[:60]} …"
     return shown if value is None else f"{shown} of type {type(value).__name__}"
 

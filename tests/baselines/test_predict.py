@@ -31,6 +31,12 @@ def small_network(monkeypatch):
 
 
 @pytest.fixture
+def small_grid(small_network, monkeypatch):
+    monkeypatch.setattr(_regressions, "_GAMMAS", (1 / 8, 1.0))
+    monkeypatch.setattr(_regressions, "_KERNEL_ALPHAS", (0.03, 0.3, 3.0, 30.0))
+
+
+@pytest.fixture
 def linear():
     """Three latent components behind eight inputs and twelve outputs."""
     rng = np.random.default_rng(1)
@@ -225,19 +231,177 @@ def test_a_wide_target_is_tuned_as_the_whole(curved, monkeypatch):
     assert abs(np.log10(projected / whole)) < 0.7
 
 
-@pytest.mark.usefixtures("small_network")
+def hidden(x, y, how):
+    """Target with NaN where `how` says; its last feature is complete."""
+    y, rng = y.copy(), np.random.default_rng(5)
+    if how == "a class":
+        y[x[:, 0] > 0.5, :2] = np.nan
+    elif how == "two panels":
+        y[x[:, 2] > 0.5, 0] = np.nan
+        y[x[:, 2] < -0.5, 1:3] = np.nan
+    else:
+        y[:, :-1][rng.random((len(y), y.shape[1] - 1)) < how] = np.nan
+    return y
+
+
+HOW = (0.1, 0.6, "a class", "two panels")
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_neighbours_and_ridges_learn_each_feature_from_the_cells_that_have_it(curved, how):
+    x, complete, x_test, _ = curved
+    y = hidden(x, complete, how)
+    cases = (
+        ("knn", 7, KNeighborsRegressor(7)),
+        ("ridge", 2.0, Ridge(2.0)),
+        ("kernel_ridge", (0.3, 0.1), KernelRidge(alpha=0.1, kernel="rbf", gamma=0.3)),
+    )
+    for method, setting, model in cases:
+        ((chosen, predicted),) = _regressions.MEASURED[method](x, y, x_test, [setting], 0)
+        assert chosen == setting
+        for j in range(4):
+            has = ~np.isnan(y[:, j])
+            mean = y[has, j].mean()
+            expected = model.fit(x[has], y[has, j] - mean).predict(x_test) + mean
+            assert_allclose(predicted[:, j], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(("family", "setting"), [(_regressions.pls, 3), (_regressions.reduced_rank, (1e-9, 4))])
+def test_of_full_rank_shared_components_are_least_squares_of_measured_values(linear, family, setting, how):
+    x, y, x_test, _ = linear
+    x, x_test, y = x[:, :3] - x[:, :3].mean(0), x_test[:, :3], hidden(x, y[:, :4], how)
+    ((_, predicted),) = _regressions.completed(family, 1e-9)(x, y, x_test, [setting], 0)
+    for j in range(4):
+        has = ~np.isnan(y[:, j])
+        design = np.column_stack([np.ones(has.sum()), x[has]])
+        beta = np.linalg.lstsq(design, y[has, j])[0]
+        filled = np.where(has, y[:, j], np.column_stack([np.ones(len(x)), x]) @ beta)
+        assert_allclose(predicted[:, j], x_test @ np.linalg.lstsq(x, filled)[0], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Linear, with enough cells that slopes are known to a few hundredths."""
+    rng = np.random.default_rng(2)
+    latent = rng.normal(size=(1200, 3))
+    x = latent @ rng.normal(size=(3, 5)) + 0.3 * rng.normal(size=(1200, 5))
+    y = latent @ rng.normal(size=(3, 6)) + rng.normal(size=(1200, 6)) + 5
+    return x[:450], y[:450], x[450:], y[450:]
+
+
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_missing_values_do_not_shrink_what_is_predicted(method, share, many, monkeypatch):
+    monkeypatch.setattr(_regressions, "_EPOCHS", 100)
+    x, y, x_test, y_test = many
+    holed = hidden(x, y, share)
+    shrunk = np.where(np.isnan(holed), np.nanmean(holed, 0), holed)
+    complete, partial, filled = (predict(method, x, target, x_test, rng=0) for target in (y, holed, shrunk))
+    slope = {
+        name: np.mean([np.polyfit(imputed[:, j], y_test[:, j], 1)[0] for j in range(5)])
+        for name, imputed in (("complete", complete), ("partial", partial), ("filled", filled))
+    }
+    within = 0.2 if method == "knn" else 0.1  # neighbours are few numbers to choose from
+    assert slope["partial"] == pytest.approx(slope["complete"], abs=within)
+    assert slope["filled"] > slope["complete"] + 0.3
+    error = {name: np.square(imputed - y_test)[:, :5].mean() for name, imputed in (("p", partial), ("f", filled))}
+    assert error["p"] < error["f"]
+
+
+@pytest.mark.usefixtures("small_grid")
 @pytest.mark.parametrize("method", METHODS)
-def test_missing_targets_are_filled_with_the_mean(method, curved):
+def test_a_class_without_values_does_not_pull_the_others_to_the_mean(method):
+    """Features that exist for one class only, as apical dendrites do, and slopes that are those of this class."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2)) + np.repeat([[-4.0, 0.0], [4.0, 0.0]], 250, axis=0)
+    y = np.column_stack([x[:, 1], 3 * x[:, 1] + 10, x[:, 0]]) + 0.1 * rng.normal(size=(500, 3))
+    y[:250, 1] = np.nan
+    train = rng.permutation(500)[:400]
+    test = np.setdiff1d(np.arange(250, 500), train)
+    imputed = predict(method, x[train], y[train], x[test], rng=0)
+    assert np.isfinite(imputed).all()
+    if method == "mean":
+        assert_allclose(imputed, np.tile(np.nanmean(y[train], 0), (len(test), 1)))
+    elif method != "mlp":  # which is too small here
+        assert np.polyfit(imputed[:, 1], y[test, 1], 1)[0] == pytest.approx(1, abs=0.2)
+        assert abs(imputed[:, 1].mean() - y[test, 1].mean()) < 1
+
+
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_feature_without_values_is_predicted_missing(method, curved):
     x, y, x_test, _ = curved
-    holed = y.copy()
-    holed[:20, 0] = np.nan
+    holed = hidden(x, y, 0.2)
     holed[:, 3] = np.nan
-    filled = holed.copy()
-    filled[:20, 0], filled[:, 3] = np.mean(y[20:, 0]), 0
     predicted = predict(method, x, holed, x_test, rng=0)
     assert np.isnan(predicted[:, 3]).all()
-    expected = predict(method, x, filled, x_test, rng=0)[:, :3]
-    assert_allclose(predicted[:, :3], expected, atol=0.1)
+    assert np.isfinite(predicted[:, :3]).all()
+    assert np.isnan(predict(method, x, np.full((200, 2), np.nan), x_test, rng=0)).all()
+
+
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", METHODS)
+def test_few_values_break_nothing(method, curved):
+    x, y, x_test, _ = curved
+    few = np.full((9, 4), np.nan)
+    few[0, 0], few[1:3, 1], few[:, 2], few[4:, 3] = 3.0, (1.0, 2.0), y[:9, 2], y[4:9, 3]
+    predicted = predict(method, x[:9], few, x_test, rng=0)
+    assert np.isfinite(predicted).all()
+    if method in ("mean", "knn", "ridge", "kernel_ridge"):
+        assert_allclose(predicted[:, 0], 3)  # of the one value there is
+
+
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", METHODS)
+def test_units_are_those_of_a_target_with_missing_values(method, curved):
+    x, y, x_test, _ = curved
+    scale, shift, holed = 10.0 ** np.arange(-2, 2), np.arange(4) * 100, hidden(x, y, 0.4)
+    expected = predict(method, x, holed, x_test, rng=0) * scale + shift
+    assert_allclose(predict(method, x, holed * scale + shift, x_test, rng=0), expected, rtol=1e-5)
+
+
+def test_the_error_that_tunes_is_that_of_measured_values(curved):
+    x, y, *_ = curved
+    holed = hidden(x, y, 0.5)
+    scores = {}
+
+    def constant(x, y, x_new, settings, seed, *, tuning=False):
+        yield from ((setting, np.full((len(x_new), 4), setting)) for setting in settings)
+
+    for setting in (0.0, 1.0, 2.0):
+        scores[setting] = np.nansum(np.square(holed + 2 - setting))
+    assert _predict._tune(constant, x, holed + 2, [0.0, 1.0, 2.0], 0) == min(scores, key=scores.get)
+
+
+def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypatch):
+    x, y, x_test, _ = curved
+    rng = np.random.default_rng(5)
+    monkeypatch.setattr(_predict, "_DIRECTIONS", 30)
+    wide = y @ rng.normal(size=(4, 60)) + 3 * rng.normal(size=(200, 60))
+    holed = hidden(x, wide, 0.3)
+    grid = _regressions.FAMILIES["ridge"][1](x)
+    complete = _predict._tune(_regressions.ridge, x, wide - wide.mean(0), grid, 0)
+    partial = _predict._tune(_regressions.measured_ridge, x, holed, grid, 0)
+    assert abs(np.log10(complete / partial)) < 0.7
+    assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
+
+
+def test_tuning_a_kernel_on_many_groups_costs_little(curved, monkeypatch):
+    x, y, *_ = curved
+    holed, sizes = hidden(x, np.tile(y, (1, 5)), 0.2), []
+
+    def watch(x, y, x_new, settings, seed, *, tuning=False):
+        sizes.append(len(x))
+        yield from ((setting, np.zeros((len(x_new), y.shape[1]))) for setting in settings)
+
+    list(_regressions.by_pattern(watch, n_solved=4)(x, holed, x, [0], 0, tuning=True))
+    assert len(sizes) == 20
+    assert sum((n / 200) ** 3 for n in sizes) <= 4
+    sizes.clear()
+    list(_regressions.by_pattern(watch, n_solved=4)(x, holed, x, [0], 0))
+    assert sorted(sizes) == sorted((~np.isnan(holed)).sum(0))
 
 
 @pytest.mark.usefixtures("small_network")

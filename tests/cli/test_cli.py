@@ -72,7 +72,8 @@ def test_run_draws_the_figures(given, tmp_path):
         (["--labels", "celltype"], "did you mean 'cell_type'"),
         (["--recipe", "papers"], "did you mean 'paper'"),
         (["--test-fraction", "2"], "expected 0 < `test_fraction` < 1"),
-        (["--device", "gpu"], "expected `device` to be 'auto', 'cpu', 'cuda'"),
+        (["--device", "gpu"], "expected `device` to be one of what this machine has"),
+        (["-o", "out.h5ad"], r"ends in '\.h5mu', found 'out\.h5ad'; pass --output out\.h5mu"),
     ],
 )
 def test_wrong_arguments_end_with_a_message_and_no_file(given, tmp_path, capsys, arguments, message):
@@ -94,6 +95,10 @@ def test_a_missing_or_foreign_input_is_named(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "jamie: error:" in error
     assert str(tmp_path / "text.h5mu") in error
+    jm.datasets.toy()["rna"].write_h5ad(tmp_path / "rna.h5ad")
+    assert main(["run", str(tmp_path / "rna.h5ad"), "-o", str(tmp_path / "out.h5mu")]) == 1
+    assert "rna.h5ad, found what cannot be read as one" in (error := capsys.readouterr().err)
+    assert "mudata.MuData({'rna': rna" in error
 
 
 def test_wrong_usage_ends_with_two(capsys):

@@ -123,7 +123,7 @@ def test_one_in_a_hundred_of_unrelated_pairs_is_verified_at_most(n):
             z += 8 * np.eye(6)[rng.integers((1, 2, 5)[seed % 3], size=len(z))]
         known = pairs(rng.permutation(400)[:n], rng.permutation(300)[:n], shape=(400, 300))
         verified += check((x, y), known, seed).verified
-    assert verified <= 4  # of 200 at a rate of 0.5 % or less: more than four once in 270
+    assert verified <= 2  # the rate is 0.1 to 0.3 %
 
 
 @pytest.mark.parametrize("n_wrong", [10, 30])
@@ -211,7 +211,7 @@ def test_the_seed_decides_and_nothing_that_was_given_changes(views):
 
 @pytest.mark.parametrize(
     ("objective", "p_value", "verified", "promising"),
-    [(0.2, 0.005, True, True), (0.2, 0.01, False, True), (0.23, 0.005, False, True), (0.42, 0.3, False, False)],
+    [(0.19, 0.005, True, True), (0.19, 0.01, False, True), (0.21, 0.005, False, True), (0.42, 0.3, False, False)],
 )
 def test_better_than_all_and_by_enough(objective, p_value, verified, promising):
     found = PairCheck(objective, 0.5, 0.1, p_value, 30, 12)

@@ -63,7 +63,7 @@ def test_pairs_against_a_loop(f, rng):
 def test_position_is_foscttm(rng):
     z = rng.normal(size=(60, 4))
     projected = z + rng.normal(size=z.shape)
-    projected[:5] = projected[5:10]  # ties are not closer
+    projected[:5] = projected[5:10]  # ties count one half
     found = by_position(projected, z, rng)
     assert_allclose(found.value, foscttm(projected, z))
     assert 0 < found.value < found.chance

@@ -10,13 +10,18 @@ import pytest
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import SCALES, CellMatrix, detect_kind, prepare, value_stats
+from jamie import data
+from jamie.data import SCALES, CellMatrix, detect_kind, open_cells, value_stats
 from jamie.data._detect_kind import kind_of_name
 
 RNG = np.random.default_rng(0)
 DENSE_COUNTS, FEW_COUNTS = (RNG.poisson(mean, (30, 20)).astype(np.float32) for mean in (50, 0.2))
 FLOATS = RNG.normal(size=(30, 20)).astype(np.float32)
 GAPS = RNG.permutation(600).reshape(30, 20) < 180
+
+
+def prepare(mdata, name, *, layer=None, **options):
+    return data.prepare(open_cells(mdata, layer=layer and {name: layer}), name, **options)
 
 
 def detect(name, x):

@@ -213,3 +213,18 @@ def test_each_two_of_three_modalities_are_inferred_by_themselves(few):
     other.var_names = "other " + other.var_names
     three = MuData({"rna": few["rna"].copy(), "protein": few["protein"].copy(), "other": other})
     assert list(read(three, infer_below=0.75).inferred) == [("rna", "protein"), ("rna", "other")]
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_names_that_are_row_numbers_are_checked_though_all_share_them(capsys, is_right):
+    mdata = jm.datasets.toy(n_cells=80, share_paired=1.0)
+    rna, protein = mdata["rna"].copy(), mdata["protein"][mdata["rna"].obs_names].copy()
+    if not is_right:
+        protein = protein[np.random.default_rng(0).permutation(80)].copy()
+    for side in (rna, protein):
+        side.obs_names = [str(i) for i in range(80)]
+    capsys.readouterr()
+    read(MuData({"rna": rna, "protein": protein}))
+    said = capsys.readouterr().err
+    assert ("that share a name are verified" in said) is is_right
+    assert ("that share a name are unverified" in said) is not is_right

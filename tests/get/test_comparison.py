@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anndata as ad
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,3 +61,29 @@ def test_a_record_of_another_version_is_refused(imputed):
     imputed["rna"].uns["jamie_imputed_protein"]["schema"] = 99
     with pytest.raises(ValueError, match=r"schema 1 .*found 99.*call jm\.tl\.impute"):
         comparison(imputed, source="rna", target="protein")
+
+
+@pytest.mark.parametrize("kind", ["protein", "counts"])
+def test_cells_measured_in_a_part_of_the_features_are_compared_on_the_scale_of_the_model(toy, kind):
+    toy["protein"].X = np.asarray(toy["protein"].X, dtype=np.float32)
+    toy["protein"].X[:27, 8:] = np.nan
+    jm.pp.prepare(toy, kinds={"protein": kind})
+    model = jm.tl.train(toy, max_steps=2)
+    jm.tl.impute(toy, model, source="rna", target="protein")
+    found = comparison(toy, source="rna", target="protein").measured
+    x = toy["protein"][found.index].X
+    assert_allclose(found, model.preparations_["protein"].measured(x), rtol=1e-5)
+    other = ad.AnnData(np.full((54, 1), 1e4, np.float32), toy["protein"].obs, pd.DataFrame(index=["new"]))
+    more = ad.concat([toy["protein"], other], axis=1)
+    again = comparison(MuData({"rna": toy["rna"], "protein": more}), source="rna", target="protein")
+    assert_allclose(again.measured, found, rtol=1e-5)
+
+
+def test_the_record_of_an_imputation_survives_a_file(toy, tmp_path):
+    toy["protein"].X = np.asarray(toy["protein"].X, dtype=np.float32) - 0.5
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        jm.tl.impute(toy, jm.tl.train(toy, max_steps=2), source=source, target=target)
+        expected = comparison(toy, source=source, target=target)
+        toy.write(tmp_path / "x.h5mu")
+        found = comparison(mudata.read(tmp_path / "x.h5mu"), source=source, target=target)
+        assert_allclose(found.measured, expected.measured)

@@ -8,14 +8,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import over_all_cells
+from jamie.data import open_cells
 
 
 @pytest.fixture
 def inferred(toy):
     names = [toy[name].obs_names.to_numpy(dtype=str) for name in ("rna", "protein")]
     f = np.equal.outer(*names) + (np.random.default_rng(0).random((54, 54)) < 0.1)
-    toy.obsp["jamie_inferred_rna_protein"] = over_all_cells(sparse.csr_matrix(f, dtype=float), toy, "rna", "protein")
+    toy.obsp["jamie_inferred_rna_protein"] = open_cells(toy).over_all_cells(
+        sparse.csr_matrix(f, dtype=float), "rna", "protein"
+    )
     return toy, f / f.sum(axis=1, keepdims=True)
 
 
@@ -57,7 +59,7 @@ def test_labels_of_one_modality_only(inferred):
 
 
 def test_what_is_not_there_is_said(toy, inferred):
-    with pytest.raises(KeyError, match=r"`slot`.*did you mean 'inferred'"):
+    with pytest.raises(ValueError, match=r"`slot`.*did you mean 'inferred'"):
         jm.get.correspondence(toy, slot="infered")
     with pytest.raises(KeyError, match=r"`labels`.*did you mean 'cell_type'"):
         jm.get.correspondence(toy, labels="celltype")

@@ -88,7 +88,7 @@ def test_what_was_not_computed_is_said(lost):
         )
         with pytest.raises(KeyError, match=where):
             jm.get.knockout(lost, **DIRECTION, measure=measure, groups=groups)
-    with pytest.raises(KeyError, match=r"`measure`.*did you mean 'correlation'"):
+    with pytest.raises(ValueError, match=r"`measure`.*did you mean 'correlation'"):
         jm.get.knockout(lost, **DIRECTION, measure="corelation")
     with pytest.raises(KeyError, match=r"`target`.*did you mean 'protein'"):
         jm.get.knockout(lost, source="rna", target="protien", measure="lta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -9,26 +11,200 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie._errors import InvalidValueError, WrongTypeError
 from jamie.model import _device
-from jamie.model._device import on_threads, resolve_device, seeded
+from jamie.model._device import isolated, on_threads, resolve_device, seeded
 
 
-def test_auto_asks_the_settings_then_the_machine(monkeypatch):
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that the machine has so many GPUs."""
+
+    def pretend(n):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+
+    pretend(0)
+    return pretend
+
+
+def test_auto_asks_the_settings_then_the_machine(monkeypatch, gpus):
     assert resolve_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(jm.settings, "device", "cpu")
+    gpus(1)
     assert resolve_device("auto") == torch.device("cpu")
+    assert resolve_device("cuda") == torch.device("cuda")
     monkeypatch.setattr(jm.settings, "device", "auto")
-    for there, expected in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert resolve_device("auto").type == expected
+    for n, expected in ((0, torch.device("cpu")), (1, torch.device("cuda:0"))):
+        gpus(n)
+        assert resolve_device("auto") == expected
 
 
-def test_what_is_not_there_is_said(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="CUDA device for device='cuda:1', found none; pass device='cpu'"):
-        resolve_device("cuda:1")
-    with pytest.raises(ValueError, match="found 'gpu0'"):
-        resolve_device("gpu0")
+def test_each_process_has_a_gpu_of_its_own(monkeypatch, gpus):
+    gpus(2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device("auto") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InvalidValueError, match=r"found 2 and process 2, .*; start 2 processes or fewer, or pass"):
+        resolve_device("auto")
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", [torch.device("cpu"), "cpu:0", torch.device("cpu", 0), np.str_("cpu")])
+def test_devices_of_torch_are_taken(device):
+    assert resolve_device(device) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda", "cuda:1", "mps", "mps:0", "xpu", "xla", "meta", "gpu", "gpu0", "cuda:x", "cpu:1", "CPU", ""]
+)
+@pytest.mark.parametrize("of_torch", [False, True])
+def test_a_device_that_is_not_there_is_said_with_those_that_are(monkeypatch, gpus, device, of_torch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
+    if of_torch:
+        try:
+            device = torch.device(device)
+        except RuntimeError:
+            pytest.skip("no device of torch either")
+    with pytest.raises(InvalidValueError) as caught:
+        resolve_device(device)
+    expected = "expected `device` to be one of what this machine has, ['auto', 'cpu'], found "
+    assert str(caught.value) == f"{expected}{str(device)!r}; pass device='auto'"
+
+
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:99", torch.device("cuda", 7)])
+def test_a_gpu_beyond_those_of_the_machine_is_said(gpus, device):
+    gpus(2)
+    with pytest.raises(InvalidValueError, match=rf"\['auto', 'cpu', 'cuda:0', 'cuda:1'\], found '{device}'"):
+        resolve_device(device)
+
+
+@pytest.mark.parametrize(
+    ("device", "remedy"),
+    [(None, "auto"), (-1, "auto"), (0, "cuda:0"), (3, "cuda:3"), (True, "auto"), (["cpu"], "auto"), (1.0, "auto")],
+)
+def test_what_is_no_device_is_said(device, remedy):
+    with pytest.raises(WrongTypeError, match=rf"`device` to be text or a torch\.device, .*; pass device='{remedy}'"):
+        resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", None, torch.device("meta")])
+def test_training_and_loading_refuse_a_device_alike(toy, tmp_path, device):
+    jm.JAMIE(max_steps=1).fit(toy).save(tmp_path / "m.jamie")
+    for call in (
+        lambda: jm.tl.train(toy, max_steps=1, device=device),
+        lambda: jm.JAMIE.load(tmp_path / "m.jamie", device=device),
+    ):
+        with pytest.raises(jm.JamieError, match="expected `device` to be"):
+            call()
+    assert jm.JAMIE.load(tmp_path / "m.jamie", device=torch.device("cpu")).embed(toy)
+
+
+@contextmanager
+def switched(switch, value, before):
+    switch(value)
+    try:
+        yield
+    finally:
+        switch(before)
+
+
+CONTEXTS = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "grad switched off": lambda: switched(torch.set_grad_enabled, False, True),
+    "autocast bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+    "autocast float16": lambda: torch.autocast("cpu", torch.float16),
+    "device meta": lambda: torch.device("meta"),
+    "default device meta": lambda: switched(torch.set_default_device, "meta", None),
+    "double by default": lambda: switched(torch.set_default_dtype, torch.float64, torch.float32),
+    "half by default": lambda: switched(torch.set_default_dtype, torch.float16, torch.float32),
+    "deterministic": lambda: switched(torch.use_deterministic_algorithms, True, False),
+    "low precision": lambda: switched(torch.set_float32_matmul_precision, "medium", "highest"),
+    "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+}
+
+
+@contextmanager
+def all_of_them():
+    with ExitStack() as stack:
+        for context in CONTEXTS.values():
+            stack.enter_context(context())
+        yield
+
+
+def state():
+    """What the contexts switch."""
+    return (
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_autocast_dtype("cpu"),
+        torch.get_default_device(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.is_anomaly_enabled(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+def work(folder):
+    """Train, keep, load, infer and explain: numbers of each."""
+    mdata = jm.datasets.toy()
+    model = jm.tl.train(mdata, max_steps=5, rng=0)
+    model.save(folder / "m.jamie")
+    loaded = jm.JAMIE.load(folder / "m.jamie")
+    jm.tl.explain(mdata, loaded, source="rna", target="protein", features=["protein3"], n_cells=3, n_background=4)
+    return {
+        **{f"latent {name}": latent for name, latent in loaded.embed(mdata).items()},
+        **{f"weights {name}": value.numpy() for name, value in model.network_.state_dict().items()},
+        "history": model.history_.to_numpy(),
+        "imputed": loaded.impute(mdata, source="rna", target="protein"),
+        "aggregated": model.aggregate(model.embed(mdata), {("rna", "protein"): sparse.eye(54, format="csr")})["rna"],
+        "explained": jm.get.explanation(mdata, source="rna", target="protein")["mean_abs_shap"].to_numpy(),
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return work(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.parametrize("context", [*CONTEXTS.values(), all_of_them], ids=[*CONTEXTS, "all of them"])
+def test_what_the_caller_has_switched_on_changes_no_bit_and_stays_as_it_was(undisturbed, context, tmp_path):
+    outside = state()
+    with context():
+        before = state()
+        results = work(tmp_path)
+        assert state() == before
+        with pytest.raises(ValueError, match="at least two modalities"):
+            jm.tl.train(jm.datasets.toy(), modalities=["rna"])
+        assert state() == before
+    assert state() == outside
+    assert results.keys() == undisturbed.keys()
+    for name, expected in undisturbed.items():
+        assert results[name].dtype == expected.dtype
+        assert_array_equal(results[name], expected, err_msg=name)
+
+
+def test_products_are_in_full_precision_whatever_the_hardware_offers():
+    with CONTEXTS["low precision"]():
+        with isolated():
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.parametrize("context", [torch.inference_mode, all_of_them])
+def test_a_model_made_in_a_context_can_be_trained_outside(context):
+    mdata = jm.datasets.toy()
+    with context():
+        model = jm.JAMIE(max_steps=2).fit(mdata)
+    assert all(p.requires_grad and not p.is_inference() for p in model.network_.parameters())
+    assert {p.device.type for p in model.network_.parameters()} == {"cpu"}
+    sum(p.sum() for p in model.network_.parameters()).backward()
 
 
 def test_the_seed_comes_from_the_generator_and_the_state_is_given_back():

@@ -261,6 +261,84 @@ def test_only_those_that_share_enough_pairs_have_paths():
     assert np.isfinite(model.impute(mdata, source="ephys", target="protein")).all()
 
 
+def noisy(n=600):
+    """Two modalities of continuous features behind which is the same latent, and one half held out."""
+    rng = np.random.default_rng(1)
+    z, names = rng.normal(size=(n, 3)), [f"cell{i}" for i in range(n)]
+    a = z @ rng.normal(size=(3, 10)) + 0.3 * rng.normal(size=(n, 10))
+    b = z @ rng.normal(size=(3, 9)) + rng.normal(size=(n, 9)) + 20
+    parts = {}
+    for name, x in (("a", a), ("b", b)):
+        features = pd.DataFrame(index=[f"{name}{j}" for j in range(x.shape[1])])
+        parts[name] = ad.AnnData(x.astype(np.float32), obs=pd.DataFrame(index=names), var=features)
+    mdata = MuData(parts)
+    jm.pp.split(mdata, test_fraction=0.5)
+    return mdata
+
+
+def with_gaps(mdata, how):
+    """A copy in which training cells miss values of the first three features of b."""
+    mdata = mdata.copy()
+    test = (mdata.obs["jamie_split"].reindex(mdata["b"].obs_names) == "test").to_numpy()
+    x = mdata["b"].X.copy()
+    in_class = mdata["a"].X[:, 0] > np.median(mdata["a"].X[:, 0])
+    gaps = (
+        np.repeat(in_class[:, None], 3, axis=1)
+        if how == "a class"
+        else np.random.default_rng(2).random((len(x), 3)) < how
+    )
+    x[:, :3][gaps & ~test[:, None]] = np.nan
+    mdata["b"].X = x
+    return mdata, test, in_class
+
+
+def slopes(imputed, measured):
+    return np.array([np.polyfit(imputed[:, j], measured[:, j], 1)[0] for j in range(3)])
+
+
+@pytest.fixture(scope="module")
+def complete():
+    mdata = noisy()
+    return mdata, jm.JAMIE(RECIPE).fit(mdata)
+
+
+@pytest.mark.parametrize("how", [0.3, 0.7, "a class"])
+def test_missing_values_do_not_shrink_what_is_imputed(complete, how):
+    mdata, model = complete
+    holed, test, in_class = with_gaps(mdata, how)
+    partial = jm.JAMIE(RECIPE).fit(holed)
+    cells = test & ~in_class if how == "a class" else test
+    for way in ("translate", "regressed"):
+        before, after = (
+            slopes(getattr(m, way)(m.open(mdata).inputs("a")[cells], "a", "b"), mdata["b"].X[cells])
+            for m in (model, partial)
+        )
+        assert after.mean() == pytest.approx(before.mean(), abs=0.15 if way == "translate" else 0.1)
+    weights = [skip_of(m, "a", "b")["mix_weight"] for m in (model, partial)]
+    assert weights[1] == pytest.approx(weights[0], abs=0.1)
+
+
+def test_the_kernel_is_given_what_was_measured(complete, seen):
+    mdata, *_ = with_gaps(complete[0], 0.5)
+    model = jm.JAMIE(RECIPE).fit(mdata)
+    preparation, scale = model.preparations_["b"], model.divisors_["b"]
+    standardised = pd.DataFrame(preparation.standardised(mdata["b"].X) / scale, index=mdata["b"].obs_names)
+    rows = {row.tobytes() for row in np.nan_to_num(standardised.to_numpy(np.float32), nan=-99)}
+    for name, *given in seen:
+        if name == "best_mix_weight":
+            continue
+        partial = given[-1]
+        if given[0].shape[1] == 9:  # from b to a, which misses nothing
+            assert partial is None
+            continue
+        assert np.isnan(partial.values).any()
+        assert {row.tobytes() for row in np.nan_to_num(partial.values, nan=-99)} <= rows
+        assert_allclose(np.nan_to_num(partial.values) @ partial.loadings, given[1], atol=1e-5)
+    (measured,) = (given[0] for name, *given in seen if name == "best_mix_weight" and np.isnan(given[0]).any())
+    assert {row.tobytes() for row in np.nan_to_num(measured, nan=-99)} <= rows
+    assert np.isfinite(model.impute(mdata, source="a", target="b")).all()
+
+
 def test_the_same_numbers_after_saving(fitted, tmp_path):
     mdata, model = fitted
     model.save(tmp_path / "model")

@@ -22,7 +22,7 @@ HOSTILE = [
     ("rna_a", "rna a"),
     ("foscttm a", "correlation"),
     ("kernel ridge", "jamie"),
-    (" ", "→"),
+    ("a →", "→"),
 ]
 
 

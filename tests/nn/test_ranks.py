@@ -10,61 +10,85 @@ from textwrap import dedent
 import numpy as np
 import pytest
 import torch
+from torch import distributed as dist
+
+import jamie as jm
+from jamie.nn import _ranks, joined
 
 PREPARED = """
     import sys
     import numpy as np, torch
     from torch import distributed as dist
     from jamie.data import Batch
-    from jamie.nn import JointVAE, average_gradients, join, own_noise
+    from jamie.nn import JointVAE, average_gradients, joined, own_noise
     from jamie.train import RECIPES, Target, objective
 
     torch.set_num_threads(1)
-    n = join(torch.device("cpu"))
-    rank = dist.get_rank() if n > 1 else 0
-    torch.manual_seed(0)
-    network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden={"x": (16, 16), "y": (16, 16)}, norm="layer", dropout=0.3)
-    rng = np.random.default_rng(0)
-    x, y = (torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for shape in ((23, 12), (20, 7)))
-    known = torch.zeros(23, 20)
-    known[torch.arange(3, 18), torch.randperm(20, generator=torch.Generator().manual_seed(0))[:15]] = 1
-    batch = Batch({"x": x, "y": y}, {}, {("x", "y"): known}, {"x": torch.ones(23), "y": torch.rand(20)})
-    targets = {"x": Target(1.0, None), "y": Target(1.0, None)}
 
-    def step():
-        outputs = network(batch.inputs, batch.known, crossed=True)
-        network.zero_grad()
-        objective(outputs, batch, targets, RECIPES["default"], 0.7).total.backward()
-        average_gradients(network)
-        return torch.cat([p.grad.flatten() for p in network.parameters()])
+    def compute(n):
+        rank = dist.get_rank() if n > 1 else 0
+        torch.manual_seed(0)
+        widths = {"x": (16, 16), "y": (16, 16)}
+        network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden=widths, norm="layer", dropout=0.3)
+        rng = np.random.default_rng(0)
+        x, y = (torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for shape in ((23, 12), (20, 7)))
+        known = torch.zeros(23, 20)
+        known[torch.arange(3, 18), torch.randperm(20, generator=torch.Generator().manual_seed(0))[:15]] = 1
+        batch = Batch({"x": x, "y": y}, {}, {("x", "y"): known}, {"x": torch.ones(23), "y": torch.rand(20)})
+        targets = {"x": Target(1.0, None), "y": Target(1.0, None)}
 
-    network.eval()  # without chance: the same sum
-    found = {"gradient": step().numpy()}
-    network.train()
-    own_noise()
-    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
-    for _ in range(20):
-        step()
-        optimiser.step()
-    found["weights"] = torch.cat([p.detach().flatten() for p in network.parameters()]).numpy()
-    np.savez(f"{sys.argv[1]}_{n}_{rank}.npz", noise=torch.rand(3), **found)
+        def step():
+            outputs = network(batch.inputs, batch.known, crossed=True)
+            network.zero_grad()
+            objective(outputs, batch, targets, RECIPES["default"], 0.7).total.backward()
+            average_gradients(network)
+            return torch.cat([p.grad.flatten() for p in network.parameters()])
+
+        network.eval()  # without chance: the same sum
+        results = {"gradient": step().numpy()}
+        network.train()
+        own_noise()
+        optimiser = torch.optim.AdamW(network.parameters(), fused=True)
+        for _ in range(20):
+            step()
+            optimiser.step()
+        results["weights"] = torch.cat([p.detach().flatten() for p in network.parameters()]).numpy()
+        np.savez(f"{sys.argv[1]}_{n}_{rank}.npz", noise=torch.rand(3), **results)
+
+    for _ in range(2):  # once more in the same job
+        with joined(torch.device("cpu")) as n:
+            compute(n)
+        assert not dist.is_initialized()
+    if n > 1:
+        dist.init_process_group("gloo")
+        with joined(torch.device("cpu")) as n_of_ours:
+            assert n_of_ours == n
+        assert dist.is_initialized()  # by the caller, who ends it
+        dist.destroy_process_group()
 """
 
 TRAINED = """
     import sys
     import jamie as jm
+    from torch import distributed as dist
     mdata = jm.datasets.toy()
     model = jm.tl.train(mdata, max_steps=30)
     model.save(sys.argv[1])
+    assert not dist.is_initialized()
     jm.tl.impute(mdata, model, source="rna", target="protein", out=sys.argv[1] + ".zarr")
     if len(sys.argv) > 2:
-        jm.tl.train(mdata, recipe="paper", max_steps=1, batch_size=20)
+        try:
+            jm.tl.train(mdata, recipe="paper", max_steps=1, batch_size=20)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+        assert not dist.is_initialized()
 """
 
 
 def run(n, code, *arguments, check=True):
     """Run code in `n` processes."""
-    start = [sys.executable, *(("-m", "torch.distributed.run", f"--nproc-per-node={n}") if n > 1 else ())]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}")  # on a port that is free
+    start = [sys.executable, *(torchrun if n > 1 else ())]
     path = arguments[0].parent / "script.py"
     path.write_text(dedent(code))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -85,7 +109,7 @@ def test_two_processes_are_one(tmp_path):
 
 
 def test_one_of_the_processes_speaks_and_writes(tmp_path):
-    found = run(2, TRAINED, tmp_path / "model.jamie", "paper", check=False)
+    found = run(2, TRAINED, tmp_path / "model.jamie", "paper")
     lines = [line for line in found.stderr.splitlines() if line.startswith("jamie:")]
     assert len([line for line in lines if "trained in" in line]) == 1
     assert (
@@ -94,10 +118,93 @@ def test_one_of_the_processes_speaks_and_writes(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"script.py", "model.jamie", "model.jamie.zarr"}
 
 
+@pytest.fixture
+def group(monkeypatch):
+    """What is done to a group of two processes, without the other."""
+    done = []
+    state = {"up": False}
+
+    def switch(name, *, up):
+        def call(*_, **options):
+            done.append((name, options))
+            state["up"] = up
+
+        monkeypatch.setattr(dist, name, call)
+
+    switch("init_process_group", up=True)
+    switch("destroy_process_group", up=False)
+    monkeypatch.setattr(dist, "is_initialized", lambda: state["up"])
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "all_reduce", lambda _: done.append(("all_reduce", {})))
+    monkeypatch.setattr(dist, "PrefixStore", lambda prefix, _: prefix)
+    monkeypatch.setattr(_ranks, "_addresses", object)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    return done, state
+
+
+def test_who_joins_the_group_leaves_it_when_all_are_done(group):
+    done, state = group
+    with joined(torch.device("cpu")) as n:
+        assert n == 2
+        assert state["up"]
+    assert [name for name, _ in done] == ["init_process_group", "all_reduce", "destroy_process_group"]
+    assert done[0][1]["rank"] == 1
+    assert done[0][1]["world_size"] == 2
+
+
+def test_each_time_has_addresses_of_its_own(group):
+    done, _ = group
+    for _ in range(3):
+        with joined(torch.device("cpu")):
+            pass
+    assert len({options["store"] for name, options in done if name == "init_process_group"}) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_the_group_is_left_after_an_error_too_without_waiting_for_the_others(group, error):
+    done, state = group
+    with pytest.raises(error), joined(torch.device("cpu")):
+        raise error
+    assert [name for name, _ in done] == ["init_process_group", "destroy_process_group"]
+    assert not state["up"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_group_of_the_caller_is_used_and_left_as_it_is(group, error):
+    done, state = group
+    state["up"] = True
+    try:
+        with joined(torch.device("cpu")) as n:
+            assert n == 2
+            if error:
+                raise error
+    except ValueError:
+        pass
+    assert not done
+    assert state["up"]
+
+
+def test_one_process_joins_nothing(group, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with joined(torch.device("cpu")) as n:
+        assert n == 1
+    monkeypatch.delenv("WORLD_SIZE")
+    with joined(torch.device("cpu")) as n:
+        assert n == 1
+    assert not group[0]
+
+
+def test_training_leaves_the_group_when_it_fails(group, toy, monkeypatch):
+    monkeypatch.setattr("jamie.model._jamie.fit", {}.pop)
+    with pytest.raises(TypeError):
+        jm.tl.train(toy, max_steps=1)
+    assert [name for name, _ in group[0]] == ["init_process_group", "destroy_process_group"]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_and_the_cpu_agree():
-    import jamie as jm
-
     found = {}
     for device in ("cpu", "cuda"):
         mdata = jm.datasets.toy()

@@ -16,11 +16,11 @@ from scipy import sparse
 
 import jamie as jm
 from jamie._keys import Keys
-from jamie.data import over_all_cells
+from jamie.data import open_cells
 
 
 def put(mdata, f, a="rna", b="protein", prefix="jamie"):
-    mdata.obsp[Keys(prefix).inferred(a, b)] = over_all_cells(sparse.csr_matrix(f), mdata, a, b)
+    mdata.obsp[Keys(prefix).inferred(a, b)] = open_cells(mdata).over_all_cells(sparse.csr_matrix(f), a, b)
     return mdata
 
 

@@ -284,9 +284,9 @@ def test_a_copy_and_a_prefix(toy):
             ValueError,
             "one of `pairs` and `on`, found both",
         ),
-        ({"known": "sure"}, KeyError, "boolean column of mdata.obs"),
+        ({"known": "sure"}, KeyError, "expected `known` to name a column"),
         ({"known": "cell_type"}, ValueError, "expected a boolean column"),
-        ({"known": "none"}, ValueError, r"expected a boolean column `mdata.obs\['none'\]`, found"),
+        ({"known": "none"}, ValueError, r"with both cells in `mdata.obs\['none'\]`, found none"),
         ({"known": "never"}, ValueError, r"with both cells in `mdata.obs\['never'\]`, found none"),
         ({"pairs": sparse.eye_array(60)}, ValueError, r"shape \(54, 54\).*found shape \(60, 60\)"),
         (

@@ -176,7 +176,7 @@ def test_the_stored_type_changes_no_training(dtype):
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
 @pytest.mark.parametrize(
-    ("value", "dtype"), [(2**24 + 1, "int64"), (2**31 - 1, "uint32"), (2**24 - 1, "int64"), (0.1, "float64")]
+    ("value", "dtype"), [(2**24 + 1, "int64"), (2**31 - 1, "uint32"), (2**24 - 1, "int64"), (2.0**40 + 1, "float64")]
 )
 def test_measured_values_keep_their_exact_numbers(trained, container, value, dtype):
     mdata, model = trained
@@ -359,8 +359,8 @@ def test_values_of_a_layer_go_where_the_model_reads_them():
 
 def test_components_are_computed_once_for_each_modality(trained, monkeypatch):
     mdata, model = trained
-    compute, calls = Preparation.inputs, []
-    monkeypatch.setattr(Preparation, "inputs", lambda *given: calls.append(given[0]) or compute(*given))
+    compute, calls = Preparation.components, []
+    monkeypatch.setattr(Preparation, "components", lambda *given: calls.append(given[0]) or compute(*given))
     jm.tl.complete(mdata, model)
     assert len(calls) == len({id(preparation) for preparation in calls}) == 2
 

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr
 
 import jamie as jm
+from jamie.data import Preparation
 from jamie.metrics import feature_auroc, feature_correlation, js_distance, sd_ratio
 
 METHODS = ["jamie", "mean", "knn", "ridge", "kernel_ridge"]
@@ -73,7 +74,8 @@ def test_alignment_is_of_the_held_out_pairs(evaluated):
     )
     distance = np.linalg.norm(x[:, None] - y[None], axis=2)
     own = np.diag(distance)
-    expected = ((distance < own[:, None]).mean() + (distance < own[None]).mean()) / 2
+    n = len(test)
+    expected = ((distance < own[:, None]).sum() + (distance < own[None]).sum()) / (2 * n * (n - 1))
     assert_allclose(row(table, "rna", "protein")["foscttm"], expected, atol=1e-6)
     labels = mdata.obs.loc[test, "cell_type"].astype(str).to_numpy()
     nearest = labels[np.argsort(distance, axis=1)[:, :5]]
@@ -308,3 +310,36 @@ def test_modalities_that_share_no_pairs_are_left_out(capsys):
 
 def _partners(mdata, third):
     return pd.DataFrame({"protein": mdata["protein"].obs_names, "third": third.obs_names})
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+def test_features_are_taken_to_components_once_a_call(toy, monkeypatch, is_prepared):
+    """Other than the few cells that tell whether stored components are those of the values."""
+    counted = []
+    compute = Preparation.components
+
+    def spied(self, scaled, *given):
+        if scaled.shape[0] > 50:
+            counted.append(self.kind)
+        return compute(self, scaled, *given)
+
+    monkeypatch.setattr(Preparation, "components", spied)
+    jm.pp.split(toy)
+    if is_prepared:
+        jm.pp.prepare(toy)
+    counted.clear()
+    model = jm.tl.train(toy, max_steps=2)
+    assert sorted(counted) == ([] if is_prepared else ["counts", "protein"])
+    for verb in (
+        lambda: jm.tl.evaluate(toy, model),
+        lambda: jm.tl.complete(toy, model),
+        lambda: jm.tl.embed(toy, model),
+        lambda: jm.tl.knockout(toy, model, source="rna"),
+    ):
+        counted.clear()
+        verb()
+        assert sorted(counted) == ["counts", "protein"]
+    for verb in (jm.tl.impute, jm.tl.explain):
+        counted.clear()
+        verb(toy, model, source="rna", target="protein")
+        assert counted == ["counts"]

@@ -248,8 +248,8 @@ def test_labels_called_latent_are_refused_and_so_is_what_would_replace_another(t
 
 def test_the_source_is_taken_to_components_once_and_not_before_all_is_checked(toy, model, monkeypatch):
     counted = []
-    prepared = Preparation.inputs
-    monkeypatch.setattr(Preparation, "inputs", lambda self, *a: counted.append(1) or prepared(self, *a))
+    compute = Preparation.components
+    monkeypatch.setattr(Preparation, "components", lambda self, *a: counted.append(1) or compute(self, *a))
     for wrong in (
         {"labels": "kind"},
         {"target": "protein", "features": ["protein99"]},

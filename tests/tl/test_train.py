@@ -428,8 +428,7 @@ def test_inference_without_a_pair_runs_end_to_end():
 
 def test_modalities_without_pairs_and_without_inference_are_refused():
     mdata, _ = apart(60)
-    message = r"jm\.pp\.correspondence\(mdata, pairs=.*jm\.pp\.infer_correspondence\(mdata\)"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"no cell name is shared; written alike, 60 of 60 .*run mdata\.mod\["):
         jm.tl.train(mdata, max_steps=2)
     assert not mdata.uns
 
@@ -462,7 +461,7 @@ def test_the_papers_recipe_infers_nothing_by_itself_but_uses_what_is_written(cap
     ("arguments", "error", "message"),
     [
         ({"recipe": "papr"}, ValueError, "did you mean 'paper'"),
-        ({"device": "gpu0"}, ValueError, "expected `device` to be 'auto', 'cpu', 'cuda'.*found 'gpu0'"),
+        ({"device": "gpu0"}, ValueError, "expected `device` to be one of .*'auto', 'cpu'.*found 'gpu0'"),
     ],
 )
 def test_unknown_settings_are_refused(toy, arguments, error, message):

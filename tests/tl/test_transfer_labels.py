@@ -159,7 +159,7 @@ def test_measurements_and_empty_columns_are_refused(trained, values, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"labels": "cell_typ"}, KeyError, r"found 'cell_typ'; did you mean 'cell_type'.*or of mdata\.obs"),
+        ({"labels": "cell_typ"}, KeyError, r"found 'cell_typ' in none: `mdata\.obs` has .*did you mean 'cell_type'"),
         ({"source": "rnaa"}, KeyError, "found 'rnaa'; did you mean 'rna'"),
         ({"target": "rna"}, ValueError, "at least two modalities"),
         ({"through": "match"}, ValueError, r"`through` to be one of \['latent', 'inferred'\]"),

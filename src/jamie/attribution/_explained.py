@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from jamie._checks import require_name
+from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.model import JAMIE
@@ -75,14 +75,17 @@ def explained_labels(
 
 
 def chosen_cells(
-    groups: Array | None, train: Array, *, group: str | None, reference: str | None
-) -> tuple[Array, Array]:
-    """Rows to explain, and rows that may be background, by the group of each cell, NaN where it has none."""
+    groups: Array | None, n: int, *, group: str | None, reference: str | None
+) -> tuple[Array, Array | None]:
+    """Rows to explain of n cells, and rows that may be background, by the group of each cell, NaN where it has none.
+
+    Where no `reference` is named the background is `None`: the training cells.
+    """
     if groups is None:
         if group is not None or reference is not None:
             msg = "expected `groupby`, a column of mdata.obs, beside `group` and `reference`, found none"
             raise InvalidValueError(msg)
-        return np.arange(len(train)), np.flatnonzero(train)
+        return np.arange(n), None
     has = pd.notna(groups)
     text = np.where(has, groups, "").astype(str)
     known = list(pd.unique(text[has]))
@@ -91,8 +94,8 @@ def chosen_cells(
         for name in (group, reference)
         if name is not None
     }
-    explained = is_in[group] if group is not None else np.ones(len(train), dtype=bool)
-    return np.flatnonzero(explained), np.flatnonzero(is_in[reference] if reference is not None else train)
+    explained = np.arange(n) if group is None else np.flatnonzero(is_in[group])
+    return explained, None if reference is None else np.flatnonzero(is_in[reference])
 
 
 def gathered(
@@ -125,5 +128,5 @@ def gathered(
 
 
 def _chosen(features: Sequence[str] | None, known: list[str]) -> list[int]:
-    names = known if features is None else list(features) or known
+    names = known if features is None else require_names(features, name="features") or known
     return [known.index(require_name(name, known, name="features")) for name in names]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from jamie._checks import require_name, require_option
-from jamie._errors import InvalidValueError, WrongTypeError
+from jamie._checks import require_name, require_names, require_option
+from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import Preparation, coordinates, require_bases
@@ -105,15 +105,12 @@ def _named(groups: Mapping[str, Sequence[str]], features: pd.Index, position: Ar
     """Features of each group, each once, as indices into `position`, without those that are not there."""
     known, sets = pd.Index(position), {}
     for group, names in groups.items():
-        if isinstance(names, str):
-            msg = f"expected a list of features in groups[{group!r}], found the text {names!r}; pass [{names!r}]"
-            raise WrongTypeError(msg)
         if str(group) in sets:
             msg = f"expected names of `groups` that differ as text, found {str(group)!r} twice; name one otherwise"
             raise InvalidValueError(msg)
-        members = [
-            features.get_loc(require_name(name, features, name=f"groups[{group!r}]")) for name in dict.fromkeys(names)
-        ]
+        where = f"groups[{group!r}]"
+        named = dict.fromkeys(require_names(names, name=where))
+        members = [features.get_loc(require_name(name, features, name=where)) for name in named]
         at = known.get_indexer(np.unique(np.array(members, dtype=int)))
         sets[str(group)] = at[at >= 0]
     return sets

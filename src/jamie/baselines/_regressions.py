@@ -35,7 +35,7 @@ _PENALTIES = (1e-3, 1.0, 10.0)  # scikit-learn's `alpha` of the network
 _WIDE = 200  # features from which the network predicts principal components of the target
 _OUTPUTS = 50  # that many of them
 _EPOCHS = 500
-_SOLVED = 4  # kernel regressions on all cells that tuning may cost per setting where values are missing
+_SOLVED = 1  # kernel regressions on all cells that tuning may cost where values are missing
 _FEWEST = 10  # cells that tuning leaves each of them
 _STOPPED_EARLY = 20  # training cells from which the network sets a share apart to stop on
 
@@ -94,10 +94,10 @@ def kernel_ridge(
 def _path(
     gram: Array, target: Array, new: Array, alphas: Iterable[float], *, direct: bool
 ) -> Iterator[tuple[float, Array]]:
-    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition, or `direct` by one solution each."""
-    if direct:
-        for alpha in alphas:
-            yield alpha, new @ solve(gram + alpha * np.eye(len(gram)), target, assume_a="pos")
+    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition; a single α `direct`, if that is asked."""
+    alphas = list(alphas)
+    if direct and len(alphas) == 1:
+        yield alphas[0], new @ solve(gram + alphas[0] * np.eye(len(gram)), target, assume_a="pos")
         return
     values, vectors = eigh(gram)
     left, right = new @ vectors, vectors.T @ target
@@ -230,7 +230,7 @@ def completed(family: Family, alpha: float) -> Family:
 
 
 measured_knn = by_pattern(knn)
-measured_ridge = by_pattern(partial(ridge, direct=True))
+measured_ridge = by_pattern(ridge)
 measured_kernel_ridge = by_pattern(partial(kernel_ridge, direct=True), n_solved=_SOLVED)
 
 

@@ -105,9 +105,9 @@ def _start(x: Landmarks, y: Landmarks, kind: int, rng: np.random.Generator) -> A
         a, b = _quantiles(x), _quantiles(y)
         width = 0.05
     else:
-        some = min(3, len(x.share), len(y.share))
-        a = x.among[:, rng.choice(len(x.share), some, replace=False)]
-        b = y.among[:, rng.choice(len(y.share), some, replace=False)]
+        n_anchors = min(3, len(x.share), len(y.share))
+        a = x.among[:, rng.choice(len(x.share), n_anchors, replace=False)]
+        b = y.among[:, rng.choice(len(y.share), n_anchors, replace=False)]
         width = 0.1
     cost = np.square(a[:, None] - b[None]).sum(-1)
     return _sinkhorn(-cost[None] / (width * max(cost.mean(), 1e-12)), x.share, y.share, 50)[0]
@@ -138,11 +138,11 @@ def _objective(among_x: Array, among_y: Array, plan: Array) -> float:
 
 def _distinct(plans: Array) -> Array:
     """Number the optima in order of their objective; plans that share most of their mass are one."""
-    found: list[Array] = []
+    optima: list[Array] = []
     label = np.empty(len(plans), dtype=int)
     for i, plan in enumerate(plans):
-        shared = [np.minimum(plan, other).sum() for other in found]
-        label[i] = int(np.argmax(shared)) if shared and max(shared) >= SAME else len(found)
-        if label[i] == len(found):
-            found.append(plan)
+        shared = [np.minimum(plan, other).sum() for other in optima]
+        label[i] = int(np.argmax(shared)) if shared and max(shared) >= SAME else len(optima)
+        if label[i] == len(optima):
+            optima.append(plan)
     return label

@@ -44,6 +44,6 @@ def _profile(linked: Array) -> Array:
 
 def _neighbours(a: Array, b: Array, rng: np.random.Generator) -> sparse.csr_matrix:
     """Correlation, above 0, of each row of `a` with its nearest rows of `b`."""
-    distance, found = nearest(a, b, N_MUTUAL, rng)
+    distance, neighbour = nearest(a, b, N_MUTUAL, rng)
     similarity = (1 - distance**2 / 2).clip(1e-6)
-    return from_rows(similarity, found, len(b))
+    return from_rows(similarity, neighbour, len(b))

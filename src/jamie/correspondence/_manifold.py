@@ -44,8 +44,8 @@ def manifold(x: Array, rng: np.random.Generator) -> Manifold:
     if len(x) <= MOST_CELLS:
         n = len(x)
         graph = kneighbors_graph(x, min(N_NEIGHBORS, n - 1), mode="distance")
-        everyone = np.arange(n)[:, None]
-        return Manifold(x, _joined(graph, x), everyone, np.ones((n, 1), np.float32), np.full(n, 1 / n))
+        itself = np.arange(n)[:, None]
+        return Manifold(x, _joined(graph, x), itself, np.ones((n, 1), np.float32), np.full(n, 1 / n))
     nodes = _centres(x, int(np.clip(np.sqrt(len(x)), 300, 1_000)), rng)
     distance, nearest = NearestNeighbors(n_neighbors=N_INTERPOLATED).fit(nodes).kneighbors(x)
     closeness = 1 / distance.clip(1e-6) ** 2
@@ -78,10 +78,10 @@ def spread(x: Array, n: int, rng: np.random.Generator) -> Array:
 
 def _centres(x: Array, n: int, rng: np.random.Generator) -> Array:
     """Centres of clusters, from at most 100 cells of each: more would not move them."""
-    some = x[rng.choice(len(x), min(len(x), 100 * n), replace=False)]
+    sample = x[rng.choice(len(x), min(len(x), 100 * n), replace=False)]
     seed = int(rng.integers(2**31))
-    found = MiniBatchKMeans(n, init="random", n_init=1, batch_size=4_096, max_iter=10, random_state=seed).fit(some)
-    return found.cluster_centers_.astype(x.dtype)
+    clusters = MiniBatchKMeans(n, init="random", n_init=1, batch_size=4_096, max_iter=10, random_state=seed).fit(sample)
+    return clusters.cluster_centers_.astype(x.dtype)
 
 
 def _joined(graph: sparse.csr_matrix, x: Array) -> sparse.csr_matrix:

@@ -32,14 +32,14 @@ def nearest_partners(x: Array, y: Array, *, n_keep: int, pairs: sparse.csr_matri
     and the likeliest one of the known `pairs` (`n_x × n_y`), which lie closer than others if the latent was trained on
     them.
     """
-    distance, found = nearest(x, y, max(n_keep, LOCAL))
+    distance, partner = nearest(x, y, max(n_keep, LOCAL))
     d = distance**2
     local = float(np.median(d[:, min(LOCAL, d.shape[1]) - 1]))
     trained = 0.0 if pairs is None or not pairs.nnz else likeliest_bandwidth(x, y, pairs)
     bandwidth = max(local, trained, float(np.finfo(np.float32).tiny))
-    d, found = d[:, :n_keep], found[:, :n_keep]
+    d, partner = d[:, :n_keep], partner[:, :n_keep]
     p = softmax(-(d - d[:, :1]) / bandwidth, axis=1).astype(np.float32)
-    f = _search.from_rows(p, found, len(y))
+    f = _search.from_rows(p, partner, len(y))
     f.sort_indices()
     return f
 
@@ -51,8 +51,8 @@ def likeliest_bandwidth(x: Array, y: Array, pairs: sparse.csr_matrix) -> float:
     """
     known = pairs.tocoo()
     n = min(known.nnz, MOST_PAIRS, max(MOST_DISTANCES // len(y), 50))
-    some = np.linspace(0, known.nnz - 1, n).astype(int)
-    rows, columns, confidence = known.row[some], known.col[some], known.data[some].astype(np.float64)
+    sample = np.linspace(0, known.nnz - 1, n).astype(int)
+    rows, columns, confidence = known.row[sample], known.col[sample], known.data[sample].astype(np.float64)
     d = cdist(x[rows], y, "sqeuclidean")
     scale = float(np.median(d))
     if not scale > 0:
@@ -62,5 +62,5 @@ def likeliest_bandwidth(x: Array, y: Array, pairs: sparse.csr_matrix) -> float:
     def cost(log_bandwidth: float) -> float:  # convex in 1 / bandwidth, so of one minimum
         return float(confidence @ logsumexp(-d / (scale * np.exp(log_bandwidth)), axis=1))
 
-    found = minimize_scalar(cost, bounds=(-14, 7), method="bounded", options={"xatol": 0.01})
-    return scale * float(np.exp(found.x))
+    likeliest = minimize_scalar(cost, bounds=(-14, 7), method="bounded", options={"xatol": 0.01})
+    return scale * float(np.exp(likeliest.x))

@@ -51,8 +51,8 @@ def by_position(projected: Array, own: Array, rng: np.random.Generator) -> Score
     Takes n × n distances: meant for a few thousand cells.
     """
     distance = cdist(projected, own)
-    closer = rankdata(distance, method="min", axis=1) + rankdata(distance, method="min", axis=0) - 2
-    return _permuted(closer / (2 * len(own)), np.arange(len(own)), rng, lower=True)
+    closer = rankdata(distance, axis=1) + rankdata(distance, axis=0) - 2  # a tie counts one half
+    return _permuted(closer / (2 * (len(own) - 1)), np.arange(len(own)), rng, lower=True)
 
 
 def by_labels(f: sparse.csr_matrix, rows: Array, columns: Array, rng: np.random.Generator) -> dict[str, Score]:

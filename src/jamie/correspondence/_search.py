@@ -25,9 +25,9 @@ def nearest(x: Array, y: Array, k: int, rng: np.random.Generator) -> tuple[Array
         return NearestNeighbors(n_neighbors=k).fit(y).kneighbors(x)
     n_buckets = min(int(np.sqrt(len(y))), len(y) // k)  # so that some bucket holds k
     seed = int(rng.integers(2**31))
-    some = y[rng.choice(len(y), min(len(y), 50 * n_buckets), replace=False)]
+    sample = y[rng.choice(len(y), min(len(y), 50 * n_buckets), replace=False)]
     buckets = MiniBatchKMeans(n_buckets, init="random", n_init=1, batch_size=4_096, max_iter=5, random_state=seed)
-    centres = buckets.fit(some).cluster_centers_.astype(y.dtype)
+    centres = buckets.fit(sample).cluster_centers_.astype(y.dtype)
     crowded = np.bincount(_closest(centres, y), minlength=n_buckets) >= k
     index = NearestNeighbors(n_neighbors=min(N_PROBED, crowded.sum())).fit(centres[crowded])
     home = index.kneighbors(y, n_neighbors=1, return_distance=False)[:, 0]
@@ -93,13 +93,13 @@ def _look(x: Array, y: Array, probe: Array, order: Array, start: Array, best: Ar
         inside = order[start[bucket] : start[bucket + 1]]
         z = y[inside]
         for first in range(arrival[bucket], arrival[bucket + 1], ROWS):
-            some = visitors[first : min(first + ROWS, arrival[bucket + 1])]
-            squared = (np.square(x[some]).sum(1)[:, None] + np.square(z).sum(1) - 2 * x[some] @ z.T).clip(0)
+            queries = visitors[first : min(first + ROWS, arrival[bucket + 1])]
+            squared = (np.square(x[queries]).sum(1)[:, None] + np.square(z).sum(1) - 2 * x[queries] @ z.T).clip(0)
             if squared.shape[1] > k:
                 near = squared.argpartition(k - 1, axis=1)[:, :k]
-                squared, found = np.take_along_axis(squared, near, 1), inside[near]
+                squared, members = np.take_along_axis(squared, near, 1), inside[near]
             else:
-                found = np.broadcast_to(inside, squared.shape)
-            both, all_rows = np.hstack([best[some], squared]), np.hstack([rows[some], found])
+                members = np.broadcast_to(inside, squared.shape)
+            both, all_rows = np.hstack([best[queries], squared]), np.hstack([rows[queries], members])
             near = both.argpartition(k - 1, axis=1)[:, :k]
-            best[some], rows[some] = np.take_along_axis(both, near, 1), np.take_along_axis(all_rows, near, 1)
+            best[queries], rows[queries] = np.take_along_axis(both, near, 1), np.take_along_axis(all_rows, near, 1)

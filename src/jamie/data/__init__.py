@@ -27,7 +27,7 @@ from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
-from ._kinds import SCALES, measured
+from ._kinds import SCALES, measured, measured_as
 from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
@@ -74,6 +74,7 @@ __all__ = [
     "label_codes",
     "labels",
     "measured",
+    "measured_as",
     "near",
     "note_kind",
     "open_cells",

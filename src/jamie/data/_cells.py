@@ -182,9 +182,9 @@ class Cells:
         x = x.toarray() if sparse.issparse(x) else x
         return np.where(position[columns] >= 0, x, np.nan)
 
-    def labels(self, column: str, name: str) -> pd.Series:
-        """Labels of the cells of a modality, (n_m,): of its own `.obs`, else of `mdata.obs`, else of its other half."""
-        return labels_of(self.mdata, column, name)
+    def labels(self, column: str, name: str, *, argument: str = "labels") -> pd.Series:
+        """Labels of the cells of a modality, (n_m,): of its own `.obs`, else of `mdata.obs`, else of the others'."""
+        return labels_of(self.mdata, column, name, argument=argument)
 
     def role(self, name: str) -> Array:
         """What each cell of a modality is to the model, or to a training now, (n_m,) positions in `ROLES`."""
@@ -299,7 +299,7 @@ class Cells:
 
     def _prepared(self, name: str) -> Prepared:
         fitted, prepared = self._kept.get(("fitted", name), (None, None))
-        if fitted is not None and (self.model is None or fitted.loadings is self.model.preparations_[name].loadings):
+        if fitted is not None and (self.model is None or fitted.loadings is self._preparation(name).loadings):
             return prepared  # by the training, a moment ago
         preparation, matched = self._preparation(name), self.matched(name)
         return self._read(name, preparation, matched, self._stored_inputs(name, preparation, matched))
@@ -533,7 +533,8 @@ def writable(mdata: MuData, *, copy: bool) -> MuData:
 
 def two_modalities(cells: Cells) -> Pair:
     """The two modalities in use."""
-    if len(cells.names) != 2:
+    require_several(cells)
+    if len(cells.names) > 2:
         names = list(cells.names)
         msg = f"expected two modalities, found {len(names)}: {names}; pass modalities=[{names[0]!r}, {names[1]!r}]"
         raise InvalidValueError(msg)

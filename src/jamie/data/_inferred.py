@@ -85,17 +85,19 @@ def check_few_pairs(
     few: float = FEW,
     seed: int = 0,
 ) -> dict[Pair, PairCheck]:
-    """Check known pairs of training cells where they are few, log how they do, and warn of those that fail.
+    """Check known pairs of training cells that may be none, log how they do, and warn of those that fail.
 
-    Few is: fewer than this share of the training cells of either modality, but enough for anchors. It takes about half
-    a second per two modalities. The pairs are used whatever comes out: the user may know better.
+    Those are few pairs, and all pairs of cells that are named by their row: names 0, 1, 2, ... are shared whatever the
+    cells are. Few is: fewer than this share of the training cells of either modality, but enough for anchors. It takes
+    about half a second per two modalities. The pairs are used whatever comes out: the user may know better.
     """
     checks = {}
     for (a, b), pairs in known.items():
         seen = from_mask(pairs, train[a], train[b])
-        if min(side.mean() for side in _paired(seen, train[a], train[b])) >= few:
-            continue
         given = cells.stored_pairs("known", a, b) is not None
+        are_numbers = not given and _are_row_numbers(cells.cells(a)) and _are_row_numbers(cells.cells(b))
+        if min(side.mean() for side in _paired(seen, train[a], train[b])) >= few and not are_numbers:
+            continue
         if seen.nnz and not given:
             warn_of_names(cells.cells(a), cells.cells(b), (a, b))
         if n_paired(seen) >= FEWEST_ANCHORS:
@@ -132,6 +134,11 @@ def warn_of_names(rows: pd.Index, columns: pd.Index, pair: Pair) -> None:
     change = mend_names(rows, columns, pair)
     if change is not None:
         logger.warning("few cells of %r and %r share a name; %s", *pair, change)
+
+
+def _are_row_numbers(names: pd.Index) -> bool:
+    """Whether names are those that a table without names gets."""
+    return bool((names == np.arange(len(names)).astype(str)).all())
 
 
 def _paired(seen: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[Array, Array]:

@@ -13,7 +13,9 @@ measured in, beside what the training cells have in these same features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -121,14 +123,23 @@ class Normaliser:
         return self.depth if self.kind == "protein" else 1.0
 
 
-def measured(x: Matrix, *, kind: Kind, depth: float, levels: Array | None = None) -> Matrix:
+def measured(
+    x: Matrix, *, kind: Kind, depth: float, levels: Array | None = None, columns: Array | slice = slice(None)
+) -> Matrix:
     """Measured values on the scale of the imputed ones: what a prediction is compared with.
 
-    `levels`, of the features of `x`, are needed where some are NaN.
+    `levels` are needed where some values are NaN; `columns` are the features of `x` among those that have a level.
     """
     if kind == "accessibility":
         return _open(x)
-    return Normaliser(kind, depth, np.empty(0), np.empty(0) if levels is None else levels)(x)
+    return Normaliser(kind, depth, np.empty(0), np.empty(0) if levels is None else levels)(x, columns)
+
+
+def measured_as(x: Matrix, about: Mapping[str, Any]) -> Matrix:
+    """The same, as the record of a preparation of these features says."""
+    levels = np.asarray(about.get("levels", ()))
+    depth = float(about["depth"])
+    return measured(x, kind=about["kind"], depth=depth, levels=levels if len(levels) == x.shape[1] else None)
 
 
 def _open(x: Matrix) -> Matrix:

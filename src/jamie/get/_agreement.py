@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._types import Array
 from jamie.data import labels
@@ -104,7 +104,8 @@ def agreement(
     columns = pairs.measured.columns
     correlation = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
     if features is not None:
-        chosen = [columns.get_loc(require_name(name, list(columns), name="features")) for name in features]
+        named = require_names(features, name="features")
+        chosen = [columns.get_loc(require_name(name, list(columns), name="features")) for name in named]
     else:
         chosen = list(range(len(columns))) if n_features is None else from_best_to_worst(correlation, n_features)
     measured, imputed = pairs.measured.iloc[:, chosen], pairs.imputed.iloc[:, chosen]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._types import Array
+from jamie._types import Array, Matrix
 from jamie.data import Cells, Layers, measured, open_cells, require_kind
 
 from ._stored import stored, stored_record
@@ -102,7 +102,7 @@ def comparison(
         where=matrix.where,
         adata=mdata[target],
     )
-    x = measured(x, kind=about["kind"], depth=float(about["depth"]))[:, cells.features(target).get_indexer(wanted)]
+    x = _on_imputed_scale(x, cells.features(target), about, wanted)
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),
         imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=index, columns=wanted),
@@ -123,6 +123,20 @@ def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str
         return rows, columns, "in-sample"
     is_new = np.any([side[unseen] == "new" for side in sides], axis=0)
     return rows[unseen], columns[unseen], "new" if is_new.all() else "held-out and new" if is_new.any() else "held-out"
+
+
+def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], wanted: pd.Index) -> Matrix:
+    """Cells × `wanted`, of cells × `features` normalised by those that the model knows."""
+    levels = about["levels"]["level"]
+    known = features[features.isin(levels.index)] if len(levels) else features
+    scaled = measured(
+        x[:, features.get_indexer(known)],
+        kind=about["kind"],
+        depth=float(about["depth"]),
+        levels=levels.to_numpy(),
+        columns=levels.index.get_indexer(known) if len(levels) else slice(None),
+    )
+    return scaled[:, known.get_indexer(wanted)]
 
 
 def _roles(cells: Cells, name: str) -> Array:

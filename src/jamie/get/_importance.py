@@ -17,7 +17,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._types import Array, Matrix
-from jamie.data import measured
+from jamie.data import measured_as
 
 from ._stored import stored, stored_record
 
@@ -227,4 +227,4 @@ def _measured(adata: AnnData, name: str, keys: Keys) -> Matrix:
         about = stored_record(adata.uns, keys.preparation, where=where, remedy="jm.pp.prepare(mdata)")
     x = adata.layers[about["layer"]] if about["layer"] else adata.X
     x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, dtype=np.float32)
-    return measured(x, kind=about["kind"], depth=float(about["depth"]))
+    return measured_as(x, about)

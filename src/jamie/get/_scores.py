@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_option
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
@@ -64,7 +64,7 @@ class FeatureScores:
         if name is None:
             return str(baselines["correlation"].fillna(-np.inf).idxmax())
         hint = "name it in `baselines` of jm.tl.evaluate"
-        return require_option(name, list(baselines.index), name="against", hint=hint)
+        return require_name(name, list(baselines.index), name="against", hint=hint)
 
     def wins(self, measure: Literal["correlation", "auroc"], against: str) -> Wins:
         """How often the model scores higher than a baseline, by feature."""

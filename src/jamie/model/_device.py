@@ -48,12 +48,13 @@ def isolated() -> Iterator[None]:
 
     Everything that trains, loads or infers runs in it; as ``@isolated()`` it wraps a function. Gradients are on, and
     inference mode, autocast, anomaly detection, another default device or dtype and a lower precision of products are
-    off. Deterministic algorithms stay as the caller asked: they change no bit on the CPU.
+    off. Deterministic algorithms stay as the caller asked: they change no bit on the CPU. What is drawn, such as the
+    first weights of a network that is then loaded, leaves the caller's random state where it was.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on, too
         stack.enter_context(torch.autograd.set_detect_anomaly(False))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda", "mps", "xpu"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

@@ -119,7 +119,7 @@ def correspondence(
 
 def _mask(cells: Cells, column: str, name: str) -> Array:
     """Where a boolean column is true, for the cells of a modality."""
-    values = cells.labels(column, name)
+    values = cells.labels(column, name, argument="known")
     if pd.api.types.infer_dtype(values.astype(object), skipna=True) not in ("boolean", "empty"):
         msg = (
             f"expected a boolean column {column!r} of `.obs`, found {values.dtype}; make it one, as in "

@@ -18,7 +18,7 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import Array, Pair, Seed, Slot
 from jamie.correspondence import Score, by_features, by_labels, by_pairs, by_position, without_truth
-from jamie.data import Cells, Layers, Pairs, correspondences, label_codes, measured, open_cells, true_pairs, writable
+from jamie.data import Cells, Layers, Pairs, correspondences, label_codes, measured_as, open_cells, true_pairs, writable
 
 BETTER = {"source_coverage": "higher", "target_coverage": "higher", "effective_partners": "", "foscttm": "lower"}
 MOST_POSITIONS = 2_000  # FOSCTTM takes their square
@@ -203,7 +203,7 @@ def _values(cells: Cells, name: str, rows: Array, columns: Array) -> Array:
     """Some cells × features, dense: on the imputed scale if prepared, else as they are."""
     about = cells.mdata[name].uns.get(cells.keys.preparation)
     x = cells.matrix(name, cells.layer(name) or (about["layer"] if about else "") or "X")[rows]
-    x = (measured(x, kind=about["kind"], depth=float(about["depth"])) if about else x)[:, columns]
+    x = (measured_as(x, about) if about else x)[:, columns]
     return x.toarray() if sparse.issparse(x) else x
 
 

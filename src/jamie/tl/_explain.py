@@ -136,15 +136,18 @@ def explain(
     require_positive(n_background=n_background, n_cells=1 if n_cells is None else n_cells)
     adata, preparation = mdata[source], model.preparations_[source]
     what = _require_slot(mdata, model, source, target=target, labels=labels, keys=keys)
-    position, train = cells.matched(source).position, cells.train(source)
+    position = cells.matched(source).position
     groups = None if groupby is None else cells.labels(groupby, source).astype(object).to_numpy()
-    explained, background = chosen_cells(groups, train, group=group, reference=reference)
+    explained, background = chosen_cells(groups, adata.n_obs, group=group, reference=reference)
     if target is not None:
         subject = explained_features(model, target, features)
     elif labels is None:
         subject = explained_latents(model.recipe_.n_latent, features)
     else:
         of_cells = cells.labels(labels, source).astype(object).to_numpy()
+    train = cells.train(source)
+    if background is None:
+        background = np.flatnonzero(train)
     source_cells = SourceCells.of(cells, source, preparation)
     if labels is not None:
         latents = model.encode(source_cells.inputs, source)

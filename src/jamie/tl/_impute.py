@@ -72,7 +72,7 @@ def impute(
     `mdata[source].obsm['jamie_imputed_<target>']` : :class:`~pandas.DataFrame` (`n_obs × n_features`, float32)
         Imputed features of every cell of the source. In names ``/`` becomes ``_``, as files hold no ``/`` in a key.
     `mdata[source].uns['jamie_imputed_<target>']` : :class:`dict`
-        Names of the imputed features, and the kind, scale and depth of the target.
+        Names of the imputed features, and the kind, scale and depth of the target, and the levels of its features.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
         the model's features, and all of them are imputed.
@@ -133,6 +133,7 @@ def impute(
 
 def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
     preparation = model.preparations_[target]
+    levels = preparation.normaliser.levels
     return {
         "schema": SCHEMA,
         "features": list(names),
@@ -141,6 +142,7 @@ def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
         "depth": preparation.normaliser.depth,
         "layer": preparation.layer,
         "is_whole": preparation.is_whole,
+        "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
     }
 
 

@@ -13,8 +13,7 @@ from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
 from jamie._types import Array
-from jamie.correspondence import from_mask
-from jamie.correspondence._nearest import nearest_partners
+from jamie.correspondence import from_mask, nearest_partners
 from jamie.data import Cells, open_cells, writable
 
 

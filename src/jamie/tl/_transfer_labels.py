@@ -15,7 +15,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
 from jamie._types import Array
-from jamie.correspondence._nearest import nearest
+from jamie.correspondence import nearest
 from jamie.data import Cells, correspondences, open_cells, writable
 
 from ._match import latents, require_count, two_names

@@ -25,7 +25,7 @@ BLOCK = 4_096
 PRIOR = 10  # pairs that an equal mix of network and kernel counts as much as
 PATTERNS = 32  # groups of features, missing in the same cells, that settings are chosen on
 EXTRA = 2.0  # decompositions as large as that without missing values that these groups may cost together
-TOLERANCE = 1e-5  # of the residual, where values are missing
+TOLERANCE = 1e-5  # of the residual, where values are missing: some 20 steps at random, 50 for a class of cells
 STEPS = 200
 
 
@@ -182,9 +182,9 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
     loadings = partial.loadings[columns].astype(np.float64)
     blocks = []
     for start in range(0, len(rows), BLOCK):
-        some = rows[start : start + BLOCK]
-        k = np.exp(-setting.rate * euclidean_distances(x[some].astype(np.float64), landmarks))
-        blocks.append((k, missing[np.ix_(some, columns)]))
+        cells = rows[start : start + BLOCK]
+        k = np.exp(-setting.rate * euclidean_distances(x[cells].astype(np.float64), landmarks))
+        blocks.append((k, missing[np.ix_(cells, columns)]))
     factor = cho_factor(gram)
 
     def equations(c: Array) -> Array:

@@ -197,11 +197,11 @@ def _number(name: str, value: Any, allowed: Range) -> int | float:
     if not (is_whole if allowed.whole else is_number)(value):
         msg = f"expected `{name}` of a recipe to be {allowed.says}, found {typed(value)}; {_usual(name)}"
         raise WrongTypeError(msg)
-    value = int(value) if allowed.whole else float(value)
-    if value not in allowed:
+    plain = int(value) if allowed.whole else float(value)
+    if plain not in allowed:
         msg = f"expected `{name}` of a recipe to be {allowed.says}, found {value}; {_usual(name)}"
         raise InvalidValueError(msg)
-    return value
+    return plain
 
 
 def _widths(value: Any) -> tuple[int, ...] | None:
