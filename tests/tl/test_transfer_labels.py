@@ -198,15 +198,23 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
 
 
 def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
-    toy["rna"].obs["level 1/type"] = toy["rna"].obs["cell_type"]
+    toy["rna"].obs["level 1, (type)"] = toy["rna"].obs["cell_type"]
     inferred(toy, "rna", "protein")
-    transfer(toy, labels="level 1/type", through="inferred")
-    toy["rna"].obs = toy["rna"].obs.drop(columns="level 1/type")
-    assert toy["protein"].obs["jamie_label_level 1_type"].isna().any()
+    transfer(toy, labels="level 1, (type)", through="inferred")
+    assert toy["protein"].obs["jamie_label_level 1, (type)"].isna().any()
     toy.write(tmp_path / "cells.h5mu")
     again = mudata.read_h5mu(tmp_path / "cells.h5mu")
-    columns = ["jamie_label_level 1_type", "jamie_confidence_level 1_type"]
+    columns = ["jamie_label_level 1, (type)", "jamie_confidence_level 1, (type)"]
     pd.testing.assert_frame_equal(again["protein"].obs[columns], toy["protein"].obs[columns])
+
+
+@pytest.mark.parametrize("column", ["level 1/type", " ", "a\0b"])
+def test_a_name_that_no_file_holds_is_refused_before_anything_is_computed(toy, column, monkeypatch):
+    monkeypatch.setattr("jamie.tl._transfer_labels.latents", None)
+    toy["rna"].obs[column] = toy["rna"].obs["cell_type"]
+    with pytest.raises(ValueError, match=r"a name that a file can hold, found .*; rename it"):
+        transfer(toy, labels=column)
+    assert not any(name.startswith("jamie") for name in toy["protein"].obs)
 
 
 def test_a_third_modality_is_left_alone(trained):

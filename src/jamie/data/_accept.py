@@ -287,4 +287,4 @@ def _warn_far(mean: Array, sd: Array, where: str) -> bool:
 
 
 def _sums(x: Matrix) -> Array:
-    return np.asarray(x.sum(axis=0), dtype=np.float64).ravel()
+    return np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()

@@ -447,7 +447,8 @@ def prepare_cells(
 
     def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
-        scaled = preparation.scaled(x, columns) if inputs is None else None
+        with np.errstate(invalid="ignore", divide="ignore"):  # values below 0 are refused when all are counted
+            scaled = preparation.scaled(x, columns) if inputs is None else None
         scores = None if scaled is None else preparation.components(scaled, columns)
         return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
 
@@ -506,7 +507,7 @@ def require_model(model: Any) -> None:
     """Raise if `model` is no trained model."""
     if hasattr(model, "preparations_") and hasattr(model, "seen_"):
         return
-    if hasattr(model, "translate"):  # the class, or one of it
+    if hasattr(model, "reconstruct"):  # the class, or one of it
         msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
         raise InvalidValueError(msg)
     msg = (
