@@ -16,12 +16,10 @@ from ._cells import (
     open_cells,
     open_for_model,
     prepare_cells,
-    require_model,
-    require_mudata,
     require_several,
     two_modalities,
-    writable,
 )
+from ._container import require_model, require_mudata, writable
 from ._correspondences import Pairs, correspondences, true_pairs, truth
 from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca

@@ -18,15 +18,16 @@ from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_names, require_unique
+from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
-from jamie._keys import Keys, is_file_name
+from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix, Pair
 from jamie.correspondence import from_mask, from_names
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
+from ._container import ANEW, require_distinct_slots, require_modality, require_model, require_mudata
 from ._labels import labels as labels_of
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
 from ._seen import HELD_OUT, NEW, ROLES, TRAIN, SeenCells, feature_codes, value_digests
@@ -35,8 +36,7 @@ MAX_MISSING = 0.2
 """Share of the model's features that a modality may lack."""
 DEFAULT_KEYS = Keys()
 Layers = str | Mapping[str, str | None] | None
-_ANEW = "mdata = mudata.MuData(dict(mdata.mod))"
-_UPDATE = f"call mdata.update() after every change of a modality's cells, or where it fails {_ANEW}"
+_UPDATE = f"call mdata.update() after every change of a modality's cells, or where it fails {ANEW}"
 _WHATEVER_THE_MODEL = ("cells", "features", "rows", "known", "matrix", "fitted")
 
 
@@ -430,10 +430,10 @@ def open_cells(
         require_model(model)
     names = _names_to_use(mdata, model, modalities)
     for name in mdata.mod:
-        _require_modality(mdata, name, is_used=name in names)
+        require_modality(mdata, name, is_used=name in names)
     cells = Cells(mdata, tuple(names), keys, model, _by_modality(layer, names))
     _require_up_to_date(cells)
-    _require_distinct_slots(keys, names)
+    require_distinct_slots(keys, names)
     return cells
 
 
@@ -467,68 +467,6 @@ def open_for_model(mdata: MuData | Cells, model: Any, *, layer: Layers = None, k
     """Check a model and a MuData, and give what the model reads of it, as `open_cells` does."""
     require_model(model)
     return open_cells(mdata, model=model, keys=Keys(key_added), layer=layer)
-
-
-def require_mudata(mdata: Any) -> None:
-    """Raise if `mdata` is no MuData, or one whose modalities are not cells × features side by side."""
-    if hasattr(mdata, "preparations_"):
-        msg = "expected a MuData first and the model second, found the model first; exchange them: f(mdata, model)"
-        raise WrongTypeError(msg)
-    if isinstance(mdata, AnnData):
-        msg = (
-            "expected a MuData, found AnnData; say which modality it is: mdata = mudata.MuData({'rna': adata}), "
-            "with "
-            "every other modality that was measured beside it"
-        )
-        raise WrongTypeError(msg)
-    if not isinstance(mdata, MuData):
-        msg = (
-            f"expected a MuData, found {type(mdata).__name__}; make one with "
-            f"mudata.MuData({{'rna': ..., 'atac': ...}}), or "
-            "read one with mudata.read_h5mu(path)"
-        )
-        raise WrongTypeError(msg)
-    if mdata.axis != 0:
-        msg = (
-            f"expected a MuData that joins modalities by cells (axis=0), found axis={mdata.axis}; make it anew with "
-            "mudata.MuData(dict(mdata.mod), axis=0), with a cell of two modalities called alike in both"
-        )
-        raise InvalidValueError(msg)
-    nested = [name for name, part in mdata.mod.items() if not isinstance(part, AnnData)]
-    if nested:
-        msg = (
-            f"expected modalities that are AnnData, found a {type(mdata.mod[nested[0]]).__name__} in "
-            f"`mdata.mod[{nested[0]!r}]`; make it flat: mudata.MuData({{..., **mdata.mod[{nested[0]!r}].mod}})"
-        )
-        raise InvalidValueError(msg)
-
-
-def require_model(model: Any) -> None:
-    """Raise if `model` is no trained model."""
-    if hasattr(model, "preparations_") and hasattr(model, "seen_"):
-        return
-    if hasattr(model, "reconstruct"):  # the class, or one of it
-        msg = "expected a trained model, found one that was not fitted; call jm.tl.train(mdata) or model.fit(mdata)"
-        raise InvalidValueError(msg)
-    msg = (
-        f"expected a model of jm.tl.train or jm.JAMIE.load, found {type(model).__name__}; the MuData comes first, "
-        "the model second"
-    )
-    raise WrongTypeError(msg)
-
-
-def writable(mdata: MuData, *, copy: bool) -> MuData:
-    """`mdata` or a copy of it; a view is refused, for what is written to its modalities would be lost."""
-    require_mudata(mdata)
-    if copy:
-        return mdata.copy()
-    if mdata.is_view:
-        msg = (
-            "expected a MuData that owns its data, found a view of another; call mdata = mdata.copy() "
-            "first, or pass copy=True"
-        )
-        raise InvalidValueError(msg)
-    return mdata
 
 
 def two_modalities(cells: Cells) -> Pair:
@@ -580,27 +518,6 @@ def _names_to_use(mdata: MuData, model: Learned | None, modalities: Sequence[str
     return names
 
 
-def _require_modality(mdata: MuData, name: str, *, is_used: bool) -> None:
-    """Raise if a modality has a name that no file holds, repeated names of cells or, if it is used, of features."""
-    if not is_file_name(name):
-        msg = (
-            f"expected names of modalities that a file can hold, found {name!r}; rename it: "
-            f"mudata.MuData({{'rna': mdata.mod[{name!r}], ...}})"
-        )
-        raise InvalidValueError(msg)
-    remedy = f"mdata[{name!r}].{{}}_names_make_unique(), then {_ANEW}"
-    for axis in ("obs", "var") if is_used else ("obs",):
-        names = getattr(mdata[name], f"{axis}_names")
-        if names.hasnans:
-            msg = (
-                f"expected a name for each row of `mdata[{name!r}].{axis}`, found {int(names.isna().sum())} missing; "
-                f"name them, then {_ANEW}"
-            )
-            raise InvalidValueError(msg)
-        if not names.is_unique:
-            require_unique(names, where=f"mdata[{name!r}].{axis}_names", remedy=remedy.format(axis))
-
-
 def _require_up_to_date(cells: Cells) -> None:
     """Raise if the cells of the MuData are not those of its modalities: it was not updated since they changed."""
     mdata, covered = cells.mdata, np.zeros(cells.n_obs, dtype=bool)
@@ -621,19 +538,6 @@ def _require_up_to_date(cells: Cells) -> None:
             f"{_UPDATE}"
         )
         raise InvalidValueError(msg)
-
-
-def _require_distinct_slots(keys: Keys, names: Sequence[str]) -> None:
-    """Raise if two pairs of modalities would be written to one slot."""
-    taken: dict[str, Pair] = {}
-    for pair in ((a, b) for a in names for b in names if a != b):
-        key = keys.known(*pair)
-        if taken.setdefault(key, pair) != pair:
-            msg = (
-                f"expected names of modalities that slots can tell apart, found {taken[key]} and {pair}, both {key!r}; "
-                "rename one of them"
-            )
-            raise InvalidValueError(msg)
 
 
 def _by_modality(layer: Layers, names: Sequence[str]) -> dict[str, str]:
