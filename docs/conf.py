@@ -53,10 +53,10 @@ always_use_bars_union = True
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(anndata|matplotlib|mudata|numpy|pandas|scipy|shap|sklearn|torch)\..*"),
-    ("py:.*", r"(collections|pathlib|typing)\..*"),
+    ("py:.*", r"(collections|dataclasses|pathlib|typing)\..*"),
     ("py:class", r"(bool|dict|float|int|list|object|str|tuple)"),
     ("py:.*", r"None|(Key|Type|Value|FileNotFound)Error"),
-    ("py:class", r"jamie\.(_types|(get|metrics)\._comparison|train)\..*"),  # named in signatures only
+    ("py:class", r"jamie\.(_types|data|get|metrics|model|train)\._.*"),  # named in signatures only
 ]
 if os.environ.get("READTHEDOCS"):
     extensions.append("sphinx.ext.intersphinx")

@@ -262,3 +262,14 @@ def test_the_source_is_taken_to_components_once_and_not_before_all_is_checked(to
     assert not counted
     jm.tl.explain(toy, model, source="rna", labels="cell_type", n_cells=3)
     assert len(counted) == 1
+
+
+@pytest.mark.parametrize("labels", [None, "cell_type"])
+def test_new_cells_are_explained_beside_each_other_and_it_is_said(toy, model, capsys, labels):
+    new = toy.copy()
+    new["rna"].X = new["rna"].X * 2
+    capsys.readouterr()
+    jm.tl.explain(new, model, source="rna", labels=labels, n_cells=3, n_background=5)
+    assert "trained on no cell of `mdata['rna']`: all of its cells are the background" in capsys.readouterr().err
+    about = new["rna"].uns[f"jamie_shap_{labels or 'latent'}"]
+    assert len(about["background"]) == 5

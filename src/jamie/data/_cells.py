@@ -194,6 +194,14 @@ class Cells:
         """Which cells of a modality were, or may be, learned from, (n_m,) bool."""
         return self.role(name) < HELD_OUT
 
+    def compared_with(self, name: str) -> Array:
+        """Cells that others are explained beside, (n_m,) bool: those of the training; where there are none, all."""
+        train = self.train(name)
+        if train.any():
+            return train
+        logger.warning("the model was trained on no cell of `mdata[%r]`: all of its cells are the background", name)
+        return np.ones(len(train), dtype=bool)
+
     def known(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs F, (n_a, n_b): as `pp.correspondence` wrote them, else cells of the same name."""
         return self._once("known", a, b, lambda: self._known(a, b))

@@ -78,7 +78,8 @@ def explain(
     groupby, group
         Column of `mdata.obs`, and the group in it whose cells are explained; all cells of the source if `None`.
     reference
-        Group in `groupby` that background cells are drawn from; the training cells if `None`.
+        Group in `groupby` that background cells are drawn from; the training cells if `None`, or all cells
+        if the model was trained on none of them.
     n_cells
         Cells to explain, at most, drawn at random; all of them if `None`.
     n_background
@@ -145,7 +146,7 @@ def explain(
         subject = explained_latents(model.recipe_.n_latent, features)
     else:
         of_cells = cells.labels(labels, source).astype(object).to_numpy()
-    train = cells.train(source)
+    train = cells.compared_with(source)
     if background is None:
         background = np.flatnonzero(train)
     source_cells = SourceCells.of(cells, source, preparation)
@@ -179,7 +180,7 @@ def explain(
         "base": result.base,
         "background": list(adata.obs_names[background]),
         "method": method,
-        "reference": reference or "training cells",
+        "reference": reference or ("training cells" if cells.train(source).any() else "all cells"),
         "n_cells": len(explained),
         "n_features": adata.n_vars,
         "additivity": result.additivity,

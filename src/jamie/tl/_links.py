@@ -137,7 +137,7 @@ def links(
     require_same_chromosomes(region_places, gene_places, modalities=names)
     linked = _require_pairs(near(region_places, gene_places, np.inf if reach is None else reach), reach)
     pairs = np.stack([linked.region, linked.gene])
-    train = np.flatnonzero(cells.train(regions))
+    train = np.flatnonzero(cells.compared_with(regions))
     explained, background = (np.sort(rng.permutation(train)[:n]) for n in (n_cells, n_background))
     paired = cells.pairs(regions, genes)
     judged = None
