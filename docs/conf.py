@@ -56,7 +56,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|dataclasses|pathlib|typing)\..*"),
     ("py:class", r"(bool|dict|float|int|list|object|str|tuple)"),
     ("py:.*", r"None|(Key|Type|Value|FileNotFound)Error"),
-    ("py:class", r"jamie\.(_types|data|get|metrics|model|train)\._.*"),  # named in signatures only
+    ("py:class", r"jamie\.(_types\.|(data|get|metrics|model|train)\._).*"),  # named in signatures only
 ]
 if os.environ.get("READTHEDOCS"):
     extensions.append("sphinx.ext.intersphinx")
