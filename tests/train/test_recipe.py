@@ -120,7 +120,7 @@ def test_numbers_out_of_range_are_refused_with_the_field_the_range_and_a_value_t
 def test_numbers_in_range_are_kept_as_plain_ones(name, value):
     kept = getattr(replace(RECIPES["paper"], **{name: value}), name)
     assert kept == value
-    assert type(kept) is (int if RANGES[name].whole else float)
+    assert type(kept) is (int if RANGES[name].is_whole else float)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -130,7 +130,7 @@ def test_what_is_no_number_is_refused(name, value):
         replace(RECIPES["default"], **{name: value})
 
 
-@pytest.mark.parametrize("name", [name for name, allowed in RANGES.items() if allowed.whole])
+@pytest.mark.parametrize("name", [name for name, allowed in RANGES.items() if allowed.is_whole])
 @pytest.mark.parametrize("value", [2.0, 2.5, np.float32(2), NAN])
 def test_fractions_are_no_whole_numbers(name, value):
     with pytest.raises(WrongTypeError, match=rf"`{name}` of a recipe to be a whole number of .*, found {value}"):

@@ -109,9 +109,9 @@ def _tune(fit: Fit, settings: tuple[float, ...], pairs: Pairs, seed: int) -> tup
     for known, held_out in KFold(5, shuffle=True, random_state=seed).split(pairs[0]):
         rows, columns = (side[held_out[:_SCORED]] for side in pairs)
         for setting in settings:
-            found = fit((pairs[0][known], pairs[1][known]), setting)
+            aligned = fit((pairs[0][known], pairs[1][known]), setting)
             for power in _POWERS:
-                x, y = found.weighted(power)
+                x, y = aligned.weighted(power)
                 error[setting, power] += foscttm(x[rows], y[columns])
     return min(error, key=error.__getitem__)
 

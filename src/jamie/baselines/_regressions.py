@@ -106,8 +106,8 @@ def _path(
 
 
 def _kernel_grid(x: Array) -> list[tuple[float, float]]:
-    some = x[:_LANDMARKS]
-    distances = euclidean_distances(some, squared=True)[np.triu_indices(len(some), 1)]
+    sample = x[:_LANDMARKS]
+    distances = euclidean_distances(sample, squared=True)[np.triu_indices(len(sample), 1)]
     return list(product([gamma / (np.median(distances) or 1.0) for gamma in _GAMMAS], _KERNEL_ALPHAS))
 
 

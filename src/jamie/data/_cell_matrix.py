@@ -103,10 +103,10 @@ class CellMatrix:
 
     def select(self, columns: Array) -> CellMatrix:
         """The same cells with some of the features, by position."""
-        found = copy(self)
-        found._columns, found.shape = columns, (self.shape[0], len(columns))
-        found.features = self.features[columns]
-        return found
+        result = copy(self)
+        result._columns, result.shape = columns, (self.shape[0], len(columns))
+        result.features = self.features[columns]
+        return result
 
     def blocks(self) -> list[slice]:
         """Consecutive cells that fit into their share of `settings.memory_gb`."""
@@ -131,9 +131,9 @@ class CellMatrix:
             yield of(blocks[0])
             return
         with progress(self.shape[0], description=description, unit="cells") as bar:
-            for rows, found in zip(blocks, in_threads(of, blocks), strict=True):
+            for rows, result in zip(blocks, in_threads(of, blocks), strict=True):
                 bar.update(rows.stop - rows.start)
-                yield found
+                yield result
 
     def _map_dask(self, function: Callable[..., T], per_cell: tuple[Array, ...]) -> Iterator[T]:
         import dask

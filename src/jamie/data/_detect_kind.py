@@ -48,7 +48,7 @@ class DetectedKind(NamedTuple):
     reason: str
 
 
-def detect_kind(name: str, found: ValueStats, noted: Kind | None = None) -> DetectedKind:
+def detect_kind(name: str, stats: ValueStats, noted: Kind | None = None) -> DetectedKind:
     """Guess the kind from the modality's name and its values; anything but whole counts is continuous.
 
     Integers of a modality whose name says nothing are counts if most of them are zero. Regions that are mostly
@@ -57,12 +57,12 @@ def detect_kind(name: str, found: ValueStats, noted: Kind | None = None) -> Dete
     """
     if noted is not None:
         return DetectedKind(noted, f"completed values, of which .uns[{KIND!r}] says so")
-    named, filled = kind_of_name(name), found.filled
-    gaps = f", but for {found.share_missing:.0%} that are NaN and left out" if found.missing.any() else ""
-    if not found.is_whole:
-        if found.negative.any():
+    named, filled = kind_of_name(name), stats.filled
+    gaps = f", but for {stats.share_missing:.0%} that are NaN and left out" if stats.missing.any() else ""
+    if not stats.is_whole:
+        if stats.negative.any():
             return DetectedKind("continuous", "there are negative values" + _if_counts(named, "scaled already?"))
-        if not found.sums.any() and not found.opened.any():
+        if not stats.sums.any() and not stats.opened.any():
             return DetectedKind("continuous", "no value differs from 0")
         return DetectedKind("continuous", "values are not whole numbers" + _if_counts(named, "normalised already?"))
     if named in ("protein", "counts"):

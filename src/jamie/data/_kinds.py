@@ -59,25 +59,25 @@ class Normaliser:
     levels: Array = field(default_factory=lambda: np.empty(0))
 
     @classmethod
-    def fit(cls, kind: Kind, cells: CellMatrix, train: Array, found: ValueStats) -> Normaliser:
+    def fit(cls, kind: Kind, cells: CellMatrix, train: Array, stats: ValueStats) -> Normaliser:
         """Learn from training cells; one more pass over proteins, and two over counts or proteins with NaN."""
         if kind == "accessibility":
-            idf = 1 + np.log(np.float32(1 + found.n_train) / (1 + found.opened).astype(np.float32))
+            idf = 1 + np.log(np.float32(1 + stats.n_train) / (1 + stats.opened).astype(np.float32))
             return cls(kind, 1.0, idf)
         if kind == "continuous":
             return cls(kind, 1.0, np.empty(0))
-        if found.n_missing:
+        if stats.n_missing:
             transform, solve = (_log1p, offsets) if kind == "protein" else (_as_it_is, shares)
             fitted = cls(kind, 1.0, np.empty(0), solve(panels(cells, train, transform)))
             sizes = np.concatenate(list(cells.map(lambda x, of_train: fitted.size(x[of_train]), train)))
         elif kind == "protein":
             means, sums = zip(*cells.map(lambda x, of_train: _logarithms(x[of_train]), train), strict=True)
-            level = np.sum(sums, axis=0) / max(found.n_train, 1)
+            level = np.sum(sums, axis=0) / max(stats.n_train, 1)
             fitted, sizes = cls(kind, 1.0, np.empty(0), level - level.mean()), np.concatenate(means)
         else:
-            total = found.sums.sum()
-            share = found.sums / total if total else np.full(len(found.sums), 1 / len(found.sums))
-            fitted, sizes = cls(kind, 1.0, np.empty(0), share), found.totals
+            total = stats.sums.sum()
+            share = stats.sums / total if total else np.full(len(stats.sums), 1 / len(stats.sums))
+            fitted, sizes = cls(kind, 1.0, np.empty(0), share), stats.totals
         sizes = sizes[sizes > 0]
         return cls(kind, float(np.median(sizes)) if len(sizes) else 1.0, np.empty(0), fitted.levels)
 

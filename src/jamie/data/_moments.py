@@ -33,9 +33,9 @@ def moments(x: Matrix) -> Moments:
     if not x.shape[0]:
         return Moments(0, 0.0, 0.0)
     with np.errstate(invalid="ignore"):  # of features that are missing in the whole block
-        found = StandardScaler(with_mean=not sparse.issparse(x)).fit(x)
-    n, seen = found.n_samples_seen_, found.n_samples_seen_ > 0
-    return Moments(n, np.where(seen, found.mean_, 0.0), np.where(seen, found.var_, 0.0))
+        scaler = StandardScaler(with_mean=not sparse.issparse(x)).fit(x)
+    n, seen = scaler.n_samples_seen_, scaler.n_samples_seen_ > 0
+    return Moments(n, np.where(seen, scaler.mean_, 0.0), np.where(seen, scaler.var_, 0.0))
 
 
 def combined(blocks: Iterable[Moments]) -> Moments:

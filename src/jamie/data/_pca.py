@@ -67,12 +67,12 @@ def principal_components(
         return standardise(x[chosen]).astype(np.float32)
 
     def over(chosen: Array, vectors: Array | None) -> Sums:
-        return total(cells.map(lambda x, some: summed(single(x, some), vectors), chosen, description="components"))
+        return total(cells.map(lambda x, sample: summed(single(x, sample), vectors), chosen, description="components"))
 
     if cells.shape[1] <= EXACT_FEATURES:
         return of_covariance(over(train, None).covariance, n_comps=n_comps)
-    some = _drawn(train, max(n_some, 2 * n_comps), rng)
-    gathered = list(cells.map(single, some, description="gathering"))
+    sample = _drawn(train, max(n_some, 2 * n_comps), rng)
+    gathered = list(cells.map(single, sample, description="gathering"))
     vectors = orthonormal(rng.standard_normal((cells.shape[1], n_comps + OVERSAMPLED)))
     for _ in range(ROUNDS):
         vectors = orthonormal(total(in_threads(partial(summed, vectors=vectors), gathered)).covariance)
@@ -91,8 +91,8 @@ def of_gathered(z: Matrix, *, n_comps: int, seed: int) -> Components:
         solver = "arpack"
     else:
         solver = "covariance_eigh" if z.shape[1] <= z.shape[0] or sparse.issparse(z) else "full"
-    found = PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(z)
-    return Components(found.components_, found.explained_variance_)
+    pca = PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(z)
+    return Components(pca.components_, pca.explained_variance_)
 
 
 class Sums(NamedTuple):
@@ -117,9 +117,9 @@ def summed(z: Matrix, vectors: Array | None) -> Sums:
         return Sums(z.shape[0], total, np.asarray(z.T @ projected, np.float64), projected.sum(axis=0, dtype=np.float64))
     products = np.zeros((z.shape[1], z.shape[1]))
     for start in range(0, z.shape[0], DENSE_ROWS):
-        some = z[start : start + DENSE_ROWS]
-        some = some.toarray() if sparse.issparse(some) else some
-        products += some.T @ some
+        sample = z[start : start + DENSE_ROWS]
+        sample = sample.toarray() if sparse.issparse(sample) else sample
+        products += sample.T @ sample
     return Sums(z.shape[0], total, products, total)
 
 

@@ -84,7 +84,7 @@ class Preparation:
         cls,
         cells: CellMatrix,
         train: Array,
-        found: ValueStats,
+        stats: ValueStats,
         *,
         kind: Kind,
         n_comps: int,
@@ -97,8 +97,8 @@ class Preparation:
         Outliers are clipped in continuous values that are mostly not zero. In sparse values, what is far from the
         mean is the signal.
         """
-        max_value = max_value if kind == "continuous" and found.filled >= DENSE else 0.0
-        normaliser = Normaliser.fit(kind, cells, train, found)
+        max_value = max_value if kind == "continuous" and stats.filled >= DENSE else 0.0
+        normaliser = Normaliser.fit(kind, cells, train, stats)
         over = combined(cells.map(lambda x, of_train: moments(normaliser(x[of_train])), train, description="moments"))
         mean, sd = np.asarray(over.mean), over.sd
         if not np.any(over.variance):
@@ -117,13 +117,13 @@ class Preparation:
             sd=sd.astype(np.float32),
             loadings=np.ascontiguousarray(vectors[varying].T, dtype=np.float32),
             variance=variance[varying].astype(np.float32),
-            openness=_openness(found, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
-            n_fitted=found.n_train,
+            openness=_openness(stats, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
+            n_fitted=stats.n_train,
             max_value=max_value,
             layer=layer,
-            is_whole=found.is_whole,
-            is_nonnegative=not found.negative.any(),
-            totals=_percentiles(kind, found),
+            is_whole=stats.is_whole,
+            is_nonnegative=not stats.negative.any(),
+            totals=_percentiles(kind, stats),
         )
 
     def expected(self, columns: Array | slice = slice(None)) -> Expected:
@@ -299,19 +299,19 @@ def _clipped(standardised: Array, max_value: float) -> Array:
     return standardised.clip(-max_value, max_value) if max_value else standardised
 
 
-def _openness(found: ValueStats, mean: Array, sd: Array) -> Array:
+def _openness(stats: ValueStats, mean: Array, sd: Array) -> Array:
     """Rate of being open, and the slope of its log-odds in TF-IDF: the regression of open on TF-IDF at the mean."""
-    n = found.n_train
-    rate = found.opened / n
+    n = stats.n_train
+    rate = stats.opened / n
     covariance = mean * (1 - rate)  # E[open · tfidf] = E[tfidf], for TF-IDF is 0 where closed
     rate = rate.clip(0.5 / n, 1 - 0.5 / n)
     return np.stack([rate, covariance / sd**2 / (rate * (1 - rate))]).astype(np.float32)
 
 
-def _percentiles(kind: Kind, found: ValueStats) -> Array:
+def _percentiles(kind: Kind, stats: ValueStats) -> Array:
     """Of the sums of the cells that have any, of regions of how many are open; 0 where sums say nothing."""
-    totals = found.n_open if kind == "accessibility" else found.totals
+    totals = stats.n_open if kind == "accessibility" else stats.totals
     totals = totals[totals > 0]
-    if not len(totals) or (kind == "continuous" and (found.negative.any() or found.n_missing)):
+    if not len(totals) or (kind == "continuous" and (stats.negative.any() or stats.n_missing)):
         return np.zeros(3, np.float32)
     return np.percentile(totals, [1, 50, 99]).astype(np.float32)

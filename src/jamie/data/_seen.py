@@ -73,18 +73,18 @@ class SeenCells:
         `comparable`: whether all features of the model are there, so that equal cells have equal digests.
         """
         by_name = name_digests(names)
-        found = np.full(len(names), NEW, dtype=np.uint8)
+        roles = np.full(len(names), NEW, dtype=np.uint8)
         own, place = _lookup(_joined(self.names, self.values), _joined(by_name, values))
-        found[own] = self.role[place[own]]
+        roles[own] = self.role[place[own]]
         candidates = np.flatnonzero(self._known_by_values(place[own]))
         alike, place = _lookup(self.values[candidates], values)
         renamed = alike & ~own
-        found[renamed] = self.role[candidates[place[renamed]]]
+        roles[renamed] = self.role[candidates[place[renamed]]]
         named, place = _lookup(self.names, by_name)
         doubtful = named & ~own & ~renamed
         if not comparable or own.sum() > doubtful.sum():
-            found[doubtful] = self.role[place[doubtful]]
-        return found
+            roles[doubtful] = self.role[place[doubtful]]
+        return roles
 
     def _known_by_values(self, accounted: Array) -> Array:
         """Which seen cells are known by values alone, (n,) bool: those not there by name, or all that are distinct."""

@@ -131,18 +131,18 @@ def prepare(
     if not 0 <= max_value < np.inf:
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise InvalidValueError(msg)
-    found = value_stats(cells, train)
+    stats = value_stats(cells, train)
     taken, adata, layer = kind, opened.mdata[name], opened.layer(name)
     if taken is None:
-        taken, reason = detect_kind(name, found, noted_kind(adata, layer))
+        taken, reason = detect_kind(name, stats, noted_kind(adata, layer))
         reason += not_read(adata, taken, layer)
         logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_option(taken, KINDS, name=f"kinds[{name!r}]")
-    _require_possible(cells, name, taken, found)
+    _require_possible(cells, name, taken, stats)
     return Preparation.fit(
         cells,
         train,
-        found,
+        stats,
         kind=taken,
         n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
         seed=seed,
@@ -216,9 +216,9 @@ def _has_missing(cells: CellMatrix, train: Array) -> bool:
     return any(cells.map(lambda x, of_train: bool(missing(x[of_train], axis=1).any()), train))
 
 
-def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: ValueStats) -> None:
+def _require_possible(cells: CellMatrix, name: str, kind: Kind, stats: ValueStats) -> None:
     """Raise if there are values, or none, where the kind does not allow it."""
-    empty = found.missing == cells.shape[0]
+    empty = stats.missing == cells.shape[0]
     if empty.any():
         msg = (
             f"expected a measured value in every feature of `{cells.where}`, found {int(empty.sum())} with NaN only, "
@@ -227,11 +227,11 @@ def _require_possible(cells: CellMatrix, name: str, kind: Kind, found: ValueStat
         raise InvalidValueError(msg)
     if kind == "continuous":
         return
-    if found.negative.any():
+    if stats.negative.any():
         msg = (
-            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found {found.negative.sum()}, first "
-            f"in feature {cells.features[found.negative > 0][0]!r}; pass raw counts by layer=, or "
+            f"expected no negative value in `mdata[{name!r}]`, of kind {kind!r}, found {stats.negative.sum()}, first "
+            f"in feature {cells.features[stats.negative > 0][0]!r}; pass raw counts by layer=, or "
             f"kinds={{{name!r}: 'continuous'}}"
         )
         raise InvalidValueError(msg)
-    require_complete(found.missing, cells.where, kind)
+    require_complete(stats.missing, cells.where, kind)

@@ -29,18 +29,18 @@ def draws(
     problem: Problem, units: LinkedCells, chosen: Array, recipe: Recipe, rng: np.random.Generator
 ) -> Iterator[Draw]:
     """Batches of the chosen units, with inferred partners where there are any."""
-    found = (
+    batches = (
         stratified(units, chosen, size=recipe.batch_size, least_paired=recipe.least_paired, rng=rng)
         if recipe.least_paired
         else permuted(units, chosen, size=recipe.batch_size, rng=rng)
     )
     if not problem.inferred:
-        return found
+        return batches
     cells, allowed = units.cells(chosen), {}
     for name, view in problem.modalities.items():
         allowed[name] = np.zeros(len(view.cells), dtype=bool)
         allowed[name][cells[name]] = True
-    return with_partners(found, problem, allowed, rng=rng)
+    return with_partners(batches, problem, allowed, rng=rng)
 
 
 def require_batch(n_units: int, asked: int | None) -> None:

@@ -102,7 +102,7 @@ def _learned_pairs(cells: Cells, source: str, target: str) -> sparse.csr_matrix:
 
 def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
     """Latents of the cells of two modalities, checked to be there and comparable."""
-    mdata, keys, found = cells.mdata, cells.keys, []
+    mdata, keys, sides = cells.mdata, cells.keys, []
     for name in (source, target):
         if keys.latent not in mdata[name].obsm:
             msg = (
@@ -110,11 +110,11 @@ def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
                 "jm.tl.train(mdata), or jm.tl.embed(mdata, model) on new cells"
             )
             raise MissingNameError(msg)
-        found.append(np.asarray(mdata[name].obsm[keys.latent]))
-        if not np.isfinite(found[-1]).all():
+        sides.append(np.asarray(mdata[name].obsm[keys.latent]))
+        if not np.isfinite(sides[-1]).all():
             msg = f"expected finite latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found NaN or infinite ones"
             raise InvalidValueError(msg + "; call jm.tl.embed(mdata, model)")
-    x, y = found
+    x, y = sides
     if x.shape[1] != y.shape[1]:
         msg = (
             f"expected latents of {source!r} and {target!r} from the same model, found {x.shape[1]} and {y.shape[1]} "

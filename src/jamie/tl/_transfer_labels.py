@@ -92,9 +92,9 @@ def transfer_labels(
     if through == "latent":
         require_count(n_neighbors, name="n_neighbors")
         x, y = latents(cells, source, target)
-        found = nearest(y, x[labelled], n_neighbors)[1]
-        voters, weights = labelled[found], np.ones(found.shape)
-        first = np.arange(len(y) + 1) * found.shape[1]
+        neighbors = nearest(y, x[labelled], n_neighbors)[1]
+        voters, weights = labelled[neighbors], np.ones(neighbors.shape)
+        first = np.arange(len(y) + 1) * neighbors.shape[1]
         partners = sparse.csr_matrix((weights.ravel(), voters.ravel(), first), shape=(len(y), len(x)))
     else:
         cells = open_cells(mdata, modalities=[target, source], keys=keys)

@@ -24,7 +24,7 @@ class Range(NamedTuple):
     says: str
     least: float
     most: float = math.inf
-    whole: bool = False
+    is_whole: bool = False
     open_at: tuple[float, ...] = ()  # ends that are not in it
 
     def __contains__(self, value: object) -> bool:
@@ -32,8 +32,8 @@ class Range(NamedTuple):
         return isinstance(value, int | float) and self.least <= value <= self.most and value not in self.open_at
 
 
-_COUNT = Range("a whole number of at least 1", 1, whole=True)
-_COUNT_OR_NONE = Range("a whole number of at least 0", 0, whole=True)
+_COUNT = Range("a whole number of at least 1", 1, is_whole=True)
+_COUNT_OR_NONE = Range("a whole number of at least 0", 0, is_whole=True)
 _WEIGHT = Range("a finite number of at least 0", 0, open_at=(math.inf,))
 _ABOVE_0 = Range("a finite number above 0", 0, open_at=(0, math.inf))
 _SHARE = Range("a number from 0 to 1", 0, 1)
@@ -194,10 +194,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _number(name: str, value: Any, allowed: Range) -> int | float:
-    if not (is_whole if allowed.whole else is_number)(value):
+    if not (is_whole if allowed.is_whole else is_number)(value):
         msg = f"expected `{name}` of a recipe to be {allowed.says}, found {typed(value)}; {_usual(name)}"
         raise WrongTypeError(msg)
-    plain = int(value) if allowed.whole else float(value)
+    plain = int(value) if allowed.is_whole else float(value)
     if plain not in allowed:
         msg = f"expected `{name}` of a recipe to be {allowed.says}, found {value}; {_usual(name)}"
         raise InvalidValueError(msg)
