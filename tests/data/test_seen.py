@@ -214,8 +214,9 @@ def test_no_seen_cell_is_called_unseen_when_all_are_renamed_and_many_alike(rng):
     assert (found[role < HELD_OUT] < HELD_OUT).all()
 
 
-def test_cells_of_nothing_but_zeros_are_told_by_their_names(codes, names, x):
-    x[:10] = 0
+@pytest.mark.parametrize("n_empty", [1, 10])
+def test_cells_of_nothing_but_zeros_are_told_by_their_names(codes, names, x, n_empty):
+    x[:n_empty] = 0
     role = np.where(np.arange(N) % 2, TRAIN, HELD_OUT)
     cells = SeenCells.of(names, value_digests(x, codes), role)
     assert_array_equal(cells.roles(names, value_digests(x, codes)), role)
