@@ -59,7 +59,7 @@ def train(
         Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are.
     max_steps
         Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
-        rounds, each twice as long as the one before, and stops where a round was no better.
+        cycles, each twice as long as the one before, and stops where a cycle was no better.
     layer
         Layer to read instead of `.X`, for all or by modality, where :func:`jamie.pp.prepare` was not called.
     device
