@@ -216,8 +216,8 @@ def remedy(name: str, adata: AnnData, where: str, *, counts: bool = True) -> str
     return f"{shown} holds whole numbers: pass layer={{{name!r}: {layers[0]!r}}}"
 
 
-def layers_of_counts(adata: AnnData, *, other_than: str = "") -> list[str]:
-    """Layers, and ``"X"``, whose first cells hold whole numbers from 0 up, and more than zeros."""
+def layers_of_counts(adata: AnnData, *, other_than: str = "", with_missing: bool = False) -> list[str]:
+    """Layers, and ``"X"``, whose first cells hold whole numbers from 0 up, more than zeros, and NaN if so asked."""
     chosen = []
     for name in ("X", *adata.layers.keys()):
         if name is None or (other_than.endswith(".X") if name == "X" else f"layers[{name!r}]" in other_than):
@@ -229,6 +229,7 @@ def layers_of_counts(adata: AnnData, *, other_than: str = "") -> list[str]:
         rows = rows.compute() if hasattr(rows, "dask") else rows
         values = rows.data if sparse.issparse(rows) else np.asarray(rows)
         is_numeric = values.dtype.kind in "buif" and values.size > 0
+        values = values[~np.isnan(values)] if is_numeric and with_missing else values
         if (
             is_numeric
             and np.isfinite(values).all()

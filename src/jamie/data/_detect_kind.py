@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-import numpy as np
 from anndata import AnnData
-from scipy import sparse
 
 from jamie._keys import KIND
 from jamie._types import Kind
 
+from ._accept import layers_of_counts
 from ._value_stats import ValueStats
 
 WORDS: tuple[tuple[Kind, str], ...] = (
@@ -37,8 +36,6 @@ WEAKEST_WORDS: tuple[tuple[Kind, str], ...] = (("counts", r"expression|expr"),)
 ASIDE = r"_(?:of|from|for|by|near|in|with|at|to|without|and)_"
 """What follows one of these is not the thing itself."""
 MOSTLY = 0.5
-LOOKED_AT = 300
-"""Cells of a layer that are looked at for whole numbers."""
 
 
 class DetectedKind(NamedTuple):
@@ -103,9 +100,11 @@ def kind_of_name(name: str) -> Kind | None:
 def not_read(adata: AnnData, kind: Kind, layer: str | None) -> str:
     """Clauses on what is in the modality and may be meant, but is not read; empty if nothing is."""
     clauses = ""
-    counts = _layer_of_counts(adata) if kind == "continuous" and layer is None else None
+    is_asked = kind == "continuous" and layer is None
+    counts = layers_of_counts(adata, other_than=".X", with_missing=True) if is_asked else []
     if counts:
-        clauses += f"; .layers[{counts!r}] holds whole numbers: pass layer={counts!r} to jm.pp.prepare to take them"
+        name = repr(counts[0])
+        clauses += f"; .layers[{name}] holds whole numbers: pass layer={name} to jm.pp.prepare to take them"
     if "highly_variable" in adata.var:
         chosen = int((adata.var["highly_variable"] == True).sum())  # noqa: E712 - NaN is not
         if 0 < chosen < adata.n_vars:
@@ -114,21 +113,6 @@ def not_read(adata: AnnData, kind: Kind, layer: str | None) -> str:
                 "if you mean those"
             )
     return clauses
-
-
-def _layer_of_counts(adata: AnnData) -> str | None:
-    """First layer of whole numbers from 0 up, as its first cells tell."""
-    layers: Mapping[str | None, Any] = adata.layers
-    for key in [key for key in layers if key is not None]:  # None stands for .X in anndata from 0.13 on
-        values = layers[key][:LOOKED_AT]
-        values = values.compute() if hasattr(values, "compute") else values
-        values = values.data if sparse.issparse(values) else np.asarray(values)
-        if values.dtype.kind not in "biuf" or not values.size:
-            continue
-        values = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-        if values.any() and (values >= 0).all() and (np.mod(values, 1) == 0).all():
-            return key
-    return None
 
 
 def _if_counts(named: Kind | None, question: str) -> str:
