@@ -61,6 +61,7 @@ class Prepared(NamedTuple):
 
     inputs: Array  # (n, k) float32 components
     digests: Array  # (n,) uint32 of the values of the model's features
+    is_partial: Array  # (n,) bool, whether a value is missing
 
 
 class CellPairs(NamedTuple):
@@ -452,23 +453,24 @@ def prepare_cells(
     n, k = cells.shape[0], preparation.loadings.shape[1]
     made = empty_inputs((n, k)) if inputs is None else inputs
     digests, codes, checks = np.empty(n, np.uint32), feature_codes(preparation.features[columns]), []
+    is_partial = np.zeros(n, dtype=bool)
 
-    def read(x: Matrix) -> tuple[Array | None, Array, BlockCheck]:
+    def read(x: Matrix) -> tuple[Array | None, Array, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
         with np.errstate(invalid="ignore", divide="ignore"):  # values below 0 are refused when all are counted
             scaled = preparation.scaled(x, columns) if inputs is None else None
         scores = None if scaled is None else preparation.components(scaled, columns)
-        return scores, value_digests(x, codes), check_block(x, scaled, preparation.kind)
+        return scores, value_digests(x, codes), missing(x, axis=1) > 0, check_block(x, scaled, preparation.kind)
 
     start = 0
-    for scores, of_block, check in cells.map(read, description="preparing"):
+    for scores, of_block, partial, check in cells.map(read, description="preparing"):
         stop = start + len(of_block)
         if scores is not None:
             made[start:stop] = scores
-        digests[start:stop] = of_block
+        digests[start:stop], is_partial[start:stop] = of_block, partial
         checks.append(check)
         start = stop
-    return Prepared(made, digests), checks
+    return Prepared(made, digests, is_partial), checks
 
 
 def open_for_model(mdata: MuData | Cells, model: Any, *, layer: Layers = None, key_added: str = "jamie") -> Cells:

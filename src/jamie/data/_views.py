@@ -17,7 +17,7 @@ from jamie._settings import logger
 from jamie._types import KINDS, Array, Kind, Pair
 from jamie.correspondence import cap_rows, nothing_shared
 
-from ._cell_matrix import CellMatrix, missing
+from ._cell_matrix import CellMatrix
 from ._cells import Cells, pairs_in_use, require_several
 from ._detect_kind import detect_kind, not_read, noted_kind
 from ._inferred import inferred_pairs
@@ -98,7 +98,7 @@ def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, see
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
         raise InvalidValueError(msg)
     prepared = cells.prepare(name, preparation, inputs=inputs)
-    values = preparation.standardised(x[:]) if _has_missing(x, train) else None
+    values = preparation.standardised(x[:]) if prepared.is_partial[train].any() else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
 
 
@@ -209,11 +209,6 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
     return Preparation.from_dict(
         dict(stored), features=np.asarray(cells.features(name)), loadings=adata.varm[keys.loadings]
     )
-
-
-def _has_missing(cells: CellMatrix, train: Array) -> bool:
-    """Whether a training cell misses a value."""
-    return any(cells.map(lambda x, of_train: bool(missing(x[of_train], axis=1).any()), train))
 
 
 def _require_possible(cells: CellMatrix, name: str, kind: Kind, stats: ValueStats) -> None:
