@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 
 import jamie as jm
 from jamie.attribution import labelled_cells, paired_cells
+from jamie.data import HELD_OUT, NEW, TRAIN
 
 NAMES = ("rna", "protein")
 
@@ -36,9 +37,9 @@ def labels_of(text):
 
 
 def drawn(source, target, train, n_cells=100):
-    train = tuple(np.array([character == "t" for character in use]) for use in train)
+    roles = tuple(np.array([TRAIN if character == "t" else HELD_OUT for character in use]) for use in train)
     return labelled_cells(
-        (labels_of(source), labels_of(target)), train, names=NAMES, n_cells=n_cells, rng=np.random.default_rng(0)
+        (labels_of(source), labels_of(target)), roles, names=NAMES, n_cells=n_cells, rng=np.random.default_rng(0)
     )
 
 
@@ -53,6 +54,21 @@ def test_held_out_cells_with_a_label_judge_or_all_where_a_modality_has_none_held
     assert_array_equal(judged.source, [0, 1, 3, 4])
     assert judged.cells == "in-sample"
     assert len(drawn("ab.ab", ".aabbba", ("ttttt", "t......"), n_cells=2).source) == 2
+
+
+@pytest.mark.parametrize(
+    ("of_source", "of_target", "which"),
+    [
+        (NEW, NEW, "new"),
+        (HELD_OUT, HELD_OUT, "held-out"),
+        (HELD_OUT, NEW, "held-out and new"),
+        (TRAIN, NEW, "in-sample"),
+    ],
+)
+def test_new_cells_are_not_called_held_out(of_source, of_target, which):
+    labels, roles = (labels_of("ab"), labels_of("aabbb")), (np.full(2, of_source), np.full(5, of_target))
+    judged = labelled_cells(labels, roles, names=NAMES, n_cells=9, rng=np.random.default_rng(0))
+    assert judged.cells == which
 
 
 @pytest.mark.parametrize(

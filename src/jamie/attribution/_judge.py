@@ -9,6 +9,7 @@ import pandas as pd
 
 from jamie._errors import InvalidValueError
 from jamie._types import Array, Pair
+from jamie.data import HELD_OUT, IN_SAMPLE, unseen_as
 from jamie.model import JAMIE
 
 from ._contributions import PreparedCells, feature_readout, outputs
@@ -37,7 +38,7 @@ class JudgedCells(NamedTuple):
 
     source: Array  # rows, (n,)
     target: Array  # rows, (r,); partners: r = n
-    cells: str  # which those of the source are: held-out or in-sample
+    cells: str  # what they are to the model: held-out, new, both, or in-sample
     source_labels: Array | None = None  # (n,)
     target_labels: Array | None = None  # (r,)
 
@@ -65,25 +66,25 @@ def paired_cells(
 
 def labelled_cells(
     labels: tuple[Array, Array],
-    train: tuple[Array, Array],
+    roles: tuple[Array, Array],
     *,
     names: Pair,
     n_cells: int,
     rng: np.random.Generator,
 ) -> JudgedCells:
-    """Held-out cells with a label, or all such cells if none are held out, at most `n_cells` of them of the source.
+    """Unseen cells with a label, or all such cells if a modality has none, at most `n_cells` of them of the source.
 
-    `labels` are those of all cells of source and target, NaN where there is none; `train` says which were trained on.
+    `labels` are those of all cells of source and target, NaN where there is none; `roles` what they are to the model.
 
     Raises
     ------
     ValueError
         If a modality has too few labelled cells, or both have no label in common.
     """
-    is_held_out = not any(use.all() for use in train)
+    is_unseen = all((role >= HELD_OUT).any() for role in roles)
     rows = []
-    for name, of_cells, use, fewest in zip(names, labels, train, (1, NEIGHBORS), strict=True):
-        has = pd.notna(of_cells) & (~use if is_held_out else True)
+    for name, of_cells, role, fewest in zip(names, labels, roles, (1, NEIGHBORS), strict=True):
+        has = pd.notna(of_cells) & ((role >= HELD_OUT) if is_unseen else True)
         if has.sum() < fewest:
             msg = (
                 f"expected at least {fewest} labelled cells of {name!r} to judge by, found {has.sum()}; "
@@ -99,7 +100,8 @@ def labelled_cells(
             f"{of_source[0]!r} in the one and {of_target[0]!r} in the other; name them alike, or label more cells"
         )
         raise InvalidValueError(msg)
-    return JudgedCells(source, target, "held-out" if is_held_out else "in-sample", of_source, of_target)
+    which = unseen_as(np.concatenate([roles[0][source], roles[1][target]])) if is_unseen else IN_SAMPLE
+    return JudgedCells(source, target, which, of_source, of_target)
 
 
 def by_correlation(

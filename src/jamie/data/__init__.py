@@ -30,7 +30,7 @@ from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
-from ._seen import HELD_OUT, NEW, ROLES, TRAIN, VALIDATION, SeenCells
+from ._seen import HELD_OUT, IN_SAMPLE, NEW, ROLES, TRAIN, VALIDATION, SeenCells, unseen_as, unseen_pairs
 from ._stream import Rows, digest, require_out, stream
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
@@ -39,6 +39,7 @@ __all__ = [
     "DEFAULT_COMPS",
     "DEFAULT_MAX_VALUE",
     "HELD_OUT",
+    "IN_SAMPLE",
     "MAX_MISSING",
     "NEW",
     "ROLES",
@@ -97,6 +98,8 @@ __all__ = [
     "true_pairs",
     "truth",
     "two_modalities",
+    "unseen_as",
+    "unseen_pairs",
     "value_stats",
     "warn_of_names",
     "with_partners",

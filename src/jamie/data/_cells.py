@@ -30,7 +30,7 @@ from ._cell_matrix import CellMatrix, missing
 from ._container import ANEW, require_distinct_slots, require_modality, require_model, require_mudata
 from ._labels import labels as labels_of
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
-from ._seen import HELD_OUT, NEW, ROLES, TRAIN, SeenCells, feature_codes, value_digests
+from ._seen import HELD_OUT, ROLES, TRAIN, SeenCells, feature_codes, unseen_pairs, value_digests
 
 MAX_MISSING = 0.2
 """Share of the model's features that a modality may lack."""
@@ -378,18 +378,17 @@ class Cells:
         return from_names(self.cells(a), self.cells(b)) if written is None else written
 
     def _pairs(self, a: str, b: str) -> CellPairs:
+        rows, columns = self.likeliest(a, b)
+        role_a, role_b = self.role(a)[rows], self.role(b)[columns]
+        learned = (role_a < HELD_OUT) & (role_b < HELD_OUT)
+        judged, kind = unseen_pairs(role_a, role_b)
+        return CellPairs((rows[learned], columns[learned]), (rows[judged], columns[judged]), kind)
+
+    def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
+        """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
         f = self.known(a, b)
         (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
-        columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
-        role_a, role_b = self.role(a)[rows], self.role(b)[columns]
-        seen_a, seen_b = role_a < HELD_OUT, role_b < HELD_OUT
-        learned, unseen = seen_a & seen_b, ~seen_a & ~seen_b
-        train = rows[learned], columns[learned]
-        if not unseen.any():
-            return CellPairs(train, (rows, columns), "in-sample")
-        is_new = (role_a == NEW) | (role_b == NEW)
-        kinds = [kind for kind, of_kind in (("held-out", unseen & ~is_new), ("new", unseen & is_new)) if of_kind.any()]
-        return CellPairs(train, (rows[unseen], columns[unseen]), " and ".join(kinds))
+        return rows, np.asarray(f.argmax(axis=1)).ravel()[rows]
 
     def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""

@@ -26,12 +26,26 @@ from jamie._types import Array, Matrix
 ROLES = ("train", "validation", "held-out", "new")
 """Of a cell to a model: learned from, chosen by, left alone though it was there, never met."""
 TRAIN, VALIDATION, HELD_OUT, NEW = range(4)
+IN_SAMPLE = "in-sample"
 DISTINCT = 0.99
 """Share of seen cells with values of their own from which values alone tell a cell."""
 _MISSING = np.uint32(0xFFFF)  # stands for NaN, of which there are many
 _ROUNDED, _HALF = np.uint32(17), np.uint32(1 << 16)  # of the 23 bits of the fraction of a float32
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _NOTHING = np.uint32(0)  # digest of a cell that has only zeros
+
+
+def unseen_as(role: Array) -> str:
+    """What cells are that a model did not see: ``"held-out"``, ``"new"``, or both; ``"in-sample"`` if it saw all."""
+    return " and ".join(ROLES[kind] for kind in (HELD_OUT, NEW) if (role == kind).any()) or IN_SAMPLE
+
+
+def unseen_pairs(role_a: Array, role_b: Array) -> tuple[Array, str]:
+    """Pairs of which a model saw neither cell, (n,) bool, else all; and what these are. One new cell makes it new."""
+    unseen = (role_a >= HELD_OUT) & (role_b >= HELD_OUT)
+    if not unseen.any():
+        return np.ones(len(unseen), dtype=bool), IN_SAMPLE
+    return unseen, unseen_as(np.maximum(role_a, role_b)[unseen])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Layers, measured, open_cells, require_kind
+from jamie.data import ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
 
 from ._stored import stored, stored_record
 
@@ -113,16 +113,11 @@ def comparison(
 
 def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
     """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
-    f = cells.known(source, target)
-    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
-    columns = np.asarray(f.argmax(axis=1)).ravel()[rows]
+    rows, columns = cells.likeliest(source, target)
     role = _roles(cells, source)[rows]
-    sides = [role, _roles(cells, target)[columns] if cells.keys.role in cells.mdata[target].obs else role]
-    unseen = np.all([np.isin(side, ["held-out", "new"]) for side in sides], axis=0)
-    if not unseen.any():
-        return rows, columns, "in-sample"
-    is_new = np.any([side[unseen] == "new" for side in sides], axis=0)
-    return rows[unseen], columns[unseen], "new" if is_new.all() else "held-out and new" if is_new.any() else "held-out"
+    of_partners = _roles(cells, target)[columns] if cells.keys.role in cells.mdata[target].obs else role
+    compared, which = unseen_pairs(role, of_partners)
+    return rows[compared], columns[compared], which
 
 
 def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], wanted: pd.Index) -> Matrix:
@@ -140,7 +135,8 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
 
 
 def _roles(cells: Cells, name: str) -> Array:
-    """What each cell was to the model that imputed, as it said then."""
+    """What each cell was to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
     obs = cells.mdata[name].obs
     remedy = "jm.tl.impute(mdata, model, source=..., target=...)"
-    return stored(obs, cells.keys.role, where=f"mdata[{name!r}].obs", remedy=remedy).astype(str).to_numpy()
+    said = stored(obs, cells.keys.role, where=f"mdata[{name!r}].obs", remedy=remedy).astype(str)
+    return pd.Categorical(said, categories=list(ROLES)).codes

@@ -201,8 +201,8 @@ def _judged_cells(
         return paired_cells(pairs.test, cells=pairs.cells, names=names, n_cells=n_cells, rng=rng)
     text = (cells.labels(labels, name).astype(object).map(str, na_action="ignore") for name in names)
     of_source, of_target = (labels_of_cells.to_numpy() for labels_of_cells in text)
-    train = cells.train(source), cells.train(target)
-    return labelled_cells((of_source, of_target), train, names=names, n_cells=n_cells, rng=rng)
+    roles = cells.role(source), cells.role(target)
+    return labelled_cells((of_source, of_target), roles, names=names, n_cells=n_cells, rng=rng)
 
 
 def _beside_random(losses: pd.DataFrame, sets: dict[str, Array]) -> pd.DataFrame:
