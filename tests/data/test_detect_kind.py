@@ -124,6 +124,8 @@ def test_the_line_names_a_layer_of_whole_numbers(logged):
     assert ".layers['raw'] holds whole numbers: pass layer='raw'" in line
     assert "normalised already?" in line
     assert "holds whole numbers" not in logged(FEW_COUNTS, layers)[1]
+    gaps = {"gaps": np.where(GAPS, np.nan, FEW_COUNTS)}
+    assert ".layers['gaps'] holds whole numbers" in logged(np.log1p(FEW_COUNTS), lambda rna: rna.layers.update(gaps))[1]
     assert logged(np.log1p(FEW_COUNTS), layers, layer="raw") == (
         "counts",
         "jamie: `mdata['rna']` is taken as 'counts': its name says so, and values are whole numbers; say otherwise "

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import HELD_OUT, NEW, TRAIN, VALIDATION, SeenCells
+from jamie.data import HELD_OUT, NEW, TRAIN, VALIDATION, SeenCells, unseen_pairs
 from jamie.data._seen import feature_codes, name_digests, value_digests
 
 N, D = 200, 30
@@ -408,3 +408,16 @@ def test_pairs_are_scored_only_where_neither_cell_was_seen(learned):
         assert (truth[name].iloc[rows] < HELD_OUT).all()
     train = mdata[(mdata.obs["jamie_split"] == "train").to_numpy()].copy()
     assert model.open(train).pairs("rna", "protein").cells == "in-sample"
+
+
+def test_a_pair_is_unseen_only_if_the_model_saw_neither_cell():
+    role_a = np.array([TRAIN, VALIDATION, HELD_OUT, HELD_OUT, NEW, TRAIN, NEW], dtype=np.uint8)
+    role_b = np.array([TRAIN, HELD_OUT, TRAIN, HELD_OUT, HELD_OUT, NEW, NEW], dtype=np.uint8)
+    unseen, which = unseen_pairs(role_a, role_b)
+    assert list(np.flatnonzero(unseen)) == [3, 4, 6]
+    assert which == "held-out and new"
+    assert unseen_pairs(role_a[[3, 0]], role_b[[3, 0]])[1] == "held-out"
+    assert unseen_pairs(role_a[[4, 0]], role_b[[4, 0]])[1] == "new"
+    unseen, which = unseen_pairs(role_a[:3], role_b[:3])
+    assert unseen.all()
+    assert which == "in-sample"
