@@ -51,10 +51,13 @@ def test_what_the_split_says_today_does_not_count(imputed):
     assert_array_equal(found.measured.index, expected)
 
 
-def test_features_that_the_data_lacks_are_left_out(imputed):
+def test_features_that_the_data_lacks_are_left_out(imputed, trained):
     part = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:, 4:].copy()})
     found = comparison(part, source="rna", target="protein")
     assert_array_equal(found.measured.columns, imputed["protein"].var_names[4:])
+    columns = np.arange(4, 12)
+    expected = trained[1].preparations_["protein"].measured(part["protein"][found.measured.index].X, columns)
+    assert_allclose(found.measured, expected, rtol=1e-5)
 
 
 def test_a_record_of_another_version_is_refused(imputed):
