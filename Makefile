@@ -34,7 +34,7 @@ clean:
 $(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) pip
-	$(PIP) --editable .
+	$(PIP) --editable '.[data]'
 	touch $@
 
 $(VENV)/.test $(VENV)/.lint $(VENV)/.doc: $(VENV)/.%: $(VENV)/.package

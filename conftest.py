@@ -46,9 +46,18 @@ def trained(trained_session):
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of the public data sets; tests that ask for it are skipped where there is none."""
-    named = os.environ.get("JAMIE_DATA_DIR")
-    beside = Path(__file__).parents[1] / "shared" / "data"
-    folder = Path(named) if named else beside
+    return _folder("JAMIE_DATA_DIR", "data", "no public data sets: set JAMIE_DATA_DIR to the folder that holds them")
+
+
+@pytest.fixture(scope="session")
+def raw_dir() -> Path:
+    """Folder of the files that public data sets are built from, at OWNER/REPOSITORY/COMMIT/PATH."""
+    return _folder("JAMIE_RAW_DIR", "raw", "no files of public repositories: set JAMIE_RAW_DIR to a folder of them")
+
+
+def _folder(variable: str, beside: str, reason: str) -> Path:
+    named = os.environ.get(variable)
+    folder = Path(named) if named else Path(__file__).parents[1] / "shared" / beside
     if not folder.is_dir():
-        pytest.skip("no public data sets: set JAMIE_DATA_DIR to the folder that holds them")
+        pytest.skip(reason)
     return folder

@@ -4,8 +4,8 @@ Protocol, the same for all methods: a fifth of the cells is held out, drawn by t
 choice and tuning see the training cells only; settings are the same for every data set. Measures are those of
 `jm.tl.evaluate` on the held-out cells; the section "in-sample" scores the cells that were trained on, and says so.
 
-    JAMIE_DATA_DIR=... python benchmarks/accuracy.py --out benchmarks/results/accuracy.json     # hours
-    JAMIE_DATA_DIR=... python benchmarks/accuracy.py --quick --out ...                          # minutes
+    python benchmarks/accuracy.py --out benchmarks/results/accuracy.json     # hours
+    python benchmarks/accuracy.py --quick --out ...                          # minutes
     python benchmarks/accuracy_report.py benchmarks/results/*.json --out docs/benchmark         # tables and figures
 
 Records that the file has already are not computed again. Each job has its own process, whose peak memory it reports.

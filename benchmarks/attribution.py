@@ -1,6 +1,6 @@
 """Whether what explains a prediction is exact, right, fast, and of biological sense.
 
-JAMIE_DATA_DIR=... python benchmarks/attribution.py --out FILE.json [--figures DIR] [--sections exact planted ...]
+python benchmarks/attribution.py --out FILE.json [--figures DIR] [--sections exact planted ...]
 
 exact    additivity on motor cortex, and SHAP values against shap.DeepExplainer between features
 planted  drivers of genes found again in `datasets.multiome`, three seeds, beside simple ways to rank regions

@@ -1,6 +1,6 @@
 """Who matches whom: inferred correspondence, and training on few pairs, from 177 cells to a million.
 
-    JAMIE_DATA_DIR=... python benchmarks/correspondence.py --out correspondence.json
+    python benchmarks/correspondence.py --out correspondence.json
     ... --only unsupervised mismatch
 
 FOSCTTM and LTA of a correspondence are those of barycentric projections, F̃ times the other modality; of a training,

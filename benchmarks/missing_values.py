@@ -5,7 +5,7 @@ random. On held-out cells, whose values are all measured, each of these features
 genes: a slope above that without hiding says that imputed values shrank. Beside it stand the mean correlation of these
 features, and the share of the kernel regression in what the model imputes.
 
-    JAMIE_DATA_DIR=... python benchmarks/missing_values.py --page docs/benchmark/missing_values.md
+    python benchmarks/missing_values.py --page docs/benchmark/missing_values.md
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A cell without proteins gets them from its genes, and the other way round. Agreement: the label that its five nearest
 measured cells, in 30 principal components of the imputed modality, vote for, against its published label.
 
-    JAMIE_DATA_DIR=... python benchmarks/mosaic.py
+    python benchmarks/mosaic.py
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Peers of the field on the cells that `accuracy.py` holds out, each with its documented defaults.
 
     pip install scvi-tools==1.4.2 mofapy2 scglue && pip install unioncom==0.4.0 --no-deps
-    JAMIE_DATA_DIR=... python -W ignore benchmarks/peers.py --data citeseq_pbmc10k --peers totalvi mofa --out FILE.json
+    python -W ignore benchmarks/peers.py --data citeseq_pbmc10k --peers totalvi mofa --out FILE.json
 
 One record for each data set, direction, peer and seed; a peer that does not run is a record with its `error`. Records
 already in FILE.json are kept or replaced, so peers that cannot be installed together can be run one environment at a

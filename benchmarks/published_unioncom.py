@@ -4,7 +4,7 @@ Both matches are scored alike: the objective with the best α, how far the const
 FOSCTTM after the cells of the first modality are carried to the second (F @ its principal components).
 
     pip install unioncom==0.4.0 --no-deps
-    JAMIE_DATA_DIR=... python benchmarks/published_unioncom.py
+    python benchmarks/published_unioncom.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import contextlib
 import importlib.metadata
 import io
 import json
-import os
 import sys
 import time
 import types
@@ -76,7 +75,7 @@ def score(f, k_x, k_y, y, labels) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=os.environ.get("JAMIE_DATA_DIR"), help="where scgem.h5mu lies")
+    parser.add_argument("--data-dir", type=Path, help="where scgem.h5mu lies or is kept")
     parser.add_argument("--components", type=int, default=10, help="principal components that judge a match")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path)

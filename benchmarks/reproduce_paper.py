@@ -3,7 +3,7 @@
 As published: raw counts and raw electrophysiology, each feature standardised, all cells and all pairs in training,
 batches of 256, no dropout. The numbers are in-sample. Published: LTA 0.899, FOSCTTM 0.002.
 
-    JAMIE_DATA_DIR=... python benchmarks/reproduce_paper.py --seeds 0 1 2 --out FILE.json
+    python benchmarks/reproduce_paper.py --seeds 0 1 2 --out FILE.json
 """
 
 from __future__ import annotations

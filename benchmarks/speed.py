@@ -1,6 +1,6 @@
 """How fast training is: steps a second beside a plain loop, pairs a second by device, seconds to a held-out quality.
 
-    JAMIE_DATA_DIR=… python benchmarks/speed.py --out speed.json --sections steps pairs quality
+    python benchmarks/speed.py --out speed.json --sections steps pairs quality
     python benchmarks/speed.py --out gpu.json --sections steps pairs --device cuda --prepared 1000000 10000000
 
 `steps`: the same network and losses, in the plain loop with batches of a `DataLoader`, Adam and a loss that is read

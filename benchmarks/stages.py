@@ -1,6 +1,6 @@
 """Seconds and peak memory of each stage on one data set: read, train, embed, impute some features.
 
-JAMIE_DATA_DIR=... python benchmarks/stages.py --data snareseq_mouse_cortex --impute rna:atac --features 1000
+python benchmarks/stages.py --data snareseq_mouse_cortex --impute rna:atac --features 1000
 """
 
 from __future__ import annotations

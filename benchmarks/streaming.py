@@ -1,6 +1,6 @@
 """What lies on disk gives what is in memory, and a run that was killed goes on: SNARE-seq cortex.
 
-    JAMIE_DATA_DIR=… python benchmarks/streaming.py --out streaming.json
+    python benchmarks/streaming.py --out streaming.json
 
 Every part runs in a process of its own. `train` compares held-out correlations of cells in memory, backed, and backed
 with little memory. `impute` writes all regions for all cells to zarr, killed half-way and made again, and compares
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -62,15 +61,16 @@ def command(given: argparse.Namespace, part: str) -> list[str]:
     return [sys.executable, __file__, *sys.argv[1:], "--part", part]
 
 
-def read(how: str) -> MuData:
-    path = Path(os.environ["JAMIE_DATA_DIR"]) / f"{NAME}.h5mu"
-    mdata = mudata.read_h5mu(path, backed="r" if how == "backed" else None)
+def read(folder: Path, how: str) -> MuData:
+    mdata = jm.datasets.load(NAME, folder=folder)
+    if how == "backed":
+        mdata = mudata.read_h5mu(folder / f"{NAME}.h5mu", backed="r")
     jm.pp.split(mdata, rng=0)
     return mdata
 
 
 def train(folder: Path, how: str, gb: str) -> dict[str, Any]:
-    mdata, jm.settings.memory_gb = read(how), float(gb)
+    mdata, jm.settings.memory_gb = read(folder, how), float(gb)
     began = time.perf_counter()
     jm.pp.prepare(mdata)
     prepared = time.perf_counter()
@@ -90,7 +90,7 @@ def train(folder: Path, how: str, gb: str) -> dict[str, Any]:
 
 def load(folder: Path) -> dict[str, Any]:
     """Memory of the model and the data alone."""
-    mdata, model = read("memory"), jm.JAMIE.load(folder / "model.jamie")
+    mdata, model = read(folder, "memory"), jm.JAMIE.load(folder / "model.jamie")
     return {
         "cells": mdata["rna"].n_obs,
         "peaks": len(model.preparations_["atac"].features),
@@ -99,7 +99,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def impute(folder: Path, out: str) -> dict[str, Any]:
-    mdata, model = read("memory"), jm.JAMIE.load(folder / "model.jamie")
+    mdata, model = read(folder, "memory"), jm.JAMIE.load(folder / "model.jamie")
     began = time.perf_counter()
     jm.tl.impute(mdata, model, source="rna", target="atac", out=folder / out)
     return {"seconds": round(time.perf_counter() - began, 1), "peak_rss_gb": peak_rss_gb()}

@@ -61,9 +61,14 @@ def test_the_docstring_has_a_summary_and_an_example(function):
     assert ">>> " in section(doc, "Examples")
 
 
+def by_number(name):
+    """5k before 10k, as ruff has it."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
 @pytest.mark.parametrize("room", [jm, *(getattr(jm, room) for room in ROOMS)], ids=["jamie", *ROOMS])
 def test_rooms_list_what_they_hold_in_order(room):
-    assert room.__all__ == sorted(room.__all__)
+    assert room.__all__ == sorted(room.__all__, key=by_number)
     assert all(hasattr(room, name) for name in room.__all__)
     assert inspect.getdoc(room)
 

@@ -35,11 +35,15 @@ def recipes() -> Iterator[str]:
 
 
 def datasets() -> Iterator[str]:
-    yield from header(["name", "cells", "modalities", "what", "publication"])
-    for name, entry in CATALOGUE.items():
-        publication = f"[{entry.publication}](https://doi.org/{entry.doi})"
-        modalities = ", ".join(f"`{modality}`" for modality in entry.modalities)
-        yield row([f"`{name}`", f"{entry.n_cells:,}", modalities, entry.description, publication])
+    yield from header(["name", "cells", "modalities", "what", "publication", "source", "licence", "MB", "extra"])
+    for name, public in CATALOGUE.items():
+        publication = f"[{public.publication}](https://doi.org/{public.doi})"
+        modalities = ", ".join(f"`{modality}`" for modality in public.modalities)
+        repositories = dict.fromkeys(file.repository for file in public.files)
+        sources = ", ".join(f"[{repository}](https://github.com/{repository})" for repository in repositories)
+        call, extra = f"{{func}}`~jamie.datasets.{name}`", "`data`" if public.needs else ""
+        cells, size = f"{public.n_cells:,}", f"{public.size / 1e6:.1f}"
+        yield row([call, cells, modalities, public.description, publication, sources, public.licence, size, extra])
 
 
 def described(cls: type) -> Iterator[tuple[str, str]]:

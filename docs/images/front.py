@@ -1,4 +1,4 @@
-"""The picture of the front page: `JAMIE_DATA_DIR=… python docs/images/front.py` writes front.png beside itself.
+"""The picture of the front page: `python docs/images/front.py` writes front.png beside itself.
 
 Patch-seq neurons of mouse motor cortex; a fifth of the cells is held out, and panels on imputation show these alone.
 """

@@ -15,6 +15,10 @@ SHARED = {
     "key_added": "Prefix of every slot that is read or written.",
     "copy": "Return a changed copy instead of changing `mdata`.",
     "rng": "Seed or generator; a generator is advanced, global random state is left alone.",
+    "folder": (
+        "Where the finished file is kept, and looked for first. If not given, the folder that the environment\n"
+        "variable `JAMIE_DATA_DIR` names, else the cache of this user."
+    ),
     "ax": "Axes to draw on; new ones if `None`.",
 }
 

@@ -25,3 +25,11 @@ class WrongTypeError(JamieError, TypeError):
 
 class MissingFileError(JamieError, FileNotFoundError):
     """A file or folder that is not there."""
+
+
+class MissingPackageError(JamieError, ImportError):
+    """A package that only this call needs, and that is not installed."""
+
+
+class FetchError(JamieError, OSError):
+    """A public file that could not be fetched, is not the one that was published, or could not be kept."""

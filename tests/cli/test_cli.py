@@ -10,7 +10,7 @@ import pytest
 
 import jamie as jm
 from jamie._compat import quiet_mudata
-from jamie.cli import main
+from jamie.cli import _demo, main
 from jamie.cli._write import write_mudata
 
 
@@ -132,9 +132,15 @@ def test_an_interrupted_write_leaves_nothing(toy, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def no_source(tmp_path, monkeypatch):
+    """No public data set can be had, and none is there."""
+    monkeypatch.setenv("JAMIE_MIRROR", (tmp_path / "no source").as_uri())
+    monkeypatch.setenv("JAMIE_DATA_DIR", str(tmp_path / "data"))
+
+
 @pytest.mark.slow
-def test_demo_needs_no_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("JAMIE_DATA_DIR", raising=False)
+def test_demo_needs_no_files_and_no_network(no_source, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
         "branching_manifold.h5mu",
@@ -143,11 +149,19 @@ def test_demo_needs_no_files(tmp_path, monkeypatch, capsys):
         "branching_manifold_imputation.png",
     ]
     printed = capsys.readouterr().out
+    assert "without patchseq_motor_cortex: could not fetch file:" in printed
     assert "x → y" in printed
     assert "y → x" in printed
 
 
-def test_demo_says_what_it_misses(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("JAMIE_DATA_DIR", str(tmp_path))
-    assert main(["demo", "--out", str(tmp_path / "demo")]) == 1
-    assert "patchseq_motor_cortex.h5mu" in capsys.readouterr().err
+def test_demo_says_what_it_takes_and_why(no_source, tmp_path, capsys, monkeypatch):
+    assert list(_demo._datasets(0)) == ["branching_manifold"]
+    printed = capsys.readouterr().out
+    assert printed.count("could not fetch") == 2
+    assert "simulated cells" in printed
+    (tmp_path / "data").mkdir(exist_ok=True)
+    jm.datasets.toy().write(tmp_path / "data" / "citeseq_pbmc_mosaic.h5mu")
+    assert list(_demo._datasets(0)) == ["citeseq_pbmc_mosaic"]
+    printed = capsys.readouterr().out
+    assert "without patchseq_motor_cortex" in printed
+    assert "simulated" not in printed

@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from jamie._errors import JamieError
+
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jamie: interrupted, the output was not written", file=sys.stderr)
         return INTERRUPTED
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (JamieError, KeyError, TypeError, ValueError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"jamie: error: {message}", file=sys.stderr)
         return FAILED
@@ -56,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--figures", type=Path, metavar="DIR", help="draw embedding, history and imputation there")
     run.add_argument("--model", type=Path, metavar="FILE", help="save the trained model there")
 
-    demo = commands.add_parser(
-        "demo", help="the main job on real cells if JAMIE_DATA_DIR is set, else on simulated ones"
-    )
+    demo = commands.add_parser("demo", help="the main job on real cells, which are fetched once, or on simulated ones")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--seed", type=int, default=0)
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pandas as pd
 from mudata import MuData
 
 import jamie as jm
-from jamie._errors import MissingFileError
+from jamie._errors import FetchError, MissingPackageError
 
 from ._figures import headless, save
 from ._write import write_mudata
@@ -28,16 +27,17 @@ def demo(out: Path, *, seed: int = 0) -> None:
 
 
 def _datasets(seed: int) -> dict[str, MuData]:
-    folder = os.environ.get("JAMIE_DATA_DIR")
-    if not folder:
-        print("JAMIE_DATA_DIR is not set: simulated cells on a branching manifold")
-        return {"branching_manifold": jm.datasets.branching_manifold(rng=seed)}
-    present = sorted(path.stem for path in Path(folder).glob("*.h5mu"))
-    names = [name for name in REAL if name in present] or present[:1]
-    if not names:
-        msg = f"expected {' or '.join(f'{name}.h5mu' for name in REAL)} in JAMIE_DATA_DIR={folder}, found neither"
-        raise MissingFileError(msg)
-    return {name: jm.datasets.load(name, folder=folder) for name in names}
+    """Real cells where they can be had, else simulated ones; what is missing is said, and why."""
+    found = {}
+    for name in REAL:
+        try:
+            found[name] = jm.datasets.load(name)
+        except (FetchError, MissingPackageError) as error:
+            print(f"without {name}: {error}")
+    if not found:
+        print("simulated cells on a branching manifold instead")
+        found["branching_manifold"] = jm.datasets.branching_manifold(rng=seed)
+    return found
 
 
 def _one(name: str, mdata: MuData, out: Path, seed: int) -> pd.DataFrame:

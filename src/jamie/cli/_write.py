@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mudata import MuData
 
+from jamie._atomic import whole
 from jamie._compat import quiet_mudata
 from jamie._settings import is_first, logger
 
@@ -15,11 +16,6 @@ def write_mudata(mdata: MuData, path: Path) -> None:
     if not is_first():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.part.h5mu")
-    try:
-        with quiet_mudata():
-            mdata.write(temporary, compression="gzip")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, quiet_mudata():
+        mdata.write(temporary, compression="gzip")
     logger.info("wrote %s", path)

@@ -26,7 +26,19 @@ def modality(matrix: Matrix, *, cells: pd.DataFrame, prefix: str) -> AnnData:
     return AnnData(matrix, obs=cells.copy(), var=pd.DataFrame(index=names))
 
 
-def assemble(modalities: Mapping[str, AnnData], *, cells: pd.DataFrame, latent: Array) -> MuData:
+def labelled(modalities: Mapping[str, AnnData], cells: pd.DataFrame) -> MuData:
+    """Join `modalities` under one table of cells, whose column `cell_type` stands in each of them too."""
+    for adata in modalities.values():
+        adata.obs = cells.loc[adata.obs_names, [LABELS]].copy()
+    return assemble(modalities, cells=cells)
+
+
+def classes(values: pd.Series) -> pd.Categorical:
+    """Make the values classes: text, in the order of the alphabet."""
+    return pd.Categorical(values.astype(str))
+
+
+def assemble(modalities: Mapping[str, AnnData], *, cells: pd.DataFrame, latent: Array | None = None) -> MuData:
     """Join `modalities`; rows of `cells` and `latent` are brought into the order that mudata chose.
 
     Columns of `mdata.obs` are set, never left to be pulled: mudata 0.3 pulls them from the modalities, 0.4 does not.
@@ -35,5 +47,6 @@ def assemble(modalities: Mapping[str, AnnData], *, cells: pd.DataFrame, latent: 
         mdata = MuData(dict(modalities))
         order = cells.index.get_indexer(mdata.obs_names)
         mdata.obs = cells.iloc[order].copy()
-        mdata.obsm[LATENT] = latent[order]
+        if latent is not None:
+            mdata.obsm[LATENT] = latent[order]
     return mdata

@@ -1,88 +1,67 @@
-"""Public data sets by name, from a folder that the user has: nothing is bundled, nothing is downloaded."""
+"""Public data sets by name."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mudata
-
 from jamie._checks import require_option
-from jamie._compat import quiet_mudata
-from jamie._errors import InvalidValueError, MissingFileError
+from jamie._docs import document
 
+from ._cache import obtain
 from ._catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-VARIABLE = "JAMIE_DATA_DIR"
 
-
+@document("folder")
 def load(name: str, *, folder: str | Path | None = None) -> MuData:
-    """Read a public data set by its name, as published: nothing is normalised or filtered.
+    """Fetch a public data set by its name, once, and read it: as published, nothing is normalised or filtered.
 
-    Cells measured in several modalities share their `obs_names`; labels are in `.obs["cell_type"]` of the whole and of
-    each modality. Source and publication are in `mdata.uns`.
+    Each set has a function of its name too, such as :func:`jamie.datasets.patchseq_motor_cortex`, whose page says
+    what is in it. Its files come from the public repository of its authors at a fixed commit, and are taken only if
+    their SHA-256 is the known one. The finished ``<name>.h5mu`` is kept, and read from then on; no network is needed
+    any more.
 
     Parameters
     ----------
     name
-        One of `"citeseq_pbmc10k"`, `"citeseq_pbmc_mosaic"`, `"patchseq_fuzik2016"`, `"patchseq_motor_cortex"`,
-        `"scgem"`, `"sim_dyngen_rna_protein"`, `"sim_rna_atac_5types"`, `"snareseq_cellline"` and
-        `"snareseq_mouse_cortex"`.
-    folder
-        Where `<name>.h5mu` lies. If not given, the environment variable `JAMIE_DATA_DIR` says it.
+        One of the functions of :mod:`jamie.datasets` that fetch, such as `"patchseq_motor_cortex"`.
+    {shared}
 
     Returns
     -------
-    The data set, as its file has it.
+    The data set. Cells measured in several modalities share their `obs_names`; labels, if there are any, are in
+    `.obs["cell_type"]` of the whole and of each modality. `mdata.uns` has `source`, `publication`, `doi`, `licence`,
+    what is to be minded as `note`, and `sha256`, by which a changed file is known.
 
     Raises
     ------
     ValueError
-        If no data set has this name, in which case the closest are named, or neither `folder` nor `JAMIE_DATA_DIR` is
-        given.
-    FileNotFoundError
-        If the folder or the file in it is missing; what the folder has is named.
+        If no data set has this name, in which case the closest are named.
+    ImportError
+        If a package that reads its files is missing: ``pip install 'jamie-tools[data]'``.
+    OSError
+        If a file cannot be fetched, is not the one that was published, or the result cannot be kept. Nothing is left
+        of it.
+
+    Notes
+    -----
+    A finished file that was put into the folder by hand is read as it is. One that was written here and
+    has changed since is kept under another name and made again.
+
+    The environment variable `JAMIE_MIRROR` names another address, ``http://``, ``https://`` or ``file://``, in place of
+    ``https://raw.githubusercontent.com``: the files are expected there at ``OWNER/REPOSITORY/COMMIT/PATH``.
 
     Examples
     --------
-    >>> import jamie.datasets
-    >>> mdata = jamie.datasets.load("scgem", folder="data")  # doctest: +SKIP
-    >>> jamie.datasets.load("pbmc10k")
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.load("scgem")  # doctest: +SKIP
+    >>> jm.datasets.load("pbmc10k")
     Traceback (most recent call last):
         ...
     jamie._errors.InvalidValueError: ... did you mean 'citeseq_pbmc10k'?
     """
     require_option(name, CATALOGUE, name="name")
-    folder = _folder(folder)
-    path = folder / f"{name}.h5mu"
-    if not path.is_file():
-        entry = CATALOGUE[name]
-        msg = (
-            f"expected {path.name!r} in {str(folder)!r}, found {', '.join(present(folder)) or 'no known data set'}; "
-            f"put the file there, made from {entry.publication} (doi:{entry.doi}), or pass another `folder=`"
-        )
-        raise MissingFileError(msg)
-    with quiet_mudata():
-        return mudata.read_h5mu(path)
-
-
-def present(folder: str | Path) -> list[str]:
-    """Names of the catalogue whose file is in `folder`."""
-    return [name for name in CATALOGUE if (Path(folder) / f"{name}.h5mu").is_file()]
-
-
-def _folder(folder: str | Path | None) -> Path:
-    """Return the folder that was given or that the environment names."""
-    given = folder or os.environ.get(VARIABLE)
-    if not given:
-        msg = f"expected a folder of `.h5mu` files, found none; set the variable {VARIABLE} or pass `folder=`"
-        raise InvalidValueError(msg)
-    path = Path(given).expanduser()
-    if not path.is_dir():
-        msg = f"expected a folder, found nothing of that kind at {str(path)!r}; correct `folder=` or {VARIABLE}"
-        raise MissingFileError(msg)
-    return path
+    return obtain(CATALOGUE[name], folder)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
+from jamie._atomic import whole
 from jamie._errors import InvalidValueError, MissingFileError
 from jamie._settings import is_first
 from jamie.data import Preparation, SeenCells
@@ -93,9 +94,8 @@ def save(state: LearnedState, path: Path) -> None:
     }
     if not is_first():
         return
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(serialised(tensors, metadata={"jamie": json.dumps(header)}))
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_bytes(serialised(tensors, metadata={"jamie": json.dumps(header)}))
 
 
 def load(path: Path) -> LearnedState:
