@@ -17,7 +17,8 @@ DATA = {
     "04_unpaired": ["citeseq_pbmc10k"],
     "06_paper": ["scgem"],
     "07_interoperability": ["citeseq_pbmc10k"],
-    "gallery": ["patchseq_motor_cortex"],
+    "08_three_modalities": ["patchseq_motor_trio"],
+    "gallery": ["patchseq_motor_cortex", "patchseq_motor_trio"],
 }
 NEEDS = {"07_interoperability": ["igraph", "muon", "scib_metrics", "scvi"]}  # packages besides those of the tests
 FASTER = {
@@ -82,6 +83,15 @@ FASTER = {
         "totalvi.train(": "totalvi.train(max_epochs=2, ",
         "n_samples=25": "n_samples=1",
     },
+    "08_three_modalities": {
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+        'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
+            'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
+        ),
+        'features=["apical height"], rng=0)': 'features=["apical height"], n_cells=50)',
+        "jm.tl.train(pair, rng=0)": "jm.tl.train(pair, rng=0, max_steps=20)",
+    },
     "gallery": {
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
         'jm.tl.evaluate(mdata, model, labels="cell_type", aligners=["cca", "lma", "nlma"], rng=0)': (
@@ -97,6 +107,8 @@ FASTER = {
         ),
         "n_cells=1_000, n_genes=200, n_peaks=1_200, rng=0)": "n_cells=100, n_genes=40, n_peaks=160)",
         "model = jm.tl.train(multiome, rng=0)": "model = jm.tl.train(multiome, max_steps=20)",
+        "trio_model = jm.tl.train(trio, rng=0)": "trio_model = jm.tl.train(trio, max_steps=20)",
+        'jm.pl.embedding(trio, color="cell_type", rng=0)': 'jm.pl.embedding(trio, color="cell_type", basis="pca")',
     },
 }
 MOST_BYTES = 1_500_000

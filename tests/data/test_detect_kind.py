@@ -77,7 +77,7 @@ NAMES = {
     "protein": [
         "protein", "proteins", "prot", "ADT", "adt_counts", "antibody", "antibodies", "surface", "cell_surface_protein",
         "citeseq", "CITE", "rna_protein", "gene_protein", "protein_expression", "surface_expression", "proteomics",
-        "atac_adt", "protein_from_rna", "abseq", "citeseq_adt", "Antibody Capture",
+        "atac_adt", "protein_from_rna", "abseq", "citeseq_adt", "Antibody Capture", "HTO", "hto_counts", "hashtags",
     ],
     "accessibility": [
         "atac", "ATAC", "scATAC", "snATAC-seq", "peaks", "chromatin", "accessibility", "chromatin_accessibility",

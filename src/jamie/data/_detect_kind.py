@@ -17,7 +17,7 @@ from ._value_stats import ValueStats
 WORDS: tuple[tuple[Kind, str], ...] = (
     (
         "protein",
-        r"prot|protein\w*|proteom\w*|adts?\d*|adt(counts|umis?)|antibod\w+|abseq",
+        r"prot|protein\w*|proteom\w*|adts?\d*|adt(counts|umis?)|antibod\w+|abseq|htos?|hashtags?",
     ),
     (
         "accessibility",

@@ -31,10 +31,10 @@ GENOME = "hg19_"
 
 @document("folder")
 def citeseq_citefuse(*, folder: str | Path | None = None) -> MuData:
-    """CITE-seq of human blood cells with hashtags: genes, 49 proteins and 4 tags of the same 500 cells [1]_ [2]_.
+    """CITE-seq of human blood cells with hashtags: genes, 49 proteins and 4 tags of the same 500 cells.
 
-    Three modalities, all of them counts. Fetched once and kept, see :func:`jamie.datasets.load`; needs the extra
-    ``jamie-tools[data]``.
+    Three modalities, all of them counts. Published in [1]_ and [2]_. Fetched once and kept, see
+    :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
 
     Parameters
     ----------

@@ -46,9 +46,9 @@ not."""
 
 @document("folder")
 def citeseq_pbmc10k(*, folder: str | Path | None = None) -> MuData:
-    """CITE-seq of human blood cells: genes and 14 surface proteins of the same 6,855 cells, labelled by gates [1]_.
+    """CITE-seq of human blood cells: genes and 14 surface proteins of the same 6,855 cells, labelled by gates.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

@@ -28,9 +28,9 @@ GENE_COUNTS = RawFile(
 
 @document("folder")
 def citeseq_pbmc5k_rna(*, folder: str | Path | None = None) -> MuData:
-    """Genes alone of 3,994 human blood cells of another experiment, a query for a trained model [1]_.
+    """Genes alone of 3,994 human blood cells of another experiment, a query for a trained model.
 
-    Same genes as :func:`jamie.datasets.citeseq_pbmc10k`, other cells. Fetched once and kept, see
+    Same genes as :func:`jamie.datasets.citeseq_pbmc10k`, other cells. Published in [1]_. Fetched once and kept, see
     :func:`jamie.datasets.load`.
 
     Parameters

@@ -34,9 +34,9 @@ NAMES = {"rna": "rna", "protein": "adt"}
 
 @document("folder")
 def citeseq_pbmc_mosaic(*, folder: str | Path | None = None) -> MuData:
-    """CITE-seq of 1,600 human blood cells, a mosaic: 800 with genes and proteins, 400 with one of them each [1]_.
+    """CITE-seq of 1,600 human blood cells, a mosaic: 800 with genes and proteins, 400 with one of them each.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

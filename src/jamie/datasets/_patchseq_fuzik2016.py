@@ -47,9 +47,9 @@ FIRST_PROPERTY = 4
 
 @document("folder")
 def patchseq_fuzik2016(*, folder: str | Path | None = None) -> MuData:
-    """Patch-seq of mouse neocortex: genes and electrophysiology of the same 80 neurons [1]_.
+    """Patch-seq of mouse neocortex: genes and electrophysiology of the same 80 neurons.
 
-    For edge cases: 80 cells of 8 types are too few to judge a method by. Fetched once and kept, see
+    For edge cases: 80 cells of 8 types are too few to judge a method by. Published in [1]_. Fetched once and kept, see
     :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
 
     Parameters

@@ -50,9 +50,9 @@ NUMBERS = {"rna_type_confidence", "soma_depth_um"}
 
 @document("folder")
 def patchseq_motor_cortex(*, folder: str | Path | None = None) -> MuData:
-    """Patch-seq of mouse primary motor cortex: genes and electrophysiology of the same 1,208 neurons [1]_.
+    """Patch-seq of mouse primary motor cortex: genes and electrophysiology of the same 1,208 neurons.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
 
     Parameters
     ----------

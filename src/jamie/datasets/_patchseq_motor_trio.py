@@ -40,10 +40,10 @@ NO_FEATURES = ["normalized layer", "cell class"]
 
 @document("folder")
 def patchseq_motor_trio(*, folder: str | Path | None = None) -> MuData:
-    """Patch-seq of mouse motor cortex: genes, electrophysiology and, of 621 of the 1,208 neurons, morphology [1]_.
+    """Patch-seq of mouse motor cortex: genes, electrophysiology and, of 621 of the 1,208 neurons, morphology.
 
-    The cells of :func:`jamie.datasets.patchseq_motor_cortex`, with what was reconstructed of their shape. Fetched once
-    and kept, see :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
+    The cells of :func:`jamie.datasets.patchseq_motor_cortex`, with what was reconstructed of their shape. Published
+    in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def patchseq_motor_trio(*, folder: str | Path | None = None) -> MuData:
     `mdata["rna"]`, 1,208 × 1,286, sparse, and `mdata["ephys"]`, 1,208 × 29, dense
         As in :func:`jamie.datasets.patchseq_motor_cortex`.
     `mdata["morph"]`, 621 × 61, dense
-        Features of dendrites and axon. NaN, 28 % of the values, is what such a neuron does not have: excitatory cells
-        have an apical dendrite, mostly inhibitory ones a reconstructed axon.
+        Features of dendrites and axon. NaN, 28 % of the values, is what was not drawn of such a neuron: apical features
+        are those of excitatory cells, the axon and a few others those of inhibitory ones.
     `mdata.obs["cell_type"]`, also in each modality
         Family of the neuron by its genes.
     `mdata.obs["mouse"]`, `mdata.obs["sequencing_batch"]`, `mdata.obs["user"]`

@@ -57,9 +57,9 @@ STAGE_NAMES = {1: "BJ", 2: "d8", 3: "d16T+", 4: "d24T+", 5: "iPS"}
 
 @document("folder")
 def scgem(*, folder: str | Path | None = None) -> MuData:
-    """Human fibroblast reprogramming by sc-GEM: expression and methylation of the same 177 cells [1]_.
+    """Human fibroblast reprogramming by sc-GEM: expression and methylation of the same 177 cells.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

@@ -35,10 +35,10 @@ THIRDS = ["early", "middle", "late"]
 
 @document("folder")
 def sim_dyngen_rna_protein(*, folder: str | Path | None = None) -> MuData:
-    """Simulated messengers and proteins of the same 200 cells of a branching regulatory network [1]_.
+    """Simulated messengers and proteins of the same 200 cells of a branching regulatory network.
 
-    Which cell is which is known by simulation, and strong within types: for FOSCTTM. Fetched once and kept, see
-    :func:`jamie.datasets.load`.
+    Which cell is which is known by simulation, and strong within types: for FOSCTTM. Published in [1]_. Fetched once
+    and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

@@ -32,10 +32,10 @@ NAMES = {"rna": "RNA", "atac": "ATAC"}
 
 @document("folder")
 def sim_rna_atac_5types(*, folder: str | Path | None = None) -> MuData:
-    """Simulated genes and open chromatin of the same 500 cells, in five groups of equal size [1]_.
+    """Simulated genes and open chromatin of the same 500 cells, in five groups of equal size.
 
-    A pair shares its group and nothing else, so no method can tell cells of a group apart. Fetched once and kept, see
-    :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
+    A pair shares its group and nothing else, so no method can tell cells of a group apart. Published in [1]_. Fetched
+    once and kept, see :func:`jamie.datasets.load`; needs the extra ``jamie-tools[data]``.
 
     Parameters
     ----------

@@ -43,9 +43,9 @@ CELLS = RawFile(
 
 @document("folder")
 def snareseq_cellline(*, folder: str | Path | None = None) -> MuData:
-    """SNARE-seq of a mixture of four human cell lines: reduced features of the same 1,047 cells [1]_.
+    """SNARE-seq of a mixture of four human cell lines: reduced features of the same 1,047 cells.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

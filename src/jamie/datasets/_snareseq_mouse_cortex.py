@@ -58,9 +58,9 @@ COLUMNS = {LABELS: "cluster (remapped)", "cluster": "Ident", "batch": "Batch"}
 
 @document("folder")
 def snareseq_mouse_cortex(*, folder: str | Path | None = None) -> MuData:
-    """SNARE-seq of adult mouse cerebral cortex: genes and open chromatin of the same 10,309 cells [1]_.
+    """SNARE-seq of adult mouse cerebral cortex: genes and open chromatin of the same 10,309 cells.
 
-    Fetched once and kept, see :func:`jamie.datasets.load`.
+    Published in [1]_. Fetched once and kept, see :func:`jamie.datasets.load`.
 
     Parameters
     ----------

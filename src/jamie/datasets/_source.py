@@ -94,7 +94,7 @@ def _fetched(store: Any, file: RawFile, remedy: str) -> Path:
             msg = f"no space is left in {str(store.path)!r} for {file.name!r}; make room, or set TMPDIR to another"
         else:
             msg = f"could not fetch {file.address}: {_reason(error)}. Nothing was kept; {remedy}"
-        raise FetchError(msg) from error
+        raise FetchError(msg) from None  # the chain below a broken connection is a hundred lines
 
 
 class _Downloader:
@@ -136,8 +136,14 @@ def _reason(error: OSError) -> str:
     if isinstance(error, exceptions.ChunkedEncodingError):
         return "the connection broke off"
     if isinstance(error, exceptions.ConnectionError):
-        return "no connection"
+        return f"no connection ({_root(error)})"
     return str(error)
+
+
+def _root(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 @contextmanager
