@@ -118,7 +118,7 @@ def _one_of(value: Any, choices: Collection[str], name: str, hint: str) -> str:
     return msg + (f"; {hint}" if hint else "")
 
 
-def _shown(choices: Collection[str], limit: int = 10) -> str:
+def _shown(choices: Collection[str], limit: int = 12) -> str:
     names = [repr(str(choice)) for choice in choices]
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"[{', '.join(names[:limit])}{more}]"

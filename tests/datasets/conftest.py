@@ -22,6 +22,10 @@ class Handler(SimpleHTTPRequestHandler):
         content = bytearray(path.read_bytes())
         if self.server.mode == "flipped":
             content[len(content) // 2] ^= 1
+        if self.server.mode == "page":
+            content = b"page"
+        if self.server.mode == "endless":
+            content *= 3
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from mudata import MuData
 
 import jamie as jm
@@ -15,15 +17,18 @@ from ._figures import headless, save
 from ._write import write_mudata
 
 REAL = ("patchseq_motor_cortex", "citeseq_pbmc_mosaic")
+FIGURES = ("_embedding.png", "_history.png", "_imputation.png")
 METHODS = {"jamie": "jamie", "knn": "kNN", "ridge": "ridge", "kernel_ridge": "kernel ridge"}
 
 
 def demo(out: Path, *, seed: int = 0) -> None:
     """Train, embed, impute held-out cells both ways, print how good it is, and leave a MuData and three figures."""
-    tables = [_one(name, mdata, out, seed) for name, mdata in _datasets(seed).items()]
+    out.mkdir(parents=True, exist_ok=True)
+    data = _datasets(seed)
+    tables = [_one(name, mdata, out, seed) for name, mdata in data.items()]
     print("\nHeld-out cells: mean correlation of imputed features beside simple predictors, and alignment\n")
     print(pd.concat(tables).to_string(index=False))
-    print(f"\nWritten to {out}/: " + ", ".join(sorted(path.name for path in out.iterdir())))
+    print(f"\nWritten to {out}/: " + ", ".join(f"{name}{end}" for name in data for end in (*FIGURES, ".h5mu")))
 
 
 def _datasets(seed: int) -> dict[str, MuData]:
@@ -54,9 +59,13 @@ def _one(name: str, mdata: MuData, out: Path, seed: int) -> pd.DataFrame:
         jm.tl.impute(mdata, model, source=source, target=target)
     scores = jm.tl.evaluate(mdata, model, labels="cell_type", rng=seed)
     with headless():
-        save(jm.pl.embedding(mdata, color="cell_type"), out / f"{name}_embedding.png")
-        save(jm.pl.history(mdata), out / f"{name}_history.png")
-        save(jm.pl.imputation(mdata, source=a, target=b), out / f"{name}_imputation.png")
+        figures: tuple[Axes | Figure, ...] = (
+            jm.pl.embedding(mdata, color="cell_type"),
+            jm.pl.history(mdata),
+            jm.pl.imputation(mdata, source=a, target=b),
+        )
+        for figure, end in zip(figures, FIGURES, strict=True):
+            save(figure, out / f"{name}{end}")
     write_mudata(mdata, out / f"{name}.h5mu")
     return _summary(name, scores, seconds)
 

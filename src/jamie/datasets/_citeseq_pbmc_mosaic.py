@@ -55,8 +55,8 @@ def citeseq_pbmc_mosaic(*, folder: str | Path | None = None) -> MuData:
 
     Notes
     -----
-    The source dropped the missing modalities on purpose, from a sample of the published cells that is
-    even over types. The file is that of github.com/labomics/midas, under the MIT licence.
+    The source dropped the missing modalities on purpose, from a sample of the published cells, stratified
+    by type. The file is that of github.com/labomics/midas, under the MIT licence.
 
     References
     ----------

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from jamie._types import Matrix
 
 
-def digest(mdata: MuData) -> str:
-    """SHA-256 of values, names and columns of cells; slots that an analysis adds elsewhere do not change it."""
-    sha = hashlib.sha256()
+def digest(mdata: MuData, name: str) -> str:
+    """SHA-256 of name, values, names and columns; slots that an analysis adds elsewhere do not change it."""
+    sha = hashlib.sha256(_text([name]))
     for part in _parts(mdata):
         sha.update(part)
     return sha.hexdigest()
@@ -28,7 +28,7 @@ def _parts(mdata: MuData) -> Iterator[bytes]:
     yield from _table(mdata.obs, leave_out=[f"{name}:" for name in mdata.mod])  # mudata 0.3 adds them, 0.4 does not
     for name, adata in mdata.mod.items():
         yield _text([name])
-        yield _text(adata.var_names)
+        yield from _table(adata.var)
         yield from _table(adata.obs)
         yield from _values(adata.X)
 

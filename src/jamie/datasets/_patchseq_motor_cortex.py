@@ -71,8 +71,8 @@ def patchseq_motor_cortex(*, folder: str | Path | None = None) -> MuData:
     `mdata.obs["mouse"]`
         Which of 264 mice the cell is from; hold out whole mice for a claim about new animals.
     `mdata.obs`
-        Also `rna_type` with `rna_type_confidence`, `cre`, `soma_depth_um`, `mouse_sex`, and `targeted_layer`, in
-        which a spreadsheet made the date 44230 of layer 2/3.
+        Also `rna_type` with `rna_type_confidence`, `cre`, `mouse_sex`, `soma_depth_um`, which 39 cells miss, and
+        `targeted_layer`, in which a spreadsheet made ``"44230.0"``, a date, of layer 2/3.
 
     Notes
     -----

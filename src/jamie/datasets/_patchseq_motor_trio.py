@@ -61,7 +61,7 @@ def patchseq_motor_trio(*, folder: str | Path | None = None) -> MuData:
     `mdata.obs["cell_type"]`, also in each modality
         Family of the neuron by its genes.
     `mdata.obs["mouse"]`, `mdata.obs["sequencing_batch"]`, `mdata.obs["user"]`
-        264 mice, 12 batches, two people: to hold out whole groups, or as batches.
+        264 mice, 12 batches, two people: to hold out whole groups, or as batches. `mouse` is in `rna` and `ephys`, too.
     `mdata.obs`
         Also the other columns of :func:`jamie.datasets.patchseq_motor_cortex`.
 
@@ -104,7 +104,7 @@ def _morphology(file: Path, cells: pd.DataFrame) -> AnnData:
 
 PATCHSEQ_MOTOR_TRIO = PublicSet(
     name="patchseq_motor_trio",
-    description="The same neurons with morphology: 61 features of 621 of them, a quarter of the values missing",
+    description="The same neurons with morphology: 61 features of 621 of them, 28 % of the values missing",
     n_cells=1208,
     modalities=("rna", "ephys", "morph"),
     files=(*PATCHSEQ_MOTOR_CORTEX.files, MORPHOLOGY, CELLS),

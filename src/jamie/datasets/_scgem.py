@@ -70,7 +70,7 @@ def scgem(*, folder: str | Path | None = None) -> MuData:
     Modalities of the same cells
 
     `mdata["rna"]`, 177 × 34, dense
-        Expression on the log scale of the PCR, with many zeros; no counts.
+        Expression on the log scale of the PCR, with many zeros; no counts. 2 genes are in no cell.
     `mdata["met"]`, 177 × 27, dense
         Methylation of sites, 0 or 1. They are named by their gene and ``_met``; `var["feature_name"]` has the gene
         alone.

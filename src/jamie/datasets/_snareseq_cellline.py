@@ -58,7 +58,7 @@ def snareseq_cellline(*, folder: str | Path | None = None) -> MuData:
     `mdata["rna"]`, 1,047 × 10, dense
         Principal components of expression.
     `mdata["atac"]`, 1,047 × 19, dense
-        Topics of accessibility, not normalised: whole numbers from 400 to 500,000, no counts.
+        Topics of accessibility, not normalised: whole numbers from 373 to 460,596, no counts.
     `mdata.obs["cell_type"]`, also in each modality
         Cell line, assigned by the source from the expression: `"BJ"`, `"GM"`, `"H1"`, `"K562"`.
 

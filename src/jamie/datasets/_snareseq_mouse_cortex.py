@@ -71,8 +71,8 @@ def snareseq_mouse_cortex(*, folder: str | Path | None = None) -> MuData:
     Modalities of the same cells
 
     `mdata["rna"]`, 10,309 × 1,677, and `mdata["atac"]`, 10,309 × 25,734, sparse
-        Counts of the genes and regions that the source chose; a cell has 247 and 83 of them in the median. Regions are
-        named by chromosome, start and end; the source states no assembly. 990 of them are in no cell.
+        Counts of the genes and regions that the source chose; their sum is 247 and 83 in the median cell. Regions are
+        named by chromosome, start and end; the source states no assembly. 990 regions are in no cell.
     `mdata.obs["cell_type"]`, also in each modality
         Cluster as the source regrouped them; `"Mis"`, 1,119 cells, is what the authors called miscellaneous.
     `mdata.obs["cluster"]`, `mdata.obs["batch"]`

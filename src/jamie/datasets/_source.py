@@ -5,20 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from jamie._errors import FetchError, InvalidValueError
 from jamie._progress import progress
-
-if TYPE_CHECKING:
-    from tqdm.std import tqdm
 
 HOST = "https://raw.githubusercontent.com"
 MIRROR = "JAMIE_MIRROR"
@@ -51,14 +47,15 @@ class RawFile:
         """Where a reader sees it."""
         return f"https://github.com/{self.repository}/blob/{self.commit}/{quote(self.path)}"
 
-    @property
-    def address(self) -> str:
-        """Where it is fetched: on the host of the repository, or in place of it on that named by `JAMIE_MIRROR`."""
-        return f"{_host()}/{self.repository}/{self.commit}/{quote(self.path)}"
+    def address(self, host: str) -> str:
+        """Where it is fetched from."""
+        return f"{host}/{self.repository}/{self.commit}/{quote(self.path)}"
 
 
 def fetch(files: Sequence[RawFile], folder: Path, *, remedy: str) -> dict[str, Path]:
     """Fetch `files` into `folder`, by name; every one has the SHA-256 that was published, or none is returned.
+
+    They come from the host of the repositories, or from what `JAMIE_MIRROR` names in place of it.
 
     Raises
     ------
@@ -67,65 +64,98 @@ def fetch(files: Sequence[RawFile], folder: Path, *, remedy: str) -> dict[str, P
     """
     import pooch  # here, for it and what it imports take as long as half of the package
 
-    _host()
+    host = source_host()
     store = pooch.create(
         path=folder,
         base_url="",
         registry={file.name: f"sha256:{file.sha256}" for file in files},
-        urls={file.name: file.address for file in files},
+        urls={file.name: file.address(host) for file in files},
         retry_if_failed=RETRIES,
     )
     with _quiet(pooch.get_logger()):
         return {file.name: _fetched(store, file, remedy) for file in files}
 
 
-def _fetched(store: Any, file: RawFile, remedy: str) -> Path:
-    try:
-        with progress(file.size, description=file.name, unit="B", prefixes=True) as bar:
-            return Path(store.fetch(file.name, downloader=_Downloader(bar)))
-    except ValueError as error:  # pooch: another SHA-256
-        msg = (
-            f"expected {file.name!r} with SHA-256 {file.sha256[:12]}…, found another at {file.address}: it was "
-            f"changed, or damaged on its way. Nothing of it was kept; call again, and if that does not help, {remedy}"
-        )
-        raise FetchError(msg) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            msg = f"no space is left in {str(store.path)!r} for {file.name!r}; make room, or set TMPDIR to another"
-        else:
-            msg = f"could not fetch {file.address}: {_reason(error)}. Nothing was kept; {remedy}"
-        raise FetchError(msg) from None  # the chain below a broken connection is a hundred lines
-
-
-class _Downloader:
-    """What pooch calls: over http by itself, from a folder by a copy."""
-
-    def __init__(self, bar: tqdm) -> None:
-        self.bar = bar
-
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        from pooch import HTTPDownloader
-
-        if url.startswith("file:"):
-            shutil.copyfile(url2pathname(urlsplit(url).path), output_file)
-        else:
-            HTTPDownloader(progressbar=self.bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, output_file, pooch)
-
-
-def _host() -> str:
-    mirror = os.environ.get(MIRROR)
+def source_host() -> str:
+    """Address before `/OWNER/REPOSITORY/COMMIT/PATH`, checked."""
+    mirror = os.environ.get(MIRROR, "").strip().rstrip("/")
     if not mirror:
         return HOST
-    if not mirror.startswith(("https://", "http://", "file://")):
+    parts = urlsplit(mirror)
+    remote = parts.scheme in ("http", "https") and parts.netloc
+    local = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path
+    if (remote or local) and not parts.query and not parts.fragment:
+        return mirror
+    folder = f"; for that folder set {MIRROR}={Path(mirror).absolute().as_uri()}" if Path(mirror).is_dir() else ""
+    msg = (
+        f"expected {MIRROR} to be an address such as https://host/path, or file:///folder with # and ? as %23 and %3F, "
+        f"found {_public(mirror)!r}{folder or '; correct it, or unset it to fetch from the public source'}"
+    )
+    raise InvalidValueError(msg)
+
+
+def _fetched(store: Any, file: RawFile, remedy: str) -> Path:
+    from requests import RequestException
+
+    where = f"{file.name!r} from {_public(store.urls[file.name])}"
+    try:
+        with progress(file.size, description=file.name, unit="B", prefixes=True) as bar:
+            return Path(store.fetch(file.name, downloader=_Download(file, bar.update)))
+    except RequestException as error:
+        msg = f"could not fetch {where}: {_reason(error)}. Nothing was kept; {remedy}"
+    except ValueError as error:  # pooch, of another SHA-256, or `_Download`, of another size
+        found = str(error) if isinstance(error, _OtherSizeError) else "other bytes"
         msg = (
-            f"expected {MIRROR} to begin with https://, http:// or file://, found {mirror!r}; for a folder set "
-            f"{MIRROR}={Path(mirror).absolute().as_uri()}"
+            f"expected {where} with SHA-256 {file.sha256[:12]}…, found {found}: it was changed, damaged on its way, or "
+            f"is the page of a proxy. Nothing was kept; call again, and if that does not help, {remedy}"
         )
-        raise InvalidValueError(msg)
-    return mirror.rstrip("/")
+    except OSError as error:
+        msg = f"could not fetch {where}: {error.strerror or error}. Nothing was kept; {remedy}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            msg = f"could not keep {file.name!r} in {str(store.path)!r}: {error.strerror}; make room, or set TMPDIR"
+    raise FetchError(msg) from None  # the chain below a broken connection is a hundred lines
 
 
-def _reason(error: OSError) -> str:
+class _OtherSizeError(ValueError):
+    """A file of another size than the published one."""
+
+
+class _Download:
+    """What pooch calls to have a file: over http, or from a folder."""
+
+    def __init__(self, file: RawFile, update: Callable[[int], object]) -> None:
+        self.file, self.update = file, update
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        n = 0
+        with Path(output_file).open("wb") as out:
+            for chunk in _from_folder(url) if url.startswith("file:") else _over_http(url):
+                n += len(chunk)
+                if n > self.file.size:
+                    msg = f"more than its {self.file.size:,} bytes"
+                    raise _OtherSizeError(msg)
+                out.write(chunk)
+                self.update(len(chunk))
+        if n < self.file.size:
+            msg = f"{n:,} instead of {self.file.size:,} bytes"
+            raise _OtherSizeError(msg)
+
+
+def _over_http(url: str) -> Iterator[bytes]:
+    import requests
+
+    with requests.get(url, stream=True, timeout=TIMEOUT) as response:
+        response.raise_for_status()
+        yield from response.iter_content(CHUNK)
+
+
+def _from_folder(url: str) -> Iterator[bytes]:
+    with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _reason(error: Exception) -> str:
     """Say in a few words what went wrong; what requests says of it is long."""
     from requests import exceptions
 
@@ -135,15 +165,19 @@ def _reason(error: OSError) -> str:
         return f"no answer within {TIMEOUT} seconds"
     if isinstance(error, exceptions.ChunkedEncodingError):
         return "the connection broke off"
+    root: BaseException = error
+    while (cause := root.__cause__ or root.__context__) is not None:
+        root = cause
+    short = " ".join(str(root).split())[:200].rstrip(".")
     if isinstance(error, exceptions.ConnectionError):
-        return f"no connection ({_root(error)})"
-    return str(error)
+        return f"no connection ({short})"
+    return f"{short} ({type(error).__name__})"
 
 
-def _root(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
+def _public(url: str) -> str:
+    """The address without a name and password that it may hold."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 @contextmanager
