@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import KFold
+from threadpoolctl import threadpool_limits
 
 from jamie._checks import generator, require_option
 from jamie._errors import InvalidValueError
+from jamie._settings import settings
 from jamie._types import Array, Seed
 
 from ._regressions import FAMILIES, MEASURED, Family, completed
@@ -74,14 +76,16 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     seed = int(generator(rng).integers(2**31))
     unit = x[:, 0].std() or 1.0
     x, x_test = (x - x.mean(0)) / unit, (x_test - x.mean(0)) / unit
-    if np.isnan(y).any():
-        family = _of_measured(method, x, y, seed)
-    best = _tune(family, x, y, grid(x), seed, folds=_FOLDS.get(method, 5))
-    ((_, predicted),) = family(x, y, x_test, [best], seed)
+    # Threads gain little here, and where cores are shared they wait for each other: 10 minutes in place of one.
+    with threadpool_limits(settings.n_threads or 1):
+        if np.isnan(y).any():
+            family = _of_measured(method, x, y, seed)
+        best = _tune(family, x, y, grid(x), seed, folds=_FOLDS.get(method, 5))
+        ((_, predicted),) = family(x, y, x_test, [best], seed)
     return predicted * scale + mean
 
 
-def _tune(family: Family, x: Array, y: Array, settings: list[Any], seed: int, *, folds: int = 5) -> Any:
+def _tune(family: Family, x: Array, y: Array, choices: list[Any], seed: int, *, folds: int = 5) -> Any:
     """Choose the setting of the smallest cross-validated squared error, the first of equals."""
     rows = np.random.default_rng(seed).permutation(len(x))[:_TUNED]
     x, y = x[rows], y[rows]
@@ -89,9 +93,9 @@ def _tune(family: Family, x: Array, y: Array, settings: list[Any], seed: int, *,
         y = y[:, np.random.default_rng(seed).choice(y.shape[1], _DIRECTIONS, replace=False)]
     elif y.shape[1] > _DIRECTIONS:
         y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
-    error = dict.fromkeys(settings, 0.0)
+    error = dict.fromkeys(choices, 0.0)
     for train, test in islice(KFold(min(5, len(x))).split(x), folds):
-        for setting, predicted in family(x[train], y[train], x[test], settings, seed, tuning=True):
+        for setting, predicted in family(x[train], y[train], x[test], choices, seed, tuning=True):
             error[setting] += float(np.nansum(np.square(predicted - y[test])))
     return min(error, key=error.__getitem__)
 

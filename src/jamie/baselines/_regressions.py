@@ -99,7 +99,7 @@ def _path(
     if direct and len(alphas) == 1:
         yield alphas[0], new @ solve(gram + alphas[0] * np.eye(len(gram)), target, assume_a="pos")
         return
-    values, vectors = eigh(gram)
+    values, vectors = eigh(gram, driver="evd")
     left, right = new @ vectors, vectors.T @ target
     for alpha in alphas:
         yield alpha, (left / (np.maximum(values, 0) + alpha)) @ right
