@@ -64,3 +64,24 @@ def test_gathered_blocks_are_the_whole(z, monkeypatch):
 def test_no_more_components_than_the_data_have(z, monkeypatch):
     monkeypatch.setattr(jm.settings, "memory_gb", 1e-5)
     assert components(z, n_comps=200).vectors.shape == (D, D)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3])
+def test_components_of_many_values_are_those_of_few(z, n_blocks, monkeypatch):
+    exact = components(sparse.csr_matrix(z))
+    monkeypatch.setattr(_pca, "EXACT_VALUES", N * D - 1)
+    monkeypatch.setattr(_pca, "of_gathered", None)  # is not called
+    if n_blocks > 1:
+        monkeypatch.setattr(CellMatrix, "blocks", lambda _: [slice(i, i + N // 3) for i in range(0, N, N // 3)])
+    found = components(sparse.csr_matrix(z))
+    assert_allclose(found.variance, exact.variance, rtol=1e-4)
+    assert_allclose(np.abs(np.diag(found.vectors @ exact.vectors.T)), 1, atol=1e-4)
+    assert_allclose(found.vectors @ found.vectors.T, np.eye(K), atol=1e-5)
+
+
+def test_columns_that_depend_on_each_other_still_give_a_basis():
+    vectors = np.random.default_rng(0).normal(size=(30, 4))
+    vectors[:, 3] = vectors[:, 0]
+    basis = _pca.orthonormal(vectors)
+    assert_allclose(basis.T @ basis, np.eye(4), atol=1e-5)
+    assert_allclose(basis @ (basis.T @ vectors), vectors, atol=1e-5)

@@ -29,7 +29,8 @@ def test_paper_recipe_builds_the_published_network():
     assert widths(decoder) == [(32, d), (d, 2 * d), (2 * d, d)]
     block = [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Dropout]
     for coder in (encoder, decoder):
-        assert [type(layer) for layer in coder.trunk] == 2 * block
+        assert len(coder.trunk) == 2 * len(block)
+        assert all(isinstance(layer, kind) for layer, kind in zip(coder.trunk, 2 * block, strict=True))
         assert {layer.negative_slope for layer in coder.trunk if isinstance(layer, nn.LeakyReLU)} == {0.01}
         assert {layer.p for layer in coder.trunk if isinstance(layer, nn.Dropout)} == {0.6}
     assert widths(vae.encoders[1])[0] == (d + 1, 2 * (d + 1))

@@ -362,9 +362,9 @@ def test_settings_of_many_groups_are_about_those_of_all_values(monkeypatch):
     values = np.where(np.random.default_rng(0).random(complete.shape) < 0.3, np.nan, complete)
     loadings, sizes, left_out = rotation(40), [], kernel._left_out
 
-    def watch(features, y):
-        sizes.append(len(features))
-        return left_out(features, y)
+    def watch(p, *rest):
+        sizes.append(len(p))
+        return left_out(p, *rest)
 
     monkeypatch.setattr(kernel, "_left_out", watch)
     setting = tune(x, *partly(values, loadings)[:1], fresh(), partly(values, loadings)[1])

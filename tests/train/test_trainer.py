@@ -12,6 +12,7 @@ from jamie.data import Batch, Draw
 from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Outputs
 from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
+from jamie.train._optimiser import FlatAdamW
 from jamie.train._schedule import averaging_weight, cycle_ends
 from jamie.train._trainer import held_out_cells, held_out_error
 
@@ -443,13 +444,13 @@ def test_held_out_error_is_known_to_recipes_that_do_not_train_on_it():
 @pytest.fixture
 def rates(monkeypatch):
     """Learning rate of each step."""
-    seen, step = [], torch.optim.AdamW.step
+    seen, step = [], FlatAdamW.step
 
-    def watch(self, *args):
-        seen.append(self.param_groups[0]["lr"])
-        return step(self, *args)
+    def watch(self, rate):
+        seen.append(rate)
+        return step(self, rate)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    monkeypatch.setattr(FlatAdamW, "step", watch)
     return seen
 
 

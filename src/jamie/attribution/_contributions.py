@@ -24,6 +24,8 @@ from jamie.model import JAMIE, by_rows, isolated, on_threads
 from jamie.nn import kernel_pullback, pullback
 
 BUDGET = 2**26  # bytes of multipliers at a time
+AT_ONCE = 2**25
+"""Features × background cells × components up to which their products are kept, 128 MB: one product per cell then."""
 WIDEST = 512
 
 
@@ -197,16 +199,27 @@ class _Outwards:
         rows = np.unique(background.indices) if sparse.issparse(background) else slice(None)
         self.rows, self.of_rows = rows, loadings[rows]
         self.background = background[:, rows].T.astype(np.float32)  # (d, b)
+        self.outer = None
+        if self.background.shape[1] * self.of_rows.size <= AT_ONCE:
+            dense = self.background.toarray() if sparse.issparse(self.background) else self.background
+            self.outer = (dense[:, :, None] * self.of_rows[:, None]).reshape(len(dense), -1)  # (d, b k)
 
     def __call__(self, multipliers: Array, cell: Matrix) -> Array:
         """Take multipliers (b, t, k) of one cell, (1, d), to contributions (d, t)."""
-        b, t, k = multipliers.shape
-        values = np.zeros((len(self.loadings), t), dtype=np.float32)
-        by_background = (self.background @ multipliers.reshape(b, t * k)).reshape(-1, t, k)
-        values[self.rows] -= np.einsum("dtk,dk->dt", by_background, self.of_rows, optimize=True) / b
+        b = len(multipliers)
+        values = np.zeros((len(self.loadings), multipliers.shape[1]), dtype=np.float32)
+        values[self.rows] -= self._of_background(multipliers) / b
         mean = multipliers.mean(0).T
         if sparse.issparse(cell):
             values[cell.indices] += cell.data[:, None].astype(np.float32) * (self.loadings[cell.indices] @ mean)
         else:
             values += cell.T * (self.loadings @ mean)
         return values
+
+    def _of_background(self, multipliers: Array) -> Array:
+        """What background cells have, times their multipliers, summed over them and the components."""
+        b, t, k = multipliers.shape
+        if self.outer is not None:
+            return self.outer @ multipliers.transpose(0, 2, 1).reshape(b * k, t)
+        by_background = (self.background @ multipliers.reshape(b, t * k)).reshape(-1, t, k)
+        return np.einsum("dtk,dk->dt", by_background, self.of_rows, optimize=True)

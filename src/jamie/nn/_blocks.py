@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import nn
 
+from ._dropout import Dropout
+
 Norm = Literal["batch", "layer"]
 
 
@@ -23,5 +25,5 @@ def hidden_layers(widths: Sequence[int], *, norm: Norm, dropout: float) -> nn.Se
         layers += (
             [nn.BatchNorm1d(width_out), nn.LeakyReLU()] if norm == "batch" else [nn.LayerNorm(width_out), nn.GELU()]
         )
-        layers.append(nn.Dropout(dropout))
+        layers.append(Dropout(dropout))
     return nn.Sequential(*layers)

@@ -72,8 +72,13 @@ def tune(x: Array, y: Array, rng: np.random.Generator, partial: Partial | None =
     among, best = euclidean_distances(x, landmarks), (np.inf, Setting(1.0, 1.0))
     with threadpool_limits(1):
         for rate in (rate / median for rate in RATES):
-            features = np.exp(-rate * among) @ _inverse_root(np.exp(-rate * distances))
-            by_group = [_left_out(features[rows], y) for rows, y in outputs]
+            kernel = np.exp(-rate * distances)
+            if len(landmarks) == len(x) and partial is None:
+                ((_, centred),) = outputs
+                by_group = [_left_out(*_principal(kernel), centred)]
+            else:
+                features = np.exp(-rate * among) @ _inverse_root(kernel)
+                by_group = [_left_out(*_axes(features[rows]), y) for rows, y in outputs]
             for alpha, *errors in zip(ALPHAS, *by_group, strict=True):
                 best = min(best, (sum(errors), Setting(rate, float(alpha))))
     return best[1]
@@ -129,20 +134,26 @@ def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
     return float(np.clip((n * best + PRIOR * 0.5) / (n + PRIOR), 0, 1))
 
 
-def _left_out(features: Array, y: Array) -> list[float]:
-    """Squared error of each cell predicted from all others, by ridge on these features, for each of `ALPHAS`."""
+def _left_out(p: Array, values: Array, y: Array) -> list[float]:
+    """Squared error of each cell predicted from all others, by ridge on these axes, for each of `ALPHAS`."""
+    shrunk = 1 / (values[:, None] + ALPHAS)  # (r, n_alphas)
+    fitted, kept = p.T @ y, 1 - np.square(p) @ shrunk
+    return [float(np.square((y - p @ (shrunk[:, [k]] * fitted)) / kept[:, [k]]).sum()) for k in range(len(ALPHAS))]
+
+
+def _axes(features: Array) -> tuple[Array, Array]:
+    """Coordinates of cells on the principal axes of their features, not scaled, and the eigenvalue of each axis."""
     if len(features) < features.shape[1]:  # the same hat matrix from the smaller of two products
-        values, p = eigh(features @ features.T)
-        p = p * np.sqrt(np.maximum(values, 0))
-    else:
-        values, vectors = eigh(features.T @ features)
-        p = features @ vectors
-    fitted, errors = p.T @ y, []
-    for alpha in ALPHAS:
-        shrunk = 1 / (np.maximum(values, 0) + alpha)
-        residual = (y - p @ (shrunk[:, None] * fitted)) / (1 - np.square(p) @ shrunk)[:, None]
-        errors.append(float(np.square(residual).sum()))
-    return errors
+        return _principal(features @ features.T)
+    values, vectors = eigh(features.T @ features, driver="evd")
+    return features @ vectors, np.maximum(values, 0)
+
+
+def _principal(kernel: Array) -> tuple[Array, Array]:
+    """The same of the cells of a kernel matrix."""
+    values, vectors = eigh(kernel, driver="evd")
+    values = np.maximum(values, 0)
+    return vectors * np.sqrt(values), values
 
 
 def _grouped(values: Array, loadings: Array) -> list[tuple[Array | slice, Array]]:
@@ -208,6 +219,6 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
 
 
 def _inverse_root(kernel: Array) -> Array:
-    values, vectors = eigh(kernel)
+    values, vectors = eigh(kernel, driver="evd")
     kept = values > 1e-8 * values[-1]
     return vectors[:, kept] / np.sqrt(values[kept])

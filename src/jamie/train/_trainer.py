@@ -19,6 +19,7 @@ from jamie.nn import JointVAE, Outputs, average_gradients
 
 from ._history import History
 from ._objective import Target, cell_errors, objective
+from ._optimiser import FlatAdamW, RunningAverage, separated
 from ._recipe import RECIPES, Recipe
 from ._schedule import averaging_weight, kl_weight
 from ._stopping import CHECK_EVERY, steps_per_tick, stopping_of
@@ -68,6 +69,7 @@ def fit(
     except _Diverged as error:
         diverged = error
     bar.close()
+    separated(network)
     run.best.restore()
     if not _is_finite(network):
         diverged, run.best.step = diverged or _Diverged(run.done, "weights that are no numbers"), 0
@@ -91,10 +93,9 @@ class _Run:
     ) -> None:
         self._network, self._targets, self._recipe, self._validation = network, targets, recipe, validation
         self._tick = steps_per_tick(recipe, steps_per_epoch)
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
         self._scored = copy.deepcopy(network) if recipe.averaging else network
+        self._optimiser = FlatAdamW(network, weight_decay=recipe.weight_decay, clip=recipe.clip)
+        self._average = RunningAverage(self._scored, network, self._optimiser.weights) if recipe.averaging else None
         self._recent = _Recent(network.log_weights.device)
         self.stopping = stopping_of(recipe, steps_per_epoch=steps_per_epoch, held_out=validation is not None)
         self.history, self.best, self.done = History(), _Best(network, self._scored), 0
@@ -107,18 +108,15 @@ class _Run:
     def step(self, step: int, batch: Batch) -> None:
         """Forward, loss, backward, and a step of the weights and of their average."""
         recipe, network = self._recipe, self._network
-        for group in self._optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * self.stopping.rate(step)
         outputs = network(batch.inputs, batch.correspondence(recipe.rho), crossed=recipe.cross > 0)
         self._losses = objective(outputs, batch, self._targets, recipe, kl_weight(step / self._tick, recipe.min_steps))
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad()
         self._losses.total.backward()
         average_gradients(network)
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-        self._optimiser.step()
+        norm = self._optimiser.step(recipe.learning_rate * self.stopping.rate(step))
         self.done = step
-        if recipe.averaging:
-            _follow(self._scored, network, averaging_weight(step, recipe.averaging))
+        if self._average:
+            self._average.follow(averaging_weight(step, recipe.averaging))
         self._recent.add(step, self._losses.total.detach(), norm)
 
     def read(self, step: int) -> None:
@@ -244,16 +242,6 @@ class _Best:
 
     def restore(self) -> None:
         self._network.load_state_dict(self._state or self._scored.state_dict())
-
-
-@torch.no_grad()
-def _follow(averaged: JointVAE, network: JointVAE, weight: float) -> None:
-    """Move the running average of the weights by `weight` towards the network."""
-    for average, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if average.is_floating_point():
-            average.lerp_(value, weight)
-        else:
-            average.copy_(value)
 
 
 def _surely_less(new: list[Tensor], old: list[Tensor]) -> bool:

@@ -1,0 +1,65 @@
+"""One vector of weights moves as torch's AdamW moves them one by one."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from jamie.train._optimiser import FlatAdamW, RunningAverage, separated
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 3)).double()
+
+
+def loss(network, step):
+    x = torch.randn(20, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+    return network(x).square().mean() * (100 if step == 2 else 1)
+
+
+def test_it_is_adamw_with_clipping_step_for_step(network):
+    other = copy.deepcopy(network)
+    ours = FlatAdamW(network, weight_decay=0.1, clip=0.5)
+    theirs = torch.optim.AdamW(other.parameters(), lr=1.0, weight_decay=0.1)
+    for step in range(6):
+        rate = 0.01 * (step + 1)
+        ours.zero_grad()
+        loss(network, step).backward()
+        norm = ours.step(rate)
+        theirs.zero_grad()
+        loss(other, step).backward()
+        theirs.param_groups[0]["lr"] = rate
+        assert norm == pytest.approx(nn.utils.clip_grad_norm_(other.parameters(), 0.5).item())
+        theirs.step()
+    for a, b in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_average_follows_weights_and_statistics(network):
+    average, expected = copy.deepcopy(network), copy.deepcopy(network).state_dict()
+    optimiser = FlatAdamW(network, weight_decay=0.0, clip=1.0)
+    running = RunningAverage(average, network, optimiser.weights)
+    for step in range(3):
+        optimiser.zero_grad()
+        loss(network, step).backward()
+        optimiser.step(0.1)
+        running.follow(0.3)
+        for name, value in network.state_dict().items():
+            expected[name] = value.clone() if name.endswith("tracked") else expected[name].lerp(value, 0.3)
+    for name, value in average.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_a_network_that_is_kept_shares_no_memory(network):
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    optimiser = FlatAdamW(network, weight_decay=0.0, clip=1.0)
+    separated(network)
+    optimiser.weights.fill_(9)
+    for parameter, value in zip(network.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)
+        assert parameter.grad is None
