@@ -191,10 +191,10 @@ def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
     setting = (0.3, 0.1)
     ((_, exact),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     monkeypatch.setattr(_regressions, "_EXACT", 199)
-    monkeypatch.setattr(_regressions, "_LANDMARKS", 200)
+    monkeypatch.setattr(_regressions, "LANDMARKS", 200)
     ((_, every_cell),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     assert_allclose(every_cell, exact, atol=1e-6)
-    monkeypatch.setattr(_regressions, "_LANDMARKS", 60)
+    monkeypatch.setattr(_regressions, "LANDMARKS", 60)
     ((_, some_cells),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     assert not np.allclose(some_cells, exact, atol=1e-3)
     assert np.corrcoef(some_cells.ravel(), exact.ravel())[0, 1] > 0.99
@@ -202,7 +202,7 @@ def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
 
 def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
     full = scores("kernel_ridge", curved)
-    monkeypatch.setattr(_regressions, "_LANDMARKS", 60)
+    monkeypatch.setattr(_regressions, "LANDMARKS", 60)
     monkeypatch.setattr(_predict, "_TUNED", 150)
     assert scores("kernel_ridge", curved) == pytest.approx(full, abs=0.02)
 
@@ -430,3 +430,15 @@ def test_refusals(curved):
         predict("ridge", x[1:], y, x_test)
     with pytest.raises(ValueError, match="at least two training cells"):
         predict("mean", x[:1], y[:1], x_test)
+
+
+def test_one_decomposition_gives_the_errors_of_five_folds(curved):
+    x, y = curved[0][:90], curved[1][:90]
+    y, choices = y - y.mean(0), [(0.1, 0.01), (0.1, 1.0), (2.0, 0.3)]
+    splits = list(_predict.KFold(5).split(x))
+    expected = dict.fromkeys(choices, 0.0)
+    for train, test in splits:
+        for choice, predicted in _regressions.kernel_ridge(x[train], y[train], x[test], choices, 0, tuning=True):
+            expected[choice] += np.square(predicted - y[test]).sum()
+    found = _regressions.kernel_ridge_errors(x, y, choices, [test for _, test in splits])
+    assert found == pytest.approx(expected, rel=1e-8)

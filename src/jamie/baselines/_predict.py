@@ -23,7 +23,7 @@ from jamie._errors import InvalidValueError
 from jamie._settings import settings
 from jamie._types import Array, Seed
 
-from ._regressions import FAMILIES, MEASURED, Family, completed
+from ._regressions import FAMILIES, LANDMARKS, MEASURED, Family, completed, kernel_ridge, kernel_ridge_errors
 
 METHODS = ("mean", "knn", "ridge", "kernel_ridge", "pls", "reduced_rank", "mlp")
 
@@ -93,8 +93,12 @@ def _tune(family: Family, x: Array, y: Array, choices: list[Any], seed: int, *, 
         y = y[:, np.random.default_rng(seed).choice(y.shape[1], _DIRECTIONS, replace=False)]
     elif y.shape[1] > _DIRECTIONS:
         y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
+    splits = list(islice(KFold(min(5, len(x))).split(x), folds))
+    if family is kernel_ridge and len(x) <= LANDMARKS:
+        error = kernel_ridge_errors(x, y, choices, [test for _, test in splits])
+        return min(error, key=error.__getitem__)
     error = dict.fromkeys(choices, 0.0)
-    for train, test in islice(KFold(min(5, len(x))).split(x), folds):
+    for train, test in splits:
         for setting, predicted in family(x[train], y[train], x[test], choices, seed, tuning=True):
             error[setting] += float(np.nansum(np.square(predicted - y[test])))
     return min(error, key=error.__getitem__)

@@ -28,7 +28,7 @@ _ALPHAS = tuple(np.logspace(-2, 5, 22))  # ridge, in units of the first componen
 _KERNEL_ALPHAS = tuple(np.logspace(-2, 2, 13))
 _GAMMAS = tuple(np.logspace(-4, 2, 7, base=2))  # in units of 1 / median squared distance
 _EXACT = 3_000  # training cells up to which the kernel is exact
-_LANDMARKS = 1_000  # of the Nyström approximation
+LANDMARKS = 1_000  # of the Nyström approximation
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 30)  # of partial least squares, and ranks
 _HIDDEN = ((128,), (256, 256))
 _PENALTIES = (1e-3, 1.0, 10.0)  # scikit-learn's `alpha` of the network
@@ -80,15 +80,37 @@ def kernel_ridge(
     direct: bool = False,
 ) -> Iterator[tuple[tuple[float, float], Array]]:
     """Kernel ridge regression, (K + α)⁻¹ y; with many cells ridge on the features of a Nyström approximation."""
-    exact = len(x) <= (_LANDMARKS if tuning else _EXACT)
+    exact = len(x) <= (LANDMARKS if tuning else _EXACT)
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
         alphas = [alpha for _, alpha in group]
         if exact:
             path = _path(rbf_kernel(x, gamma=gamma), y, rbf_kernel(x_new, x, gamma=gamma), alphas, direct=direct)
         else:
-            features = Nystroem(gamma=gamma, n_components=_LANDMARKS, random_state=seed).fit(x)
+            features = Nystroem(gamma=gamma, n_components=LANDMARKS, random_state=seed).fit(x)
             path = ridge(features.transform(x), y, features.transform(x_new), alphas, seed, direct=direct)
         yield from (((gamma, alpha), predicted) for alpha, predicted in path)
+
+
+def kernel_ridge_errors(
+    x: Array, y: Array, settings: Iterable[tuple[float, float]], folds: Iterable[Array]
+) -> dict[tuple[float, float], float]:
+    """Squared error of kernel ridge regression in cross-validation, from one decomposition per kernel.
+
+    With A = (K + α)⁻¹ of all cells, the error of the cells s of a fold, predicted from the others, is A_ss⁻¹ (A y)_s.
+    """
+    errors, folds = {}, list(folds)
+    for gamma, group in groupby(settings, key=lambda setting: setting[0]):
+        values, vectors = eigh(rbf_kernel(x, gamma=gamma), driver="evd")
+        projected = vectors.T @ y
+        for _, alpha in group:
+            inverse = 1 / (np.maximum(values, 0) + alpha)
+            left = [solve(_inner(vectors[s], inverse), vectors[s] @ (inverse[:, None] * projected)) for s in folds]
+            errors[gamma, alpha] = float(sum(np.square(error).sum() for error in left))
+    return errors
+
+
+def _inner(vectors: Array, weights: Array) -> Array:
+    return (vectors * weights) @ vectors.T
 
 
 def _path(
@@ -106,7 +128,7 @@ def _path(
 
 
 def _kernel_grid(x: Array) -> list[tuple[float, float]]:
-    sample = x[:_LANDMARKS]
+    sample = x[:LANDMARKS]
     distances = euclidean_distances(sample, squared=True)[np.triu_indices(len(sample), 1)]
     return list(product([gamma / (np.median(distances) or 1.0) for gamma in _GAMMAS], _KERNEL_ALPHAS))
 
