@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow lint docs benchmark clean
+.PHONY: demo test test-slow test-gpu lint docs benchmark clean
 
 demo: $(VENV)/.package
 	$(BIN)/jamie demo
@@ -15,6 +15,9 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(PYTEST) -m ""
+
+test-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -m gpu
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

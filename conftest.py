@@ -16,6 +16,12 @@ import jamie as jm
 torch.set_num_threads(1)
 
 
+def pytest_configure(config):
+    """Hide GPUs from all tests but those that ask for one: what they compare was computed on a CPU."""
+    if "gpu" not in (config.getoption("markexpr") or ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield

@@ -203,7 +203,8 @@ def test_training_leaves_the_group_when_it_fails(group, toy, monkeypatch):
     assert [name for name, _ in group[0]] == ["init_process_group", "destroy_process_group"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and -m gpu")
 def test_a_gpu_and_the_cpu_agree():
     found = {}
     for device in ("cpu", "cuda"):
