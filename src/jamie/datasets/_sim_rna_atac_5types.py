@@ -48,9 +48,7 @@ def sim_rna_atac_5types(*, folder: str | Path | None = None) -> MuData:
     `mdata["rna"]`, 500 × 2,000, sparse
         Log-normalised expression, as published; no counts.
     `mdata["atac"]`, 500 × 5,000, sparse
-
         0 or 1. 113 genes and 914 regions are in no cell.
-
     `mdata.obs["cell_type"]`, also in each modality
         `"group1"` to `"group5"`.
 
