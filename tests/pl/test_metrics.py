@@ -42,8 +42,8 @@ def test_points_are_the_features(evaluated, unchanged):
     for ax, measure in zip(figure.axes, ("correlation", "auroc"), strict=False):
         expected = frame[[f"{measure}_knn", f"{measure}_jamie"]].to_numpy()
         assert_allclose(points(ax), expected)
-        wins = (expected[:, 1] > expected[:, 0]).sum()
-        assert f"jamie higher in {wins} of 12 features, p = {binomtest(wins, 12).pvalue:.1g}" in ax.get_title()
+        wins, apart = (expected[:, 1] > expected[:, 0]).sum(), (expected[:, 1] != expected[:, 0]).sum()
+        assert f"jamie higher in {wins} of 12 features, p = {binomtest(wins, apart).pvalue:.1g}" in ax.get_title()
         blue = (ax.collections[0].get_facecolors()[:, :3] == to_rgba("#0072B2")[:3]).all(axis=1)
         assert_array_equal(blue, expected[:, 1] > expected[:, 0])
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("knn", "jamie")
