@@ -122,13 +122,13 @@ def _is_whole_file_of_somebody(path: Path) -> bool:
 def _make(public: PublicSet, path: Path, fault: str) -> None:
     _require_packages(public)
     _require_room(public, path)
-    named = "" if source_host() == HOST else f", which {MIRROR} names,"
+    is_public = source_host() == HOST
     remedy = (
-        f"check the network{named or f', set {MIRROR} to an address or folder that has the files,'} or put a finished "
-        f"{path.name} into {str(path.parent)!r}"
+        f"check the network, set {MIRROR} to an address or folder that has the files"
+        if is_public
+        else f"correct {MIRROR} or unset it"
     )
-    if named:
-        remedy = f"correct {MIRROR} or unset it, or put a finished {path.name} into {str(path.parent)!r}"
+    remedy += f", or put a finished {path.name} into {str(path.parent)!r}"
     if fault == "changed":
         remedy += f", or read the changed one that is there, mudata.read_h5mu({str(path)!r})"
     with tempfile.TemporaryDirectory(prefix="jamie-") as temporary:
