@@ -9,6 +9,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.mixture import GaussianMixture
@@ -141,8 +142,10 @@ def test_gates_by_hand():
         "other": (277, 500, 300, 172, 189, 67, 65),
     }
     table = pd.DataFrame(cells, index=names).T.astype(np.float32)
-    from anndata import AnnData
-
     assert pbmc10k.gated(AnnData(table)).tolist() == list(cells)
     both = AnnData(pd.DataFrame([(0, 0, 0, 173, 0, 68, 0), (278, 0, 0, 173, 0, 0, 0)], index=["a", "b"], columns=names))
     assert pbmc10k.gated(both).tolist() == ["ambiguous", "ambiguous"]
+    by_cd56 = AnnData(
+        pd.DataFrame([(0, 500, 0, 0, 0, 0, 66), (0, 500, 0, 0, 190, 0, 66)], index=["a", "b"], columns=names)
+    )
+    assert pbmc10k.gated(by_cd56).tolist() == ["NK", "NK"]
