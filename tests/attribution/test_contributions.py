@@ -88,7 +88,7 @@ def test_features_in_feature_space_are_as_shap_explains_them():
     mdata = jm.datasets.toy(share_paired=1.0)
     model = jm.tl.train(mdata, recipe="paper", max_steps=30)
     source, target = model.preparations_["rna"], model.preparations_["protein"]
-    network = model.network_.double()
+    network = model.network_.double().members[0]
     encoder, decoder = network.encoders[0], network.decoders[1]
     first = torch.nn.Linear(*source.loadings.shape).double()
     first.weight.data = torch.from_numpy(source.loadings.T / model.divisors_["rna"]).double()

@@ -13,8 +13,9 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.correspondence import cap_rows, from_names
-from jamie.data import LinkedCells, permuted
-from jamie.data._sampler import MOST_CELLS, block
+from jamie.data import Draw, LinkedCells, permuted
+from jamie.data._batch_index import Indexer, taken_apart
+from jamie.data._sampler import MOST_CELLS
 
 
 def eye(n, m, pairs):
@@ -32,6 +33,12 @@ def partly_paired(make_problem):
 
 def every(units):
     return units.cells(np.arange(len(units)))
+
+
+def linked(problem, draw):
+    """Links of a draw: rows, columns, confidence."""
+    (links,) = taken_apart(Indexer(problem.known, least=1, steady=False)([draw])).links.values()
+    return [part.numpy() for part in links]
 
 
 def test_every_training_cell_is_in_one_unit(partly_paired):
@@ -158,7 +165,7 @@ def test_other_pairs_of_a_large_component_count_where_both_cells_meet(make_probl
     problem = make_problem({"a": n, "b": n}, {("a", "b"): chain(n)})
     units = LinkedCells.of(problem)
     cells = units.cells(np.arange(len(units)))
-    assert block(problem.known["a", "b"], cells["a"], cells["b"]).sum() == pytest.approx(n - 0.5)
+    assert linked(problem, Draw(cells, None, {}))[2].sum() == pytest.approx(n - 0.5)
 
 
 def test_a_chain_of_known_pairs_trains():
@@ -252,17 +259,6 @@ def test_a_value_of_a_unit_is_that_of_each_of_its_cells(make_problem):
             assert value == values[i]
 
 
-@pytest.mark.parametrize("density", [0, 0.1, 0.6])
-def test_block_is_the_part_of_f(density):
-    rng = np.random.default_rng(0)
-    f = sparse.random(30, 40, density=density, format="csr", dtype=np.float32, rng=rng)
-    rows, columns = rng.permutation(30)[:12], rng.permutation(40)[:9]
-    found = block(f, rows, columns)
-    assert found.dtype == np.float32
-    assert_array_equal(found, f[rows][:, columns].toarray())
-    assert block(f, rows[:0], columns).shape == (0, 9)
-
-
 def test_memory_grows_with_the_pairs_and_not_with_the_square_of_the_cells(make_problem):
     n = 100_000
     names = pd.Index(np.arange(n).astype(str))
@@ -271,10 +267,12 @@ def test_memory_grows_with_the_pairs_and_not_with_the_square_of_the_cells(make_p
     tracemalloc.start()
     problem.known["a", "b"] = cap_rows(from_names(names, shuffled))
     units = LinkedCells.of(problem)
-    batch = next(permuted(units, np.arange(n), size=512, rng=np.random.default_rng(0))).cells
-    f = block(problem.known["a", "b"], batch["a"], batch["b"])
+    draw = next(permuted(units, np.arange(n), size=512, rng=np.random.default_rng(0)))
+    rows, columns, confidence = linked(problem, draw)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(units) == n
-    assert_array_equal(f.sum(1), np.ones(512))
+    for side in (rows, columns):
+        assert_array_equal(np.sort(side), np.arange(512))
+    assert (confidence == 1).all()
     assert peak < 200e6

@@ -24,6 +24,7 @@ def test_parameters_are_kept_as_given_and_cloned():
     assert model.get_params() == {
         "recipe": "paper",
         "n_latent": 7,
+        "n_networks": None,
         "dropout": 0.2,
         "batch_size": 50,
         "max_steps": 3,
@@ -133,7 +134,7 @@ def test_aggregation_is_equation_3_on_arrays(trained):
     x, y = (rng.normal(size=(n, 32)).astype(np.float32) for n in (6, 4))
     f = rng.random((6, 4)) * (rng.random((6, 4)) < 0.4)
     found = model.aggregate({"rna": x, "protein": y}, {("rna", "protein"): sparse.csr_matrix(f)})
-    log_weights = model.network_.log_weights.detach().numpy()
+    log_weights = model.network_.members[0].log_weights.detach().numpy()
     delta = np.exp(log_weights[1] - log_weights[0])
     assert_allclose(found["rna"], (x + delta * f @ y) / (1 + delta * f.sum(1, keepdims=True)), rtol=1e-4, atol=1e-5)
     expected = (y + f.T @ x / delta) / (1 + f.sum(0)[:, None] / delta)
@@ -149,7 +150,7 @@ def test_a_recipe_object_is_taken(toy):
     model = jm.JAMIE(recipe).fit(toy)
     assert model.recipe_ == recipe
     assert clone(model).recipe == recipe
-    widths = {m.out_features for m in model.network_.encoders[0].trunk if isinstance(m, torch.nn.Linear)}
+    widths = {m.out_features for m in model.network_.members[0].encoders[0].trunk if isinstance(m, torch.nn.Linear)}
     assert widths == {8}
 
 

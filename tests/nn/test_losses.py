@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as kl_of
 
-from jamie.nn import alignment, combination, contrastive, kl_divergence, reconstruction
+from jamie.nn import Links, alignment, combination, contrastive, kl_divergence, reconstruction
 
 approx = pytest.approx
 
@@ -22,6 +22,11 @@ def drawn(*shapes, seed=0):
 def on(function, *arrays, **options):
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arrays]
     return function(*tensors, **options).item()
+
+
+def contrast(x, y, f, tau, **options):
+    """`contrastive` of arrays and a dense F."""
+    return on(contrastive, x, y, Links.of(torch.from_numpy(f)), tau, **options)
 
 
 def test_kl_is_the_divergence_from_a_standard_normal():
@@ -119,16 +124,16 @@ def test_contrastive_is_a_symmetric_cross_entropy():
     tau = 0.3
     logits = np.array([[-((a - b) ** 2).sum() / (3 * tau) for b in y] for a in x])
     expected = -0.5 * (f * (log_softmax(logits, 1) + log_softmax(logits, 0))).sum() / 3
-    assert on(contrastive, x, y, f, tau) == approx(expected)
-    assert on(contrastive, x, y, np.zeros((4, 6)), tau) == 0
+    assert contrast(x, y, f, tau) == approx(expected)
+    assert contrast(x, y, np.zeros((4, 6)), tau) == 0
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.1])
 def test_contrastive_pulls_by_as_much_as_pairs_are_sure(confidence):
     x, y = (torch.from_numpy(z).requires_grad_() for z in drawn((5, 3), (6, 3)))
     f = torch.eye(5, 6, dtype=torch.float64)
-    sure = torch.autograd.grad(contrastive(x, y, f, 0.3), (x, y))
-    unsure = torch.autograd.grad(contrastive(x, y, confidence * f, 0.3), (x, y))
+    sure = torch.autograd.grad(contrastive(x, y, Links.of(f), 0.3), (x, y))
+    unsure = torch.autograd.grad(contrastive(x, y, Links.of(confidence * f), 0.3), (x, y))
     for one, other in zip(sure, unsure, strict=True):
         assert one.abs().max() > 0.01
         torch.testing.assert_close(other, confidence * one, rtol=1e-12, atol=1e-14)
@@ -138,18 +143,18 @@ def test_contrastive_of_one_unsure_pair_among_sure_ones_does_not_weigh_on_them()
     far = 10 * np.eye(4)
     f = np.eye(4)[::-1].copy()
     f[0] *= 0.5
-    assert on(contrastive, far, far, f, 0.3) == approx(3.5 / 4 * on(contrastive, far, far, np.eye(4)[::-1].copy(), 0.3))
+    assert contrast(far, far, f, 0.3) == approx(3.5 / 4 * contrast(far, far, np.eye(4)[::-1].copy(), 0.3))
 
 
 def test_contrastive_falls_as_partners_meet_and_others_part():
     far = 10 * np.eye(4)
     right, wrong = np.eye(4), np.eye(4)[::-1].copy()
-    assert on(contrastive, far, far, right, 0.3) < 1e-6 < 10 < on(contrastive, far, far, wrong, 0.3)
+    assert contrast(far, far, right, 0.3) < 1e-6 < 10 < contrast(far, far, wrong, 0.3)
 
 
 def test_contrastive_at_distance_zero_has_a_finite_gradient():
     x = torch.zeros(3, 2, requires_grad=True)
-    contrastive(x, torch.zeros(3, 2), torch.eye(3), 0.3).backward()
+    contrastive(x, torch.zeros(3, 2), Links.of(torch.eye(3)), 0.3).backward()
     assert torch.isfinite(x.grad).all()
 
 
@@ -198,3 +203,63 @@ def test_cells_that_weigh_nothing_send_no_gradient_and_none_at_all_is_zero(name)
 def test_broadcasting_is_refused(loss, names):
     with pytest.raises(ValueError, match=rf"expected {names} of the same shape, found .*3, 2.* and .*1, 2"):
         loss(torch.zeros(3, 2), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("gone", [(), (1,), (0, 2)])
+def test_contrastive_in_blocks_and_networks_is_that_of_each_block(gone):
+    """Two networks of two blocks of 3 and 4 cells; those that are gone leave the others as if they were never there."""
+    x, y = drawn((2, 6, 3), (2, 8, 3))
+    f = np.zeros((2, 2, 3, 4))
+    f[0, 0, [0, 1], [3, 1]], f[0, 1, 2, 0], f[1, 0, [1, 2], [0, 0]], f[1, 1, 0, 1] = [1, 0.5], 1, [0.25, 1], 1
+    here = np.ones((2, 6))
+    for cell in gone:
+        f[:, :, cell] = 0
+        here[:, [cell, 3 + cell]] = 0
+    whole = np.zeros((12, 16))
+    for i in range(4):
+        whole[3 * i : 3 * i + 3, 4 * i : 4 * i + 4] = f.reshape(4, 3, 4)[i]
+    present = torch.from_numpy(here)
+    tensors = (torch.from_numpy(x), torch.from_numpy(y), Links.of(torch.from_numpy(whole)), 0.3)
+    for options in ({}, {"present_y": torch.ones(2, 8, dtype=torch.float64)}):
+        found = contrastive(*tensors, n_blocks=2, present_x=present, **options)
+        assert found.shape == (2,)
+        stay = [cell for cell in range(3) if cell not in gone]
+        for network in range(2):
+            total, n = 0, 0
+            for block in range(2):
+                part = f[network, block][stay]
+                n_linked = (part.sum(1) > 0).sum()
+                of_x, of_y = x[network, 3 * block :][stay], y[network, 4 * block : 4 * block + 4]
+                total += n_linked * contrast(of_x, of_y, part, 0.3)
+                n += n_linked
+            assert found[network].item() == approx(total / max(n, 1))
+
+
+def test_contrastive_of_a_block_without_cells_has_a_finite_gradient():
+    x = torch.randn(4, 2, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    links = Links.of(torch.eye(4)[:2])
+    found = contrastive(x, x, links, 0.3, n_blocks=2, present_x=torch.tensor([1.0, 1, 0, 0]), present_y=torch.zeros(4))
+    found.backward()
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("loss", [kl_divergence, combination])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_networks_side_by_side_have_a_loss_each(loss, weighted):
+    x, y = drawn((3, 5, 2), (3, 5, 2))
+    weights = np.random.default_rng(1).random((3, 5)) if weighted else None
+    found = loss(torch.from_numpy(x), torch.from_numpy(y), None if weights is None else torch.from_numpy(weights))
+    for i in range(3):
+        alone = [x[i], y[i]] + ([weights[i]] if weighted else [])
+        assert found[i].item() == approx(on(loss, *alone))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_reconstructions_side_by_side_have_an_error_each(weighted):
+    x, y = drawn((3, 5, 2), (3, 5, 2))
+    y[0, 1, 0] = y[2, :4, 1] = np.nan
+    weights = np.random.default_rng(1).random((3, 5)) if weighted else None
+    tensors = [torch.from_numpy(x), torch.from_numpy(y), 1.3]
+    found = reconstruction(*tensors, *([torch.from_numpy(weights)] if weighted else []))
+    for i in range(3):
+        assert found[i].item() == approx(on(reconstruction, x[i], y[i], 1.3, *([weights[i]] if weighted else [])))

@@ -20,7 +20,7 @@ PREPARED = """
     import numpy as np, torch
     from torch import distributed as dist
     from jamie.data import Batch
-    from jamie.nn import JointVAE, average_gradients, joined, own_noise
+    from jamie.nn import JointVAE, Links, average_over_ranks, joined, own_noise
     from jamie.train import RECIPES, Target, objective
 
     torch.set_num_threads(1)
@@ -34,15 +34,18 @@ PREPARED = """
         x, y = (torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for shape in ((23, 12), (20, 7)))
         known = torch.zeros(23, 20)
         known[torch.arange(3, 18), torch.randperm(20, generator=torch.Generator().manual_seed(0))[:15]] = 1
-        batch = Batch({"x": x, "y": y}, {}, {("x", "y"): known}, {"x": torch.ones(23), "y": torch.rand(20)})
+        batch = Batch({"x": x, "y": y}, {}, {("x", "y"): Links.of(known)}, {"x": torch.ones(23), "y": torch.rand(20)})
         targets = {"x": Target(1.0, None), "y": Target(1.0, None)}
 
         def step():
             outputs = network(batch.inputs, batch.known, crossed=True)
             network.zero_grad()
             objective(outputs, batch, targets, RECIPES["default"], 0.7).total.backward()
-            average_gradients(network)
-            return torch.cat([p.grad.flatten() for p in network.parameters()])
+            gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+            average_over_ranks(gradient)
+            for p, mean in zip(network.parameters(), gradient.split([p.numel() for p in network.parameters()])):
+                p.grad.copy_(mean.view_as(p))
+            return gradient
 
         network.eval()  # without chance: the same sum
         results = {"gradient": step().numpy()}

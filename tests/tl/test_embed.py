@@ -47,7 +47,7 @@ def test_the_latent_is_the_mean_of_the_encoder(trained):
 def test_the_joint_latent_is_equation_3(trained, confidence):
     mdata, model = trained
     model = copy.deepcopy(model)
-    model.network_.log_weights.data = torch.tensor([0.3, -0.9])
+    model.network_.members[0].log_weights.data = torch.tensor([0.3, -0.9])
     rna, protein = mdata["rna"].obs_names, mdata["protein"].obs_names
     both, only_rna, only_protein = rna.intersection(protein), rna.difference(protein), protein.difference(rna)
     if confidence < 1:

@@ -159,7 +159,7 @@ def test_any_number_of_modalities():
     assert scores.min()["correlation"] > 0.2
     assert scores.max()["foscttm"] < 0.3
 
-    model.network_.log_weights.data = torch.tensor([0.0, 1.0, -1.0])
+    model.network_.members[0].log_weights.data = torch.tensor([0.0, 1.0, -1.0])
     jm.tl.embed(mdata, model)
     weight = dict(zip(("rna", "protein", "ephys"), np.exp([0.0, 1.0, -1.0]), strict=True))
     for cell in (mdata.obs_names[0], mdata.obs_names[55], mdata.obs_names[25]):
@@ -363,9 +363,9 @@ def test_results_kept_in_uns_are_not_the_models_own(runs):
 
 
 def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
-    from jamie.train import _trainer
+    from jamie.train import _step
 
-    calls, objective = [], _trainer.objective
+    calls, objective = [], _step.objective
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -373,7 +373,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
             raise KeyboardInterrupt
         return objective(*arguments, **options)
 
-    monkeypatch.setattr(_trainer, "objective", interrupted)
+    monkeypatch.setattr(_step, "objective", interrupted)
     model = jm.tl.train(toy, max_steps=1000)
     assert "interrupted after step 5" in capsys.readouterr().err
     assert 0 < model.summary_.best_step <= 5

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from jamie.data import Batch, Draw, LinkedCells, Loader, ModalityView, Problem, stratified, with_partners
 from jamie.data._loader import Inferred
-from jamie.nn import JointVAE, Outputs, contrastive
+from jamie.nn import JointVAE, Links, Outputs, contrastive
 from jamie.train import RECIPES, Target, objective
 from jamie.train._objective import _paired_error
 
@@ -49,7 +49,7 @@ def case(rng):
         return {name: draw(n, G) for name, n in SIZES.items()}
 
     pairs = [("a", "b"), ("a", "c"), ("b", "c")]
-    known = {(a, b): torch.from_numpy((rng.random((SIZES[a], SIZES[b])) < 0.3) * 0.5) for a, b in pairs}
+    known = {(a, b): Links.of(torch.from_numpy((rng.random((SIZES[a], SIZES[b])) < 0.3) * 0.5)) for a, b in pairs}
     crossed = {
         (a, b): (draw(SIZES[b], WIDTHS[b]), torch.from_numpy(rng.random(SIZES[b])))
         for a in SIZES
@@ -68,7 +68,7 @@ def case(rng):
         {},
         known,
         {m: torch.from_numpy(rng.random(n)) for m, n in SIZES.items()},
-        {("a", "b"): Inferred(rows, first, second, block)},
+        {("a", "b"): Inferred(rows, first, second, Links.of(block))},
     )
     targets = {name: Target(0.5 + i, None) for i, name in enumerate(SIZES)}
     return outputs, batch, targets
@@ -93,7 +93,7 @@ def test_total_is_the_weighted_sum_of_terms_over_all_modalities(case, weighted):
         error = ((decoded - batch.inputs[b]) ** 2).mean(1).numpy()
         crossed += (error * sure.numpy()).mean() / targets[b].variance
     paired = sum(contrastive(outputs.mean[a], outputs.mean[b], f, 0.4).item() for (a, b), f in batch.known.items())
-    guessed = batch.inferred["a", "b"].block
+    guessed = batch.inferred["a", "b"].links
     paired += 0.6 * contrastive(outputs.mean["a"], outputs.mean["b"], guessed, 0.4).item()
     m = {name: z.numpy() for name, z in outputs.aggregated.items()}
     apart = [(m["a"][i] - m["b"][j]) @ (m["a"][i] - m["b"][k]) / G for i, j, k in [(1, 0, 2), (4, 3, 3), (5, 3, 1)]]
@@ -150,7 +150,9 @@ def test_every_pair_counts_not_only_the_first_two(case):
     f = torch.zeros(6, 4, dtype=torch.float64)
     f[[0, 1, 2, 3], [0, 1, 2, 3]] = 1
     mean = outputs.mean["b"].requires_grad_()
-    objective(outputs, batch._replace(known={("a", "b"): f}, inferred={}), targets, RECIPE, 0.0).contrastive.backward()
+    objective(
+        outputs, batch._replace(known={("a", "b"): Links.of(f)}, inferred={}), targets, RECIPE, 0.0
+    ).contrastive.backward()
     assert (mean.grad.abs().sum(1) > 1e-6).all()
 
 
@@ -195,7 +197,7 @@ def test_gradient_of_the_total_reaches_every_parameter():
     torch.manual_seed(0)
     network = JointVAE(WIDTHS, n_latent=G, hidden=dict.fromkeys(WIDTHS, (6, 5)), norm=RECIPE.norm, dropout=0.0)
     inputs = {name: torch.randn(5, d) for name, d in WIDTHS.items()}
-    known = {pair: torch.eye(5) for pair in (("a", "b"), ("a", "c"), ("b", "c"))}
+    known = {pair: Links.of(torch.eye(5)) for pair in (("a", "b"), ("a", "c"), ("b", "c"))}
     outputs = network(inputs, known, crossed=True)
     targets = dict.fromkeys(WIDTHS, Target(1.0, None))
     objective(outputs, Batch(inputs, {}, known), targets, RECIPE, 1.0).total.backward()
@@ -217,7 +219,7 @@ def test_pairs_pull_by_as_much_as_they_are_sure(rng, confidence, values):
     targets = {"a": Target(1.0, None), "b": Target(1.0, project)}
 
     def gradients(sure):
-        known = {("a", "b"): sure * f}
+        known = {("a", "b"): Links.of(sure * f)}
         batch = Batch(inputs, {"b": measured} if values else {}, known)
         outputs = network.eval()(inputs, known, crossed=True)
         losses = objective(outputs, batch, targets, RECIPE, 1.0)
@@ -278,11 +280,11 @@ def test_the_mean_loss_of_batches_is_that_of_all_cells(rng, three):
     load = Loader(problem, dict.fromkeys(sizes, 1.3), torch.device("cpu"))
 
     def losses(draw):
-        batch = load(draw)
+        batch = load([draw])
         return objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)
 
     whole = Draw({name: np.arange(n) for name, n in sizes.items()}, None, {})
-    outputs = network(load(whole).inputs, load(whole).known)
+    outputs = network(load([whole]).inputs, load([whole]).known)
     m = {name: z.double().numpy() for name, z in outputs.aggregated.items()}
     asking = ~known["a", "b"].any(1)
     equation_9 = np.square(m["a"] - inferred["a", "b"] @ m["b"])[asking].mean()
@@ -317,7 +319,7 @@ def test_guests_are_only_ever_the_partner(rng):
     targets = dict.fromkeys("ab", Target(1.0, None))
     terms = {}
     for key, draw in (("alone", alone), ("joined", joined)):
-        batch = load(draw)
+        batch = load([draw])
         for x in batch.inputs.values():
             x.requires_grad_()
         losses = objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)

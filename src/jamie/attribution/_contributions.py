@@ -9,7 +9,8 @@ with z the standardised features, L their loadings and M_b the multipliers again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from jamie._progress import progress
 from jamie._types import Array, Matrix
 from jamie.data import CellMatrix, Cells, Preparation
 from jamie.model import JAMIE, by_rows, isolated, on_threads
-from jamie.nn import kernel_pullback, pullback
+from jamie.nn import JointVAE, Pullback, kernel_pullback, pullback
 
 BUDGET = 2**26  # bytes of multipliers at a time
 AT_ONCE = 2**25
@@ -105,7 +106,7 @@ def outputs(model: JAMIE, source: str, target: str | None, inputs: Array) -> Arr
     def through(x: Tensor) -> Tensor:
         return network.encode(source, x)[0] if target is None else network.impute(source, target, x)
 
-    return by_rows(inputs / np.float32(model.divisors_[source]), through, network.log_weights.device)
+    return by_rows(inputs / np.float32(model.divisors_[source]), through, network.device)
 
 
 def contributions(
@@ -133,21 +134,30 @@ def contributions(
                 bar.update()
 
 
+def path_of(network: JointVAE, source: str, target: str | None) -> list[nn.Module]:
+    """Layers from a modality to its latents, and on to the components of the target if there is one."""
+    encoder = network.encoders[network.names.index(source)]
+    layers: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
+    if target is not None:
+        decoder = network.decoders[network.names.index(target)]
+        layers += [*decoder.trunk, decoder.output]  # type: ignore
+    return layers
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """Add tensors up."""
+    return reduce(torch.add, tensors)
+
+
 class _Walk:
     """Multipliers of one source and readout against a fixed background."""
 
     @isolated()
     def __init__(self, model: JAMIE, source: str, readout: Readout, background: PreparedCells) -> None:
         network = model.network_
-        encoder = network.encoders[network.names.index(source)]
-        self.readout, self.scale, self.device = readout, float(model.divisors_[source]), network.log_weights.device
-        self.encoder: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
-        self.decoder: list[nn.Module] = []
-        self.kernel_mix = None
-        if readout.target is not None:
-            decoder = network.decoders[network.names.index(readout.target)]
-            self.decoder = [*decoder.trunk, decoder.output]  # type: ignore
-            self.kernel_mix = network.kernel_mix(source, readout.target)
+        self.readout, self.scale, self.device = readout, float(model.divisors_[source]), network.device
+        self.paths = [path_of(member, source, readout.target) for member in network.members]
+        self.kernel_mix = None if readout.target is None else network.kernel_mix(source, readout.target)
         self.matrix = self._tensor(readout.matrix)
         self.offset = self._tensor(readout.offset)
         t, q = self.matrix.shape
@@ -163,7 +173,7 @@ class _Walk:
         n, b = len(inputs), len(self.background)
         x = self._tensor(inputs / self.scale).repeat_interleave(b, 0)
         reference = self.background.repeat(n, 1)
-        out, out_reference, back = pullback([*self.encoder, *self.decoder], x, reference)
+        out, out_reference, back = self._through_networks(x, reference)
         if self.kernel_mix is not None:
             predicted, predicted_reference, around = kernel_pullback(self.kernel_mix, x, reference)
             share, through = self.kernel_mix.mix_weight, back
@@ -186,6 +196,19 @@ class _Walk:
             f.reshape(n, b, -1)[:, 0].cpu().numpy(),
             f_reference.reshape(n, b, -1).mean(1).cpu().numpy(),
         )
+
+    def _through_networks(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+        """Latents of all networks one after the other, or the mean of what they decode, and the way back."""
+        outs, references, backs = zip(*(pullback(path, x, reference) for path in self.paths), strict=True)
+        if self.readout.target is None:
+            widths = [out.shape[1] for out in outs]
+            return (
+                torch.cat(outs, dim=1),
+                torch.cat(references, dim=1),
+                lambda seeds: sum_of(back(part) for back, part in zip(backs, seeds.split(widths, dim=-1), strict=True)),
+            )
+        n = len(outs)
+        return sum_of(outs) / n, sum_of(references) / n, lambda seeds: sum_of(back(seeds) for back in backs) / n
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)

@@ -16,7 +16,7 @@ from jamie._progress import progress
 from jamie._types import Array
 from jamie.model import JAMIE, isolated
 
-from ._contributions import Contribution, PreparedCells, Readout, outputs
+from ._contributions import Contribution, PreparedCells, Readout, outputs, path_of
 
 MOST_FEATURES = 50  # of a source that coalitions of features are drawn from
 
@@ -58,14 +58,12 @@ def _deep(
     from shap import DeepExplainer
 
     network = model.network_
-    encoder = network.encoders[network.names.index(source)]
-    layers: list[nn.Module] = [*encoder.trunk, encoder.mean]  # type: ignore
-    if readout.target is not None:
-        decoder = network.decoders[network.names.index(readout.target)]
-        layers += [*decoder.trunk, decoder.output]  # type: ignore
+    layers = path_of(network.members[0], source, readout.target)
     unknown = {type(layer).__name__ for layer in layers if isinstance(layer, nn.LayerNorm)}
     if readout.target is not None and network.kernel_mix(source, readout.target) is not None:
         unknown.add("KernelMix")
+    if len(network.members) > 1:
+        unknown.add("several networks")
     if unknown:
         msg = (
             f"expected layers that shap.DeepExplainer has rules for, found {' and '.join(sorted(unknown))}; pass "

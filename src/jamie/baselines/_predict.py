@@ -1,8 +1,9 @@
 """Simple predictors that a model must beat, from the mean to a multilayer perceptron, all well tuned.
 
 All are tuned alike: squared error of the standardised target over five folds of the training cells, for the slow
-perceptron over one of them. A wide target is first projected on random directions, which keeps that error in
-expectation; its leading principal components are less noisy than the rest and would ask for too little shrinkage.
+perceptron over one of them, for kernel ridge of each cell from all others, which one decomposition gives. A wide target
+is first projected on random directions, which keeps that error in expectation; its leading principal components are
+less noisy than the rest and would ask for too little shrinkage.
 
 NaN in the target is not a value. Neighbours, ridge and kernel ridge predict each feature from the cells that have it.
 Partial least squares, reduced rank and the perceptron, whose features share components or units, see ridge's prediction
@@ -93,12 +94,11 @@ def _tune(family: Family, x: Array, y: Array, choices: list[Any], seed: int, *, 
         y = y[:, np.random.default_rng(seed).choice(y.shape[1], _DIRECTIONS, replace=False)]
     elif y.shape[1] > _DIRECTIONS:
         y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
-    splits = list(islice(KFold(min(5, len(x))).split(x), folds))
     if family is kernel_ridge and len(x) <= LANDMARKS:
-        error = kernel_ridge_errors(x, y, choices, [test for _, test in splits])
+        error = kernel_ridge_errors(x, y, choices)
         return min(error, key=error.__getitem__)
     error = dict.fromkeys(choices, 0.0)
-    for train, test in splits:
+    for train, test in islice(KFold(min(5, len(x))).split(x), folds):
         for setting, predicted in family(x[train], y[train], x[test], choices, seed, tuning=True):
             error[setting] += float(np.nansum(np.square(predicted - y[test])))
     return min(error, key=error.__getitem__)

@@ -92,25 +92,21 @@ def kernel_ridge(
 
 
 def kernel_ridge_errors(
-    x: Array, y: Array, settings: Iterable[tuple[float, float]], folds: Iterable[Array]
+    x: Array, y: Array, settings: Iterable[tuple[float, float]]
 ) -> dict[tuple[float, float], float]:
-    """Squared error of kernel ridge regression in cross-validation, from one decomposition per kernel.
+    """Squared error of kernel ridge regression of each cell from all others, from one decomposition per kernel.
 
-    With A = (K + α)⁻¹ of all cells, the error of the cells s of a fold, predicted from the others, is A_ss⁻¹ (A y)_s.
+    With A = (K + α)⁻¹ of all cells, the error of cell i is (A y)_i / A_ii.
     """
-    errors, folds = {}, list(folds)
+    errors = {}
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
         values, vectors = eigh(rbf_kernel(x, gamma=gamma), driver="evd")
-        projected = vectors.T @ y
+        projected, squared = vectors.T @ y, np.square(vectors)
         for _, alpha in group:
             inverse = 1 / (np.maximum(values, 0) + alpha)
-            left = [solve(_inner(vectors[s], inverse), vectors[s] @ (inverse[:, None] * projected)) for s in folds]
-            errors[gamma, alpha] = float(sum(np.square(error).sum() for error in left))
+            left_out = vectors @ (inverse[:, None] * projected) / (squared @ inverse)[:, None]
+            errors[gamma, alpha] = float(np.square(left_out).sum())
     return errors
-
-
-def _inner(vectors: Array, weights: Array) -> Array:
-    return (vectors * weights) @ vectors.T
 
 
 def _path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._accept import require_kind
+from ._batch_index import BatchIndex, Layout
 from ._batches import Draw, permuted, stratified, with_partners
 from ._cell_matrix import CellMatrix
 from ._cells import (
@@ -47,11 +48,13 @@ __all__ = [
     "TRAIN",
     "VALIDATION",
     "Batch",
+    "BatchIndex",
     "CellMatrix",
     "CellPairs",
     "Cells",
     "Draw",
     "Layers",
+    "Layout",
     "Learned",
     "LinkedCells",
     "Loader",

@@ -28,30 +28,47 @@ class Draw(NamedTuple):
     cells: dict[str, Array]  # rows (n_m,)
     weights: dict[str, Array] | None  # (n_m,) in the losses of single cells; `None`: all alike
     partners: dict[Pair, Partners]
+    blocks: dict[str, Array] | None = None  # (n_m,) which block of a large batch a cell is in; `None`: there is one
 
 
-def permuted(linked: LinkedCells, chosen: Array, *, size: int, rng: np.random.Generator) -> Iterator[Draw]:
-    """Endless batches of `size` of the chosen groups: one permutation after the other, the rest of each left out."""
-    for groups in _stream(chosen, min(size, len(chosen)), rng):
-        yield Draw(linked.cells(groups), None, {})
+def permuted(
+    linked: LinkedCells, chosen: Array, *, size: int, n_blocks: int = 1, rng: np.random.Generator
+) -> Iterator[Draw]:
+    """Endless batches of `size` of the chosen groups: one permutation after the other, the rest of each left out.
+
+    They come in `n_blocks` blocks of as many groups.
+    """
+    for groups in _stream(chosen, min(size, len(chosen)) // n_blocks, rng, n_blocks):
+        yield Draw(linked.cells(groups), None, {}, _blocks(linked, groups, n_blocks))
 
 
 def stratified(
-    linked: LinkedCells, chosen: Array, *, size: int, least_paired: float, rng: np.random.Generator
+    linked: LinkedCells,
+    chosen: Array,
+    *,
+    size: int,
+    least_paired: float,
+    n_blocks: int = 1,
+    rng: np.random.Generator,
 ) -> Iterator[Draw]:
     """Endless batches in which each kind of group has its share, pairs at least `least_paired` of the batch.
 
     A kind is the set of modalities that a group was measured in. Cells of a kind that is drawn more or less often than
-    it is frequent weigh as much less or more, so that the mean over a batch estimates the mean over all cells.
+    it is frequent weigh as much less or more, so that the mean over a batch estimates the mean over all cells. Each of
+    `n_blocks` blocks has as many groups of a kind as the others.
     """
     pattern = linked.pattern[chosen]
     kinds, counts = np.unique(pattern, return_counts=True)
-    drawn = _shares(counts, np.bitwise_count(kinds) > 1, min(size, len(chosen)), least_paired)
-    streams = [_stream(chosen[pattern == kind], n, rng) for kind, n in zip(kinds, drawn, strict=True)]
+    size = min(size, len(chosen)) // n_blocks
+    drawn = _shares(counts, np.bitwise_count(kinds) > 1, size, least_paired)
+    streams = [_stream(chosen[pattern == kind], n, rng, n_blocks) for kind, n in zip(kinds, drawn, strict=True)]
     weight = np.repeat((counts / counts.sum()) / (drawn / drawn.sum()), drawn)
+    weights = np.tile(weight, n_blocks)
     while True:
-        groups = np.concatenate([next(stream) for stream in streams])
-        yield Draw(linked.cells(groups), linked.per_cell(groups, weight) if len(kinds) > 1 else None, {})
+        parts = [next(stream).reshape(n_blocks, -1) for stream in streams]
+        groups = np.concatenate(parts, axis=1).ravel()
+        weighted = linked.per_cell(groups, weights) if len(kinds) > 1 else None
+        yield Draw(linked.cells(groups), weighted, {}, _blocks(linked, groups, n_blocks))
 
 
 def with_partners(
@@ -68,19 +85,23 @@ def with_partners(
     for draw in draws:
         cells = dict(draw.cells)
         weights = dict(draw.weights or {name: np.ones(len(rows)) for name, rows in cells.items()})
+        blocks = dict(draw.blocks or {name: np.zeros(len(rows), dtype=int) for name, rows in cells.items()})
         partners = {}
         for (a, b), rows in rows_of.items():
             (queries,) = np.nonzero(rows.eligible[cells[a]] & (weights[a] > 0))
             if not len(queries):
                 continue
-            targets = rows.sample(np.tile(cells[a][queries], 2), rng)
-            extra = np.setdiff1d(targets, cells[b])
-            cells[b] = np.concatenate([cells[b], extra])
+            n = rows.n_targets  # a cell of each block has a number of its own: block · n + row
+            targets = rows.sample(np.tile(cells[a][queries], 2), rng) + n * np.tile(blocks[a][queries], 2)
+            there = cells[b] + n * blocks[b]
+            extra = np.setdiff1d(targets, there)
+            cells[b], blocks[b] = np.concatenate([cells[b], extra % n]), np.concatenate([blocks[b], extra // n])
             weights[b] = np.concatenate([weights[b], np.zeros(len(extra))])
-            order = cells[b].argsort(kind="stable")
-            place = order[np.searchsorted(cells[b][order], targets)]
+            there = np.concatenate([there, extra])
+            order = there.argsort(kind="stable")
+            place = order[np.searchsorted(there[order], targets)]
             partners[a, b] = Partners(queries, place[: len(queries)], place[len(queries) :])
-        yield Draw(cells, weights, partners)
+        yield Draw(cells, weights, partners, blocks if draw.blocks else None)
 
 
 class _Rows:
@@ -89,6 +110,7 @@ class _Rows:
     def __init__(self, f: sparse.csr_matrix, known: sparse.csr_matrix, allowed_a: Array, allowed_b: Array) -> None:
         values = np.where(allowed_b[f.indices], f.data, 0.0)
         self._indices, self._indptr = f.indices, f.indptr
+        self.n_targets = f.shape[1]
         self._until = np.concatenate([[0.0], values.cumsum(dtype=np.float64)])
         mass = np.diff(self._until[f.indptr])
         self.eligible = allowed_a & (mass > 1e-6) & (np.asarray(known.sum(axis=1)).ravel() < 1e-6)
@@ -100,11 +122,20 @@ class _Rows:
         return self._indices[entry.clip(self._indptr[rows], self._indptr[rows + 1] - 1)]
 
 
-def _stream(items: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    while True:
+def _stream(items: Array, size: int, rng: np.random.Generator, n_blocks: int = 1) -> Iterator[Array]:
+    """Permutations cut into `n_blocks` times `size` items; of too few items each block has a permutation of its own."""
+    together = size * n_blocks
+    while together <= len(items):
         order = rng.permutation(items)
-        for start in range(0, len(items) - size + 1, size):
-            yield order[start : start + size]
+        for start in range(0, len(items) - together + 1, together):
+            yield order[start : start + together]
+    while True:
+        yield np.concatenate([rng.permutation(items)[:size] for _ in range(n_blocks)])
+
+
+def _blocks(linked: LinkedCells, groups: Array, n_blocks: int) -> dict[str, Array] | None:
+    """Which block the cells of each modality are in, of as many groups in each."""
+    return None if n_blocks == 1 else linked.per_cell(groups, np.repeat(np.arange(n_blocks), len(groups) // n_blocks))
 
 
 def _shares(counts: Array, paired: Array, size: int, least_paired: float) -> Array:

@@ -1,8 +1,9 @@
-"""Rows of a batch become tensors on the device."""
+"""Cells of a batch become tensors on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,102 +11,123 @@ import torch
 from torch import Tensor
 
 from jamie._types import Array, Pair
+from jamie.nn import Links
 
-from ._batches import Draw, Partners
-from ._sampler import block
+from ._batch_index import BatchIndex, Indexer, taken_apart
+from ._batches import Draw
 from ._views import Problem
 
 
 class Inferred(NamedTuple):
-    """Two partners of each cell of a that has no known one, drawn from its row of F̃."""
+    """Two partners of each cell of a that has no known one, drawn from its row of F̃; of several networks in turn."""
 
-    rows: Tensor  # (r,) in a
+    queries: Tensor  # (r,) in a
     first: Tensor  # (r,) in b
     second: Tensor  # (r,) in b
-    block: Tensor  # (n_a, n_b), a half for each
+    links: Links  # (n_a, n_b), a half for each
+    asked: Tensor | None = None  # (r,) 0 for what only fills the list up
 
 
 class Batch(NamedTuple):
-    """What one training step sees, by modality; `known` and `inferred` by pair of modalities."""
+    """What one training step sees, by modality; `known` and `inferred` by pair of modalities.
+
+    Of several networks each has cells of its own, and arrays of cells one more dimension, the first.
+    """
 
     inputs: dict[str, Tensor]  # (n_m, k_m)
     values: dict[str, Tensor]  # (n_m, d_m) standardised features with NaN, only of modalities that miss any
-    known: dict[Pair, Tensor]  # (n_a, n_b)
+    known: dict[Pair, Links]  # (n_a, n_b)
     weights: dict[str, Tensor] | None = None  # (n_m,) of each cell in losses of single cells; `None`: all alike
     inferred: Mapping[Pair, Inferred] = MappingProxyType({})
+    n_blocks: int = 1  # of as many cells, one after the other, in which cells are contrasted
+    present: dict[str, Tensor] | None = None  # (n_m,) 0 for what only fills a block up
 
-    def correspondence(self, rho: float) -> dict[Pair, Tensor]:
+    def correspondence(self, rho: float) -> dict[Pair, Links]:
         """F + (1 − ρ) F̃ of the batch: what the aggregation mixes by."""
         if rho == 1:
             return self.known
         mixed = dict(self.known)
         for (a, b), partners in self.inferred.items():
-            pair, block = ((a, b), partners.block) if (a, b) in mixed else ((b, a), partners.block.T)
-            mixed[pair] = mixed[pair] + (1 - rho) * block
+            pair, links = ((a, b), partners.links) if (a, b) in mixed else ((b, a), partners.links.T)
+            mixed[pair] = mixed[pair].and_also(links, 1 - rho)
         return mixed
-
-
-def resident(inputs: Array, device: torch.device) -> Tensor:
-    """Inputs where batches are gathered from: on the GPU if half of its free memory holds them, else on the host."""
-    tensor = torch.from_numpy(inputs)
-    if device.type != "cuda" or tensor.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return tensor
-    return tensor.to(device)
 
 
 class Loader:
     """Gathers batches from the prepared inputs, which stay where they are, in memory or on disk, or go to the GPU.
 
-    They are divided by one number a modality, so that components keep their relative variance. A modality with fewer
-    than `least` cells in a batch is left out of it: batch norm needs two.
+    They are divided by one number per modality, so that components keep their relative variance. A modality with fewer
+    than `least` cells in a batch is left out of it: batch norm needs two. On a GPU batches have steady sizes, where
+    `least` allows cells that only fill them up.
     """
 
     def __init__(self, problem: Problem, scales: dict[str, float], device: torch.device, *, least: int = 1) -> None:
-        self._problem = problem
-        self._least = least
-        self._device = device
-        self._scales = scales
-        self._inputs = {name: resident(view.inputs, device) for name, view in problem.modalities.items()}
+        self._scales, self._device = scales, device
+        self._index = Indexer(problem.known, least=least, steady=device.type == "cuda" and least == 1)
+        self._inputs = {name: _resident(view.inputs, device) for name, view in problem.modalities.items()}
         self._values = {
-            name: torch.from_numpy(view.values).to(device)
-            for name, view in problem.modalities.items()
-            if view.values is not None
+            name: _resident(view.values, device) for name, view in problem.modalities.items() if view.values is not None
         }
 
-    def __call__(self, draw: Draw) -> Batch:
-        """Gather the cells of each modality that has any."""
-        cells = draw.cells
-        index = {
-            name: torch.from_numpy(rows).to(self._device) for name, rows in cells.items() if len(rows) >= self._least
-        }
-        return Batch(
-            inputs={name: self._gather(name, cells[name]) for name in index},
-            values={name: self._values[name][i] for name, i in index.items() if name in self._values},
-            known={
-                (a, b): torch.from_numpy(block(f, cells[a], cells[b])).to(self._device)
-                for (a, b), f in self._problem.known.items()
-                if a in index and b in index
-            },
-            weights=None if draw.weights is None else self._weights(draw.weights, index),
-            inferred={
-                (a, b): self._inferred(partners, len(cells[a]), len(cells[b]))
-                for (a, b), partners in draw.partners.items()
-                if a in index and b in index
+    def __call__(self, draws: Sequence[Draw]) -> Batch:
+        """Gather the cells of one draw for each network."""
+        index = self.index(draws)
+        return self.gather(index.with_tensors([tensor.to(self._device) for tensor in index.tensors()]))
+
+    def index(self, draws: Sequence[Draw]) -> BatchIndex:
+        """Say where the cells of one draw for each network are, on the host, with what the device does not hold."""
+        index = self._index(draws)
+        if self._device.type == "cpu":
+            return index
+        rows = taken_apart(index).rows
+        return replace(
+            index,
+            inputs={name: self._inputs[name][rows[name]] for name in rows if self._inputs[name].device.type == "cpu"},
+            values={
+                name: self._values[name][rows[name]]
+                for name in rows
+                if name in self._values and self._values[name].device.type == "cpu"
             },
         )
 
-    def _gather(self, name: str, rows: Array) -> Tensor:
-        inputs = self._inputs[name]
-        gathered = inputs[torch.from_numpy(rows).to(inputs.device)]
-        return gathered.to(self._device, non_blocking=True) / self._scales[name]
+    def gather(self, index: BatchIndex) -> Batch:
+        """Gather the cells of an index on the device; no value is looked at."""
+        layout, parts = index.layout, taken_apart(index)
 
-    def _weights(self, weights: dict[str, Array], index: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(weights[name]).float().to(self._device) for name in index}
+        def by_network(x: Tensor) -> Tensor:
+            return x.unflatten(0, (layout.n_networks, -1)) if layout.n_networks > 1 else x
 
-    def _inferred(self, partners: Partners, n_a: int, n_b: int) -> Inferred:
-        rows, first, second = (torch.from_numpy(positions).to(self._device) for positions in partners)
-        block = torch.zeros(n_a, n_b, device=self._device)
-        half = block.new_full(rows.shape, 0.5)
-        for column in (first, second):
-            block.index_put_((rows, column), half, accumulate=True)
-        return Inferred(rows, first, second, block)
+        def cells(held: Mapping[str, Tensor], given: Mapping[str, Tensor], name: str) -> Tensor:
+            return by_network(given[name] if name in given else held[name].index_select(0, parts.rows[name]))
+
+        def named(values: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+            return None if values is None else {name: by_network(x) for name, x in values.items()}
+
+        n = layout.n_cells
+        return Batch(
+            inputs={name: cells(self._inputs, index.inputs, name) / self._scales[name] for name in parts.rows},
+            values={name: cells(self._values, index.values, name) for name in parts.rows if name in self._values},
+            known={(a, b): Links(*links, (n[a], n[b])) for (a, b), links in parts.links.items()},
+            weights=named(parts.weights),
+            inferred={
+                (a, b): _inferred(partners, (n[a], n[b]), None if parts.asked is None else parts.asked[a, b])
+                for (a, b), partners in parts.partners.items()
+            },
+            n_blocks=layout.n_blocks,
+            present=named(parts.present),
+        )
+
+
+def _inferred(partners: tuple[Tensor, Tensor, Tensor], shape: tuple[int, int], asked: Tensor | None) -> Inferred:
+    queries, first, second = partners
+    half = torch.full(queries.shape, 0.5, device=queries.device) if asked is None else 0.5 * asked
+    links = Links(queries.repeat(2), torch.cat([first, second]), half.repeat(2), shape)
+    return Inferred(queries, first, second, links, asked)
+
+
+def _resident(values: Array, device: torch.device) -> Tensor:
+    """Where cells are gathered from: on the GPU if half of its free memory holds them, else on the host."""
+    tensor = torch.from_numpy(values)
+    if device.type != "cuda" or tensor.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return tensor
+    return tensor.to(device)

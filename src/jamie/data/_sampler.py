@@ -86,18 +86,6 @@ class LinkedCells:
         return {name: np.repeat(values, np.diff(starts)[groups]) for name, starts in self.starts.items()}
 
 
-def block(f: sparse.csr_matrix, rows: Array, columns: Array) -> Array:
-    """Dense F[rows][:, columns] of one batch, in the time of the entries of its rows."""
-    position = np.full(f.shape[1], -1)
-    position[columns] = np.arange(len(columns))
-    length = f.indptr[rows + 1] - f.indptr[rows]
-    entry = np.repeat(f.indptr[rows] - np.cumsum(length) + length, length) + np.arange(length.sum())
-    j = position[f.indices[entry]]
-    dense = np.zeros((len(rows), len(columns)), dtype=np.float32)
-    dense[np.repeat(np.arange(len(rows)), length)[j >= 0], j[j >= 0]] = f.data[entry][j >= 0]
-    return dense
-
-
 def _training_edges(problem: Problem, pair: Pair, offsets: dict[str, int]) -> tuple[Array, Array, Array]:
     a, b = (problem.modalities[name] for name in pair)
     f = problem.known[pair].tocoo()

@@ -30,13 +30,23 @@ from jamie.data import (
     read,
     require_model,
 )
-from jamie.nn import aggregate, copy_from_first, joined, own_noise
+from jamie.nn import SideBySide, aggregate, copy_from_first, joined, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._device import SMALL, by_rows, has_fast_bfloat16, isolated, on_threads, resolve_device, seeded, to_torch
+from ._device import by_rows, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
-from ._plan import draws, hold_out, input_scale, loss_target, network_of, require_batch, require_ranks, widest
+from ._plan import (
+    draws,
+    ensemble_of,
+    hold_out,
+    input_scale,
+    loss_target,
+    require_batch,
+    require_ranks,
+    require_side_by_side,
+    widest,
+)
 from ._recovery import with_recovery
 from ._summary import Summary, described, pair_scores
 
@@ -50,7 +60,7 @@ class JAMIE(BaseEstimator):
     ----------
     recipe
         ``"default"``, ``"paper"`` (the published model), or a changed copy of one.
-    n_latent, dropout, batch_size, max_steps
+    n_latent, n_networks, dropout, batch_size, max_steps
         Settings that replace the recipe's.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another device of torch that this machine has, as text or
@@ -86,6 +96,7 @@ class JAMIE(BaseEstimator):
         recipe: str | Recipe = "default",
         *,
         n_latent: int | None = None,
+        n_networks: int | None = None,
         dropout: float | None = None,
         batch_size: int | None = None,
         max_steps: int | None = None,
@@ -94,6 +105,7 @@ class JAMIE(BaseEstimator):
     ) -> None:
         self.recipe = recipe
         self.n_latent = n_latent
+        self.n_networks = n_networks
         self.dropout = dropout
         self.batch_size = batch_size
         self.max_steps = max_steps
@@ -115,10 +127,12 @@ class JAMIE(BaseEstimator):
         self.recipe_ = recipe_of(
             self.recipe,
             n_latent=self.n_latent,
+            n_networks=self.n_networks,
             dropout=self.dropout,
             batch_size=self.batch_size,
             max_steps=self.max_steps,
         )
+        require_side_by_side(self.recipe_)
         device = resolve_device(self.device)
         self.__dict__.pop("network_", None)  # a training that fails leaves a model that is not fitted
         problem = read(
@@ -139,23 +153,28 @@ class JAMIE(BaseEstimator):
         width = widest(self.preparations_, self.recipe_)
         with on_threads(width), seeded(rng, device), joined(device) as n_processes:
             require_ranks(n_processes, self.recipe_)
-            network = network_of(self.preparations_, self.recipe_).to(device)
-            network.low_precision = width > SMALL and has_fast_bfloat16(device)
+            ensemble = ensemble_of(self.preparations_, self.recipe_).to(device)
+            network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
+            network.low_precision = is_low_precision(width, self.recipe_, device)
             own_noise()
+            n = network.n_networks
             fitted = fit(
                 network,
-                draws(problem, linked, training, self.recipe_, rng),
+                zip(*(draws(problem, linked, training, self.recipe_, rng) for _ in range(n)), strict=True),
                 load,
                 {name: loss_target(view, self.divisors_[name], device) for name, view in problem.modalities.items()},
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
-                validation=load(Draw(linked.cells(validation), None, {})) if len(validation) else None,
+                validation=load(n * [Draw(linked.cells(validation), None, {})]) if len(validation) else None,
             )
-            kernel_mixes = KernelMixes(network, problem, self.divisors_) if self.recipe_.kernel_mix else None
+            if isinstance(network, SideBySide):
+                network.give_back(ensemble.members)
+            ensemble.eval()
+            kernel_mixes = KernelMixes(ensemble, problem, self.divisors_) if self.recipe_.kernel_mix else None
             if kernel_mixes:
                 kernel_mixes.choose(linked.cells(training), linked.cells(validation), rng)
-            copy_from_first(network)
-        self.network_ = network
+            copy_from_first(ensemble)
+        self.network_ = ensemble
         self.history_ = fitted.history.frame()
         judged = validation if len(validation) else training
         self.summary_ = Summary(
@@ -310,7 +329,7 @@ class JAMIE(BaseEstimator):
 
     @property
     def _device(self) -> torch.device:
-        return self.network_.log_weights.device
+        return self.network_.device
 
     def __repr__(self) -> str:
         """What it is: modalities, kinds and features, cells, scores; or that it is not trained."""

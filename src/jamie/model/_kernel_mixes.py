@@ -12,7 +12,7 @@ from scipy import sparse
 
 from jamie._types import Array, Pair
 from jamie.data import Problem
-from jamie.nn import JointVAE, KernelMix
+from jamie.nn import Ensemble, KernelMix
 from jamie.train import Partial, Setting, best_mix_weight, regress, tune
 
 LEAST = 10  # pairs to fit on
@@ -31,7 +31,7 @@ class Pairs(NamedTuple):
 class KernelMixes:
     """Adds a :class:`KernelMix` to the network for each two modalities that share enough training pairs."""
 
-    def __init__(self, network: JointVAE, problem: Problem, scales: Mapping[str, float]) -> None:
+    def __init__(self, network: Ensemble, problem: Problem, scales: Mapping[str, float]) -> None:
         self._network, self._problem = network, problem
         self._scales = scales
         self._settings: dict[Pair, Setting] = {}
@@ -75,7 +75,7 @@ class KernelMixes:
         )
 
     def _tensor(self, values: Array | np.float32) -> torch.Tensor:
-        return torch.as_tensor(values, device=self._network.log_weights.device)
+        return torch.as_tensor(values, device=self._network.device)
 
     def _pairs(self, cells: Cells) -> Iterator[tuple[Pair, Pairs]]:
         """The paired ones of these cells, for each source and target."""

@@ -19,13 +19,13 @@ from jamie._atomic import whole
 from jamie._errors import InvalidValueError, MissingFileError
 from jamie._settings import is_first
 from jamie.data import Preparation, SeenCells
-from jamie.nn import JointVAE
+from jamie.nn import Ensemble
 from jamie.train import Recipe
 
-from ._plan import network_of
+from ._plan import ensemble_of
 from ._summary import Summary
 
-SCHEMA = 3
+SCHEMA = 4
 PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole", "is_nonnegative")
 """Plain values of a preparation that the header has."""
 
@@ -43,7 +43,7 @@ class LearnedState:
     preparations, divisors, seen
         By modality: from features to components and back, what components are divided by, the cells that were there.
     network
-        The trained network.
+        The trained networks.
     history
         Losses by step.
     summary
@@ -55,7 +55,7 @@ class LearnedState:
     preparations: Mapping[str, Preparation]
     divisors: Mapping[str, float]
     seen: Mapping[str, SeenCells]
-    network: JointVAE
+    network: Ensemble
     history: pd.DataFrame
     summary: Summary
 
@@ -150,9 +150,9 @@ def load(path: Path) -> LearnedState:
     )
 
 
-def _network(preparations: dict[str, Preparation], recipe: Recipe, tensors: dict[str, torch.Tensor]) -> JointVAE:
-    """The network of the recipe with the stored weights, ready to predict."""
-    network = network_of(preparations, recipe)
+def _network(preparations: dict[str, Preparation], recipe: Recipe, tensors: dict[str, torch.Tensor]) -> Ensemble:
+    """The networks of the recipe with the stored weights, ready to predict."""
+    network = ensemble_of(preparations, recipe)
     weights = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
     network.add_kernel_mixes_of(weights)
     network.load_state_dict(weights)

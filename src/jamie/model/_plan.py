@@ -10,8 +10,11 @@ import torch
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.data import Draw, LinkedCells, ModalityView, Preparation, Problem, permuted, stratified, with_partners
-from jamie.nn import JointVAE
+from jamie.nn import Ensemble, JointVAE
 from jamie.train import Recipe, Target
+
+CONTRASTED = 2_048
+"""Linked cells at most that are contrasted with each other; a larger batch has several blocks of them."""
 
 
 def hold_out(units: LinkedCells, recipe: Recipe, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -29,10 +32,11 @@ def draws(
     problem: Problem, units: LinkedCells, chosen: Array, recipe: Recipe, rng: np.random.Generator
 ) -> Iterator[Draw]:
     """Batches of the chosen units, with inferred partners where there are any."""
+    n_blocks = -(-min(recipe.batch_size, len(chosen)) // CONTRASTED) if recipe.contrastive else 1
     batches = (
-        stratified(units, chosen, size=recipe.batch_size, least_paired=recipe.least_paired, rng=rng)
+        stratified(units, chosen, size=recipe.batch_size, least_paired=recipe.least_paired, n_blocks=n_blocks, rng=rng)
         if recipe.least_paired
-        else permuted(units, chosen, size=recipe.batch_size, rng=rng)
+        else permuted(units, chosen, size=recipe.batch_size, n_blocks=n_blocks, rng=rng)
     )
     if not problem.inferred:
         return batches
@@ -87,6 +91,21 @@ def network_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> Joint
         norm=recipe.norm,
         dropout=recipe.dropout,
     )
+
+
+def ensemble_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> Ensemble:
+    """As many networks as the recipe has."""
+    return Ensemble([network_of(preparations, recipe) for _ in range(recipe.n_networks)])
+
+
+def require_side_by_side(recipe: Recipe) -> None:
+    """Raise if networks that normalise over the cells of a batch are to be trained side by side."""
+    if recipe.n_networks > 1 and recipe.norm == "batch":
+        msg = (
+            f"expected n_networks=1 for recipe {recipe.name!r}, whose batch norm cannot be trained side by side, found "
+            f"{recipe.n_networks}; take recipe='default', or train models with different rng= and average them"
+        )
+        raise InvalidValueError(msg)
 
 
 def widest(preparations: Mapping[str, Preparation], recipe: Recipe) -> int:

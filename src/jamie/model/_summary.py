@@ -16,7 +16,7 @@ from jamie._settings import logger
 from jamie._types import Array, Matrix
 from jamie.data import Cells, Preparation, Problem, SeenCells
 from jamie.metrics import feature_correlation, foscttm
-from jamie.nn import JointVAE
+from jamie.nn import Ensemble
 from jamie.train import Recipe
 
 from ._kernel_mixes import surest_pairs
@@ -115,7 +115,7 @@ class Summary:
 class Predictor(Protocol):
     """What is asked of a model to score or describe it."""
 
-    network_: JointVAE
+    network_: Ensemble
 
     def encode(self, inputs: Array, name: str) -> Array:
         """Latents."""

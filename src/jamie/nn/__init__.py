@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from ._aggregate import aggregate, cross
-from ._attribution import kernel_pullback, pullback
+from ._attribution import Pullback, kernel_pullback, pullback
 from ._coders import Decoder, Encoder
+from ._ensemble import Ensemble
 from ._joint import JointVAE, Outputs
 from ._kernel_mix import KernelMix
+from ._links import Links
 from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
-from ._ranks import average_gradients, copy_from_first, joined, n_ranks, own_noise
+from ._ranks import average_over_ranks, copy_from_first, joined, n_ranks, own_noise
+from ._side_by_side import SideBySide
 
 __all__ = [
     "Decoder",
     "Encoder",
+    "Ensemble",
     "JointVAE",
     "KernelMix",
+    "Links",
     "Outputs",
+    "Pullback",
+    "SideBySide",
     "aggregate",
     "alignment",
-    "average_gradients",
+    "average_over_ranks",
     "combination",
     "contrastive",
     "copy_from_first",

@@ -1,17 +1,18 @@
 """Latents of corresponding cells meet (eq. 3), for any number of modalities.
 
 Correspondence is a mapping from ordered pairs of names to F_ab (n_a × n_b), one block a pair of modalities: (a, b)
-given means (b, a) is its transpose. Dense and sparse torch matrices both serve.
+given means (b, a) is its transpose. Dense and sparse torch matrices both serve, and lists of links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor
 
-Correspondence = Mapping[tuple[str, str], Tensor]
+from ._links import Links
+
+Correspondence = Mapping[tuple[str, str], Tensor | Links]
 
 
 def aggregate(
@@ -20,13 +21,14 @@ def aggregate(
     """Mix each cell's latent with those of its partners, weighted by modality (eq. 3 for m modalities).
 
     M_a = (w_a L_a + Σ_b w_b F_ab L_b) / (w_a + Σ_b w_b F_ab 1); with two modalities and δ = w_y / w_x this is eq. 3
-    exactly. A cell without a known partner keeps its own latent.
+    exactly. A cell without a known partner keeps its own latent. Latents are (..., n, g), one batch for each of several
+    networks where there are more dimensions.
     """
     mixed = {name: weights[name] * latent for name, latent in latents.items()}
-    mass = {name: weights[name] * latent.new_ones(len(latent), 1) for name, latent in latents.items()}
+    mass = {name: weights[name] * _ones(latent) for name, latent in latents.items()}
     for a, b, f in _directions(correspondence):
         mixed[a] = mixed[a] + weights[b] * (f @ latents[b])
-        mass[a] = mass[a] + weights[b] * (f @ latents[b].new_ones(len(latents[b]), 1))
+        mass[a] = mass[a] + weights[b] * (f @ _ones(latents[b]))
     return {name: mixed[name] / mass[name] for name in latents}
 
 
@@ -40,12 +42,16 @@ def cross(
     """
     crossed = {}
     for b, a, f in _directions(correspondence):
-        mass = f @ latents[a].new_ones(len(latents[a]), 1)  # (n_b, 1)
-        crossed[a, b] = (f @ latents[a]) / mass.clamp_min(1e-12), mass.squeeze(1).clamp_max(1)
+        mass = f @ _ones(latents[a])  # (..., n_b, 1)
+        crossed[a, b] = (f @ latents[a]) / mass.clamp_min(1e-12), mass.squeeze(-1).clamp_max(1)
     return crossed
 
 
-def _directions(correspondence: Correspondence) -> Iterator[tuple[str, str, Tensor]]:
+def _ones(latent: Tensor) -> Tensor:
+    return latent.new_ones(*latent.shape[:-1], 1)
+
+
+def _directions(correspondence: Correspondence) -> Iterator[tuple[str, str, Tensor | Links]]:
     for (a, b), f in correspondence.items():
         yield a, b, f
-        yield b, a, torch.transpose(f, 0, 1)
+        yield b, a, f.T

@@ -46,13 +46,14 @@ def pullback(layers: Iterable[nn.Module], x: Tensor, reference: Tensor) -> tuple
             back.append(_layer_norm(layer, x, reference))
         elif isinstance(layer, nn.BatchNorm1d | nn.GELU | nn.LeakyReLU):
             slope = _slope(layer, x, reference, y - y_reference)
-            back.append(lambda m, slope=slope: m * slope[:, None])  # type: ignore[misc]
+            back.append(lambda m, slope=slope: _times(m, slope[:, None]))  # type: ignore[misc]
         elif not isinstance(layer, nn.Dropout):
             msg = f"expected a linear, normalising, activating or dropout layer, found {type(layer).__name__}"
             raise NotImplementedError(msg)
         x, reference = y, y_reference
 
     def through(multipliers: Tensor) -> Tensor:
+        multipliers = multipliers.clone() if multipliers.ndim == 3 else multipliers
         for step in reversed(back):
             multipliers = step(multipliers)
         return multipliers
@@ -96,6 +97,11 @@ def _slope(layer: nn.Module, x: Tensor, reference: Tensor, change: Tensor) -> Te
     return torch.where(flat, derivative, change / torch.where(flat, 1, step))
 
 
+def _times(multipliers: Tensor, factor: Tensor) -> Tensor:
+    """The product, in place where the multipliers have cells already: a new array of this size costs more than that."""
+    return multipliers.mul_(factor) if multipliers.ndim == 3 else multipliers * factor
+
+
 def _layer_norm(layer: nn.LayerNorm, x: Tensor, reference: Tensor) -> Pullback:
     centred, centred_r = x - x.mean(-1, keepdim=True), reference - reference.mean(-1, keepdim=True)
     v, v_r = (c.square().mean(-1, keepdim=True) + layer.eps for c in (centred, centred_r))
@@ -104,9 +110,9 @@ def _layer_norm(layer: nn.LayerNorm, x: Tensor, reference: Tensor) -> Pullback:
     factor, total = 0.5 * (s + s_r), centred + centred_r
 
     def back(multipliers: Tensor) -> Tensor:
-        scaled = multipliers * layer.weight
+        scaled = _times(multipliers, layer.weight)
         through_sd = 0.5 * (scaled @ total[:, :, None]) * slope[:, None] / x.shape[-1]
-        on_centred = scaled.mul_(factor[:, None]).addcmul_(through_sd, total[:, None])
+        on_centred = _times(scaled, factor[:, None]).addcmul_(through_sd, total[:, None])
         return on_centred.sub_(on_centred.mean(-1, keepdim=True))
 
     return back

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from ._aggregate import Correspondence, aggregate, cross
 from ._blocks import Norm
 from ._coders import Decoder, Encoder
-from ._kernel_mix import KernelMix
 from ._ranks import over_ranks
 
 
 class Outputs(NamedTuple):
-    """All that one pass over a batch gives, by modality (`crossed` by source and target)."""
+    """All that one pass over a batch gives, by modality (`crossed` by source and target).
+
+    Of several networks side by side each has one more dimension, the first.
+    """
 
     mean: dict[str, Tensor]  # (n_m, g)
     log_variance: dict[str, Tensor]  # (n_m, g)
@@ -54,7 +56,7 @@ class JointVAE(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.names = list(n_inputs)
+        self.names, self.n_latent = list(n_inputs), n_latent
         self.encoders = nn.ModuleList(
             Encoder(n_inputs[name], n_latent, hidden[name], norm=norm, dropout=dropout) for name in self.names
         )
@@ -62,8 +64,12 @@ class JointVAE(nn.Module):
             Decoder(n_latent, n_inputs[name], hidden[name][::-1], norm=norm, dropout=dropout) for name in self.names
         )
         self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
-        self.kernel_mixes = nn.ModuleDict()
         self.low_precision = False  # whether `forward` has its matrix products in bfloat16
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks these are, side by side."""
+        return 1
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -78,43 +84,13 @@ class JointVAE(nn.Module):
         """Prepared input of modality `name` from latents: (n, g) → (n, d)."""
         return self.decoders[self.names.index(name)](latent)
 
-    def impute(self, source: str, target: str, x: Tensor) -> Tensor:
-        """Prepared input of `target` from that of `source`, (n, d_source) → (n, d_target).
-
-        decode_target(μ_source), into which the kernel mix is mixed where there is one.
-        """
-        decoded = self.decode(target, self.encode(source, x)[0])
-        kernel_mix = self.kernel_mix(source, target)
-        return decoded if kernel_mix is None else kernel_mix(x, decoded)
-
-    def correction(self, source: str, target: str, x: Tensor) -> Tensor:
-        """What the kernel mix changes in decode_target(μ_source), (n, d_source) → (n, d_target)."""
-        decoded = self.decode(target, self.encode(source, x)[0])
-        kernel_mix = self.kernel_mix(source, target)
-        return torch.zeros_like(decoded) if kernel_mix is None else kernel_mix(x, decoded) - decoded
-
-    def add_kernel_mix(self, source: str, target: str, kernel_mix: KernelMix) -> None:
-        """Set the path that goes around the latent from `source` to `target`."""
-        self.kernel_mixes[self._key(source, target)] = kernel_mix
-
-    def add_kernel_mixes_of(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for the kernel mixs of a state that is to be loaded."""
-        for key in {name.split(".")[1] for name in state if name.startswith("kernel_mixes.")}:
-            names = ("landmarks", "coefficients", "offset", "rate", "mix_weight")
-            self.kernel_mixes[key] = KernelMix(**{name: state[f"kernel_mixes.{key}.{name}"] for name in names})
-
-    def kernel_mix(self, source: str, target: str) -> KernelMix | None:
-        """The path that goes around the latent from `source` to `target`, if there is one."""
-        key = self._key(source, target)
-        return cast(KernelMix, self.kernel_mixes[key]) if key in self.kernel_mixes else None
-
     def forward(
         self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False
     ) -> Outputs:
         """Encode, aggregate and decode one batch; sampled in training, μ afterwards."""
         encoded = {name: over_ranks(partial(self._encoded, name), x) for name, x in inputs.items()}
         mean, log_variance, latent = (
-            {name: parts[i] for name, parts in ((name, e.chunk(3, dim=1)) for name, e in encoded.items())}
+            {name: parts[i] for name, parts in ((name, e.chunk(3, dim=-1)) for name, e in encoded.items())}
             for i in range(3)
         )
         aggregated = aggregate(latent, correspondence, self.weights)
@@ -138,22 +114,20 @@ class JointVAE(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Decode a modality's aggregate and what crosses into it, in one pass: few large products, not many small."""
         latents = [aggregated, *(latent for (_, target), (latent, _) in crossing.items() if target == name)]
-        return over_ranks(partial(self._decoded, name), torch.cat(latents)).split([len(latent) for latent in latents])
+        decoded = over_ranks(partial(self._decoded, name), torch.cat(latents, dim=-2))
+        return decoded.split([latent.shape[-2] for latent in latents], dim=-2)
 
     def _encoded(self, name: str, x: Tensor) -> Tensor:
-        """Mean, log-variance and a sample, side by side, in the precision of `x`: (n, d) → (n, 3 g)."""
+        """Mean, log-variance and a sample, side by side, in the precision of `x`: (..., n, d) → (..., n, 3 g)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
             mean, log_variance = self.encode(name, x)
         mean, log_variance = mean.to(x.dtype), log_variance.to(x.dtype)
-        return torch.cat([mean, log_variance, self._sample(mean, log_variance)], dim=1)
+        return torch.cat([mean, log_variance, self._sample(mean, log_variance)], dim=-1)
 
     def _decoded(self, name: str, latent: Tensor) -> Tensor:
         with torch.autocast(latent.device.type, torch.bfloat16, enabled=self.low_precision):
             decoded = self.decode(name, latent)
         return decoded.to(latent.dtype)
-
-    def _key(self, source: str, target: str) -> str:
-        return f"{self.names.index(source)}-{self.names.index(target)}"
 
     def _sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         if not self.training:

@@ -1,4 +1,7 @@
-"""The terms of the loss (eq. 4–9), each a pure function; rows are cells, g is the number of latent dimensions."""
+"""The terms of the loss (eq. 4–9), each a pure function; rows are cells, g is the number of latent dimensions.
+
+Arrays may have more dimensions before these two, for networks that are trained side by side; each has its own loss.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import torch
 from torch import Tensor
 
 from jamie._checks import require_same_shape
+
+from ._links import Links
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -35,9 +40,9 @@ def reconstruction(
     seen = ~torch.isnan(measured)
     error = torch.where(seen, decoded - measured.nan_to_num(), 0.0).square()
     if weights is None:
-        return error.sum() / (seen.sum().clamp_min(1) * variance)
-    mass = (seen * weights.unsqueeze(1)).sum()
-    return (error * weights.unsqueeze(1)).sum() / (mass.clamp_min(1e-12) * variance)
+        return error.sum((-2, -1)) / (seen.sum((-2, -1)).clamp_min(1) * variance)
+    mass = (seen.sum(-1) * weights).sum(-1)
+    return (error.sum(-1) * weights).sum(-1) / (mass.clamp_min(1e-12) * variance)
 
 
 def alignment(aggregated_x: Tensor, first: Tensor, second: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -52,20 +57,48 @@ def alignment(aggregated_x: Tensor, first: Tensor, second: Tensor, weights: Tens
     return _mean((aggregated_x - first) * (aggregated_x - second), weights)
 
 
-def contrastive(mean_x: Tensor, mean_y: Tensor, known: Tensor, temperature: float) -> Tensor:
+def contrastive(
+    mean_x: Tensor,
+    mean_y: Tensor,
+    links: Links,
+    temperature: float,
+    *,
+    n_blocks: int = 1,
+    present_x: Tensor | None = None,
+    present_y: Tensor | None = None,
+) -> Tensor:
     """Each cell should be nearer to its partner than to the other cells of the batch.
 
     Symmetric cross-entropy of softmax(−‖μ_i − μ_j‖² / (g τ)) against the pairs, a mean over the cells of x with a
     partner, each pair times its confidence; not part of the paper. Cells without a partner only serve as the others.
+
+    A batch is contrasted within each of `n_blocks` blocks of as many cells, one after the other, which have all links
+    among them: over all of a large batch it would take the square of its cells. Cells that are not `present`, (n,),
+    only fill a block up.
     """
-    scaled = -torch.cdist(mean_x, mean_y).square() / (mean_x.shape[1] * temperature)  # (n_x, n_y)
-    toward_y = (known * scaled.log_softmax(1)).sum()
-    toward_x = (known * scaled.log_softmax(0)).sum()
-    return -0.5 * (toward_x + toward_y) / (known.sum(1) > 0).sum().clamp_min(1)
+    g, together = mean_x.shape[-1], mean_x.shape[:-2]
+    x, y = (mean.reshape(-1, mean.shape[-2] // n_blocks, g) for mean in (mean_x, mean_y))
+    apart = x.square().sum(-1).unsqueeze(2) + y.square().sum(-1).unsqueeze(1)
+    logits = torch.baddbmm(apart, x, y.mT, alpha=-2) / (-g * temperature)  # (blocks, n_x, n_y)
+    to_x, to_y = (_among(logits, axis, present) for axis, present in ((1, present_x), (2, present_y)))
+    place = links.rows * y.shape[1] + links.columns % y.shape[1]
+    both = to_y.index_select(0, links.rows) + to_x.index_select(0, links.columns)
+    per_link = links.confidence * (0.5 * both - logits.flatten().index_select(0, place))
+    per_cell = per_link.new_zeros(links.shape[0]).index_add(0, links.rows, per_link)
+    linked = per_link.new_zeros(links.shape[0]).index_add(0, links.rows, links.confidence) > 0
+    return per_cell.view(*together, -1).sum(-1) / linked.view(*together, -1).sum(-1).clamp_min(1)
+
+
+def _among(logits: Tensor, axis: int, present: Tensor | None) -> Tensor:
+    """Log of the sum over the cells along an axis that are there, for each cell of the other modality."""
+    if present is not None:
+        there = present.reshape(len(logits), -1).unsqueeze(3 - axis) > 0
+        logits = logits.masked_fill(~there, -1e30)  # not infinite: where no cell is there, the gradient is none either
+    return logits.logsumexp(axis).flatten()
 
 
 def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
     """Mean over cells and dimensions, (n, g), cells weighted."""
     if weights is None:
-        return values.mean()
-    return (values.mean(1) * weights).sum() / weights.sum().clamp_min(1e-12)
+        return values.mean((-2, -1))
+    return (values.mean(-1) * weights).sum(-1) / weights.sum(-1).clamp_min(1e-12)

@@ -64,24 +64,20 @@ def own_noise() -> None:
 
 
 def over_ranks(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`compute` rows (n, p) → (n, q), each process its share of them; all get all."""
+    """`compute` rows (..., n, p) → (..., n, q), each process its share of them; all get all."""
     n = n_ranks()
     if n == 1:
         return compute(x)
-    sizes = [len(part) for part in x.tensor_split(n)]
+    sizes = [part.shape[-2] for part in x.tensor_split(n, dim=-2)]
     return _Gather.apply(compute(_Scatter.apply(x, sizes)), sizes)
 
 
-def average_gradients(network: nn.Module) -> None:
-    """Give every process the mean of all gradients."""
+def average_over_ranks(gradient: Tensor) -> None:
+    """Give every process the mean of all gradients, in place."""
     n = n_ranks()
-    if n == 1:
-        return
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / n).split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+    if n > 1:
+        dist.all_reduce(gradient)
+        gradient.div_(n)
 
 
 def copy_from_first(network: nn.Module) -> None:
@@ -97,7 +93,7 @@ class _Scatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, sizes: list[int]) -> Tensor:
         ctx.sizes = sizes
-        return x.split(sizes)[dist.get_rank()].clone()
+        return x.split(sizes, dim=-2)[dist.get_rank()].clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -118,12 +114,12 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.split(ctx.sizes)[dist.get_rank()] * len(ctx.sizes), None
+        return gradient.split(ctx.sizes, dim=-2)[dist.get_rank()] * len(ctx.sizes), None
 
 
 def _gathered(part: Tensor, sizes: list[int]) -> Tensor:
-    padded = part.new_zeros(max(sizes), *part.shape[1:])
-    padded[: len(part)] = part
+    padded = part.new_zeros(*part.shape[:-2], max(sizes), part.shape[-1])
+    padded[..., : part.shape[-2], :] = part
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
-    return torch.cat([rows[:size] for rows, size in zip(parts, sizes, strict=True)])
+    return torch.cat([rows[..., :size, :] for rows, size in zip(parts, sizes, strict=True)], dim=-2)

@@ -79,7 +79,7 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
 def joint_latents(cells: Cells, model: JAMIE, latents: dict[str, Array]) -> Array:
     """One latent for each cell of the MuData: the mean of its aggregates, which agree where its pairs are certain."""
     known = {(a, b): cap_rows(cells.known(a, b)) for a, b in combinations(latents, 2)}
-    total = np.zeros((cells.n_obs, model.recipe_.n_latent), dtype=np.float32)
+    total = np.zeros((cells.n_obs, model.network_.n_latent), dtype=np.float32)
     count = np.zeros((cells.n_obs, 1), dtype=np.float32)
     for name, aggregated in model.aggregate(latents, known).items():
         rows = cells.rows(name)

@@ -143,7 +143,7 @@ def explain(
     if target is not None:
         subject = explained_features(model, target, features)
     elif labels is None:
-        subject = explained_latents(model.recipe_.n_latent, features)
+        subject = explained_latents(model.network_.n_latent, features)
     else:
         of_cells = cells.labels(labels, source).astype(object).to_numpy()
     train = cells.compared_with(source)

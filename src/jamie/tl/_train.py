@@ -28,6 +28,7 @@ def train(
     modalities: Sequence[str] | None = None,
     recipe: str | Recipe = "default",
     n_latent: int | None = None,
+    n_networks: int | None = None,
     dropout: float | None = None,
     batch_size: int | None = None,
     max_steps: int | None = None,
@@ -51,7 +52,10 @@ def train(
         ``"default"``, stopped early on held-out pairs; ``"integrate"``, which fits exactly these cells and is not to
         impute with; or ``"paper"``, the published model. The method page of the documentation has a table of them.
     n_latent
-        Latent dimensions; the recipe's if `None`.
+        Latent dimensions of a network; the recipe's if `None`.
+    n_networks
+        Networks that are trained side by side; the recipe's if `None`. What is imputed is their mean, which is less a
+        matter of the seed than that of one, and a cell has the latents of all of them.
     dropout
         Share of hidden units dropped in training; the recipe's if `None`. The paper has 0.6 to impute and 0 to only
         integrate.
@@ -96,6 +100,7 @@ def train(
     model = JAMIE(
         recipe,
         n_latent=n_latent,
+        n_networks=n_networks,
         dropout=dropout,
         batch_size=batch_size,
         max_steps=max_steps,
@@ -110,7 +115,7 @@ def train(
         "schema": SCHEMA,
         "version": version("jamie-tools"),
         "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")},
-        "device": str(model.network_.log_weights.device),
+        "device": str(model.network_.device),
         **({"seed": int(rng)} if isinstance(rng, int | np.integer) else {}),
         "modalities": list(model.preparations_),
         "recipe": model.recipe_.to_dict(),

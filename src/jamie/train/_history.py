@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
-
-from ._objective import Losses
 
 
 @dataclass
@@ -15,9 +14,9 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, step: int, losses: Losses, **more: float) -> None:
-        """Read the losses of a step from the device."""
-        self.rows.append({"step": step, **{name: value.item() for name, value in losses._asdict().items()}, **more})
+    def add(self, step: int, losses: Mapping[str, float], **more: float) -> None:
+        """Add the losses of a step by name."""
+        self.rows.append({"step": step, **losses, **more})
 
     def frame(self) -> pd.DataFrame:
         """One row a reading: step, each term, and the validation score where there is one."""

@@ -5,73 +5,86 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jamie.nn import average_over_ranks
+
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 
 
 class FlatAdamW:
-    """AdamW of torch, step for step, on one vector: a dozen calls a step, where torch makes several a weight.
+    """AdamW of torch, step for step, on one vector: a dozen calls a step, where torch makes several per weight.
 
-    The weights of the network become views of the vector, and so do their gradients, which `zero_grad` sets to 0. A
-    weight that no loss depends on decays all the same.
+    The weights of the network become views of the vector. A weight that no loss depends on decays all the same.
+    Networks side by side have a vector each, and are clipped each by itself. What changes with the step is a tensor: a
+    step that is replayed as a CUDA graph reads it anew.
     """
 
-    def __init__(self, network: nn.Module, *, weight_decay: float, clip: float) -> None:
-        self.weights, self.gradient = flattened(network)
-        self._first, self._second = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self._weight_decay, self._clip, self._steps = weight_decay, clip, 0
+    def __init__(self, network: nn.Module, *, weight_decay: float, clip: float, n_networks: int = 1) -> None:
+        self.weights, self._parameters = flattened(network, n_networks), list(network.parameters())
+        self._gradient, self._first, self._second = (torch.zeros_like(self.weights) for _ in range(3))
+        self._weight_decay, self._clip = weight_decay, clip
 
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
-        self.gradient.zero_()
+    def factors(self, rate: float, step: int) -> list[float]:
+        """Numbers that `step` takes, for a learning rate and the number of the step, from 1."""
+        corrected = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
+        return [1 - rate * self._weight_decay, -rate / corrected[0], corrected[1] ** -0.5]
+
+    def step(self, loss: Tensor, factors: Tensor) -> Tensor:
+        """Move the weights down a loss; the norm that the gradient of each network had before it was clipped, (e, 1).
+
+        Of processes that train together each moves by the mean of their gradients.
+        """
+        slopes = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
+        gradient = self._gradient
+        torch.cat([slope.reshape(len(gradient), -1) for slope in slopes], dim=1, out=gradient)
+        average_over_ranks(gradient)
+        return self._move(gradient, factors)
 
     @torch.no_grad()
-    def step(self, rate: float) -> Tensor:
-        """Move the weights at this learning rate, and return the norm that the gradient had before it was clipped."""
-        self._steps += 1
-        norm = self.gradient.norm()
-        self.gradient.mul_((self._clip / (norm + 1e-6)).clamp_max(1))
-        self._first.lerp_(self.gradient, 1 - BETAS[0])
-        self._second.mul_(BETAS[1]).addcmul_(self.gradient, self.gradient, value=1 - BETAS[1])
-        corrected = 1 - BETAS[1] ** self._steps
-        spread = self._second.sqrt().div_(corrected**0.5).add_(EPS)
-        self.weights.mul_(1 - rate * self._weight_decay)
-        self.weights.addcdiv_(self._first, spread, value=-rate / (1 - BETAS[0] ** self._steps))
+    def _move(self, gradient: Tensor, factors: Tensor) -> Tensor:
+        decayed, rate, correction = factors.unbind()
+        norm = gradient.norm(dim=1, keepdim=True)
+        gradient.mul_((self._clip / (norm + 1e-6)).clamp_max(1))
+        self._first.lerp_(gradient, 1 - BETAS[0])
+        self._second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        spread = self._second.sqrt().mul_(correction).add_(EPS)
+        self.weights.mul_(decayed).addcmul_(self._first.div(spread), rate)
         return norm
 
 
-def flattened(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Make the weights of a network, and their gradients, views of two vectors, and return these."""
+def flattened(network: nn.Module, n_networks: int = 1) -> Tensor:
+    """Make the weights of a network views of one matrix, and return it, (e, p).
+
+    Each weight of several networks side by side has their number as its first dimension.
+    """
     parameters = list(network.parameters())
-    weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
-    gradient = torch.zeros_like(weights)
-    sizes = [parameter.numel() for parameter in parameters]
-    for parameter, value, slope in zip(parameters, weights.split(sizes), gradient.split(sizes), strict=True):
-        parameter.data = value.view_as(parameter)
-        parameter.grad = slope.view_as(parameter)
-    return weights, gradient
+    weights = torch.cat([parameter.detach().reshape(n_networks, -1) for parameter in parameters], dim=1)
+    values = weights.split([parameter.numel() // n_networks for parameter in parameters], dim=1)
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.data = value.view(parameter.shape)
+    return weights
 
 
 def separated(network: nn.Module) -> None:
-    """Give every weight memory of its own again, and no gradient."""
+    """Give every weight memory of its own again."""
     for parameter in network.parameters():
-        parameter.data, parameter.grad = parameter.detach().clone(), None
+        parameter.data = parameter.detach().clone()
 
 
 class RunningAverage:
     """A copy of a network that follows its weights, and the statistics of its layers, a step behind."""
 
     def __init__(self, average: nn.Module, network: nn.Module, weights: Tensor) -> None:
-        self._average, _ = flattened(average)
+        self._average = flattened(average, len(weights))
         self._weights = weights  # of the network, flattened
         self._buffers = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
-    def follow(self, weight: float) -> None:
+    def follow(self, weight: Tensor) -> None:
         """Move by `weight` towards the network."""
         self._average.lerp_(self._weights, weight)
         for average, value in self._buffers:
             if average.is_floating_point():
-                average.lerp_(value, weight)
+                average.lerp_(value, weight.to(value.dtype))
             else:
                 average.copy_(value)

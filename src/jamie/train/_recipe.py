@@ -40,7 +40,7 @@ _SHARE = Range("a number from 0 to 1", 0, 1)
 _SHARE_BELOW_1 = Range("a number of at least 0 and below 1", 0, 1, open_at=(1,))
 
 RANGES = {
-    **dict.fromkeys(("n_comps", "n_latent", "batch_size", "max_steps", "patience"), _COUNT),
+    **dict.fromkeys(("n_comps", "n_latent", "n_networks", "batch_size", "max_steps", "patience"), _COUNT),
     **dict.fromkeys(("cycles", "min_steps"), _COUNT_OR_NONE),
     **dict.fromkeys(("kl", "combination", "reconstruction", "cross", "contrastive", "alignment", "inferred"), _WEIGHT),
     **dict.fromkeys(("max_value", "weight_decay"), _WEIGHT),
@@ -69,7 +69,10 @@ class Recipe:
     input_scale
         What the components of a modality are divided by: sd of the first (``"first"``) or of all (``"all"``).
     n_latent
-        Latent dimensions g.
+        Latent dimensions g of a network.
+    n_networks
+        Networks that are trained side by side, each from its own start and with batches of its own; what is imputed is
+        their mean, and a cell has the latents of all.
     hidden
         Widths of the hidden layers; `None` for the paper's d → 2d → d.
     norm
@@ -99,7 +102,7 @@ class Recipe:
     clip
         Largest norm of the gradient.
     batch_size
-        Linked cells (pairs, or cells without one) a step.
+        Linked cells (pairs, or cells without one) per step of a network.
     least_paired
         Share of a batch that pairs have at least, where there are fewer; 0: batches are drawn from all alike.
     max_steps, min_steps
@@ -131,6 +134,7 @@ class Recipe:
     max_value: float
     input_scale: InputScale
     n_latent: int
+    n_networks: int
     hidden: tuple[int, ...] | None
     norm: Norm
     dropout: float
@@ -243,6 +247,7 @@ PAPER = Recipe(
     max_value=0.0,
     input_scale="all",
     n_latent=32,
+    n_networks=1,
     hidden=None,
     norm="batch",
     dropout=0.6,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,14 +13,16 @@ from torch import Tensor
 from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._settings import logger
-from jamie.data import Batch, Draw
-from jamie.nn import JointVAE, Outputs, average_gradients
+from jamie.data import Batch, BatchIndex, Draw
+from jamie.nn import JointVAE, Outputs, n_ranks
 
+from ._graphs import Graphs
 from ._history import History
-from ._objective import Target, cell_errors, objective
-from ._optimiser import FlatAdamW, RunningAverage, separated
+from ._objective import Target, held_out_cells, held_out_error
+from ._optimiser import separated
 from ._recipe import RECIPES, Recipe
 from ._schedule import averaging_weight, kl_weight
+from ._step import Moment, TrainingStep, as_losses
 from ._stopping import CHECK_EVERY, steps_per_tick, stopping_of
 
 
@@ -33,10 +34,20 @@ class Fitted(NamedTuple):
     seconds: float
 
 
+class Loads(Protocol):
+    """Where batches come from."""
+
+    def index(self, draws: Sequence[Draw], /) -> BatchIndex:
+        """Say where the cells of one draw for each network are, on the host."""
+
+    def gather(self, index: BatchIndex, /) -> Batch:
+        """Gather the cells of an index, on the device."""
+
+
 def fit(
     network: JointVAE,
-    draws: Iterator[Draw],
-    load: Callable[[Draw], Batch],
+    draws: Iterator[Sequence[Draw]],
+    loader: Loads,
     targets: Mapping[str, Target],
     recipe: Recipe,
     *,
@@ -45,18 +56,19 @@ def fit(
 ) -> Fitted:
     """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
 
-    With a `validation` batch the best weights have its lowest cross-modal error, without one the lowest mean loss; the
-    :data:`Stopping` of the recipe says at which steps. A training that diverges ends as soon as that is seen, with the
-    best weights so far and a warning, or with an error where there are none.
+    `draws` gives one draw for each of the networks that are trained side by side, and `validation` has the same cells
+    for each. With a `validation` batch the best weights have its lowest cross-modal error, without one the lowest mean
+    loss; the :data:`Stopping` of the recipe says at which steps. A training that diverges ends as soon as that is seen,
+    with the best weights so far and a warning, or with an error where there are none.
     """
-    run = _Run(network, targets, recipe, steps_per_epoch=steps_per_epoch, validation=validation)
+    run = _Run(network, loader, targets, recipe, steps_per_epoch=steps_per_epoch, validation=validation)
     description = f"jamie, recipe {recipe.name!r}"
     bar = progress(run.stopping.max_steps, description=description, unit="cells", scale=recipe.batch_size)
     began, diverged = time.perf_counter(), None
     network.train()
     try:
         for step in range(1, run.stopping.max_steps + 1):
-            run.step(step, load(next(draws)))
+            run.step(step, next(draws))
             bar.update()
             if not run.stopping.reads(step):
                 continue
@@ -80,93 +92,91 @@ def fit(
 
 
 class _Run:
-    """One training: the network, the weights that are scored, and what was read so far."""
+    """One training: its steps, the weights that are scored, and what was read so far."""
 
     def __init__(
         self,
         network: JointVAE,
+        loader: Loads,
         targets: Mapping[str, Target],
         recipe: Recipe,
         *,
         steps_per_epoch: int,
         validation: Batch | None,
     ) -> None:
-        self._network, self._targets, self._recipe, self._validation = network, targets, recipe, validation
+        self._loader, self._targets, self._recipe, self._validation = loader, targets, recipe, validation
         self._tick = steps_per_tick(recipe, steps_per_epoch)
-        self._scored = copy.deepcopy(network) if recipe.averaging else network
-        self._optimiser = FlatAdamW(network, weight_decay=recipe.weight_decay, clip=recipe.clip)
-        self._average = RunningAverage(self._scored, network, self._optimiser.weights) if recipe.averaging else None
-        self._recent = _Recent(network.log_weights.device)
+        self._step = TrainingStep(network, loader.gather, targets, recipe)
+        device = network.log_weights.device
+        uses_graphs = device.type == "cuda" and n_ranks() == 1
+        self._compute = Graphs(self._step.compute, device) if uses_graphs else self._step.compute
+        self._recent = _Recent()
         self.stopping = stopping_of(recipe, steps_per_epoch=steps_per_epoch, held_out=validation is not None)
-        self.history, self.best, self.done = History(), _Best(network, self._scored), 0
+        self.history, self.best, self.done = History(), _Best(network, self._step.scored), 0
 
     @property
     def loss(self) -> float:
         """Loss of the step that was read last."""
         return self.history.rows[-1]["total"]
 
-    def step(self, step: int, batch: Batch) -> None:
-        """Forward, loss, backward, and a step of the weights and of their average."""
-        recipe, network = self._recipe, self._network
-        outputs = network(batch.inputs, batch.correspondence(recipe.rho), crossed=recipe.cross > 0)
-        self._losses = objective(outputs, batch, self._targets, recipe, kl_weight(step / self._tick, recipe.min_steps))
-        self._optimiser.zero_grad()
-        self._losses.total.backward()
-        average_gradients(network)
-        norm = self._optimiser.step(recipe.learning_rate * self.stopping.rate(step))
+    def step(self, step: int, draws: Sequence[Draw]) -> None:
+        """Take one step; nothing waits for the device."""
+        moment = Moment(
+            step,
+            rate=self._recipe.learning_rate * self.stopping.rate(step),
+            kappa=kl_weight(step / self._tick, self._recipe.min_steps),
+            averaging=averaging_weight(step, self._recipe.averaging),
+        )
+        values = self._compute(self._loader.index(draws), self._step.schedule(moment))
         self.done = step
-        if self._average:
-            self._average.follow(averaging_weight(step, recipe.averaging))
-        self._recent.add(step, self._losses.total.detach(), norm)
+        self._recent.add(step, values)
 
     def read(self, step: int) -> None:
         """Read the losses, score the weights, and judge them where the step is one to judge at."""
-        score = self._recent.read(step)
+        (score, losses), cells = self._recent.read(step), None
         if self._validation is not None:
-            score = held_out_error(self._scored, self._validation, self._targets, self._recipe)
+            outputs = _predicted(self._step.scored, self._validation)
+            score = held_out_error(outputs, self._validation, self._targets).item()
+            if self.stopping.compares_cells and self.stopping.judges(step):
+                cells = held_out_cells(outputs, self._validation, self._targets)
         if not math.isfinite(score):
             raise _Diverged(step, f"a score of {score}")
-        self.history.add(step, self._losses, score=score)
+        self.history.add(step, losses, score=score)
         if self.stopping.judges(step):
-            self.best.offer(score, step, self._errors())
-
-    def _errors(self) -> list[Tensor] | None:
-        """Errors of single held-out cells, where these say what is better."""
-        if self._validation is None or not self.stopping.compares_cells:
-            return None
-        return held_out_cells(self._scored, self._validation, self._targets)
+            self.best.offer(score, step, cells)
 
 
 class _Recent:
     """Losses since they were last read, left on the device, and checked every `CHECK_EVERY` steps at the latest."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._zero = torch.zeros((), device=device)
-        self._sum, self._n = self._zero, 0
+    def __init__(self) -> None:
+        self._totals: list[float] = []
+        self._last: dict[str, float] = {}
         self._unchecked: list[Tensor] = []
 
-    def add(self, step: int, loss: Tensor, norm: Tensor) -> None:
-        """Keep the loss of a step, and the norm of its gradient: either may be what is no number first."""
-        self._sum, self._n = self._sum + loss, self._n + 1
-        self._unchecked += [loss, norm]
-        if len(self._unchecked) >= 2 * CHECK_EVERY:
+    def add(self, step: int, values: Tensor) -> None:
+        """Keep the losses of a step, and the norm of its gradient: either may be what is no number first."""
+        self._unchecked.append(values)
+        if len(self._unchecked) >= CHECK_EVERY:
             self._check(step)
 
-    def read(self, step: int) -> float:
-        """Mean loss since the last time."""
+    def read(self, step: int) -> tuple[float, dict[str, float]]:
+        """Mean loss since the last time, and the losses of the last step by name."""
         self._check(step)
-        mean = self._sum.item() / self._n
-        self._sum, self._n = self._zero, 0
-        return mean
+        mean = math.fsum(self._totals) / len(self._totals)
+        self._totals = []
+        return mean, self._last
 
     def _check(self, step: int) -> None:
         if not self._unchecked:
             return
-        values = torch.stack(self._unchecked).view(-1, 2).tolist()
+        rows = torch.stack(self._unchecked).tolist()
         self._unchecked = []
-        for at, (loss, norm) in enumerate(values, start=step - len(values) + 1):
-            if not math.isfinite(loss):
-                raise _Diverged(at, f"a loss of {loss}")
+        for at, values in enumerate(rows, start=step - len(rows) + 1):
+            self._last, norm = as_losses(values)
+            self._totals.append(self._last["total"])
+            if not math.isfinite(self._totals[-1]):
+                raise _Diverged(at, f"a loss of {self._totals[-1]}")
             if not math.isfinite(norm):
                 raise _Diverged(at, f"a gradient of norm {norm}")
 
@@ -199,17 +209,6 @@ def _tell(diverged: _Diverged, kept: int, recipe: Recipe) -> None:
 
 def _is_finite(network: JointVAE) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
-
-
-def held_out_error(network: JointVAE, batch: Batch, targets: Mapping[str, Target], recipe: Recipe) -> float:
-    """Mean error of each modality predicted from each other, as a fraction of variance, on cells not trained on."""
-    return objective(_predicted(network, batch), batch, targets, recipe, 1.0).cross.item()
-
-
-def held_out_cells(network: JointVAE, batch: Batch, targets: Mapping[str, Target]) -> list[Tensor]:
-    """The same error of each cell with a partner, for each modality predicted from each other."""
-    outputs = _predicted(network, batch)
-    return [cell_errors(outputs, batch, pair, targets) for pair in outputs.crossed]
 
 
 def _predicted(network: JointVAE, batch: Batch) -> Outputs:

@@ -1,0 +1,66 @@
+"""One step of training: gather, forward, losses, backward, the step of the weights, and of their average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jamie.data import Batch, BatchIndex
+from jamie.nn import JointVAE
+
+from ._objective import Losses, Target, objective
+from ._optimiser import FlatAdamW, RunningAverage
+from ._recipe import Recipe
+
+
+class Moment(NamedTuple):
+    """What a step depends on besides its batch."""
+
+    step: int  # from 1
+    rate: float  # of learning
+    kappa: float  # weight of the divergence
+    averaging: float  # weight of the newest weights in their average
+
+
+class TrainingStep:
+    """Computes steps of one training.
+
+    `compute` is a function of tensors: no number of Python that changes with the step is in it, and no value is looked
+    at, so that a CUDA graph can replay it.
+    """
+
+    def __init__(
+        self, network: JointVAE, gather: Callable[[BatchIndex], Batch], targets: Mapping[str, Target], recipe: Recipe
+    ) -> None:
+        self._network, self._gather, self._targets, self._recipe = network, gather, targets, recipe
+        self.scored = copy.deepcopy(network) if recipe.averaging else network
+        n = network.n_networks
+        self._optimiser = FlatAdamW(network, weight_decay=recipe.weight_decay, clip=recipe.clip, n_networks=n)
+        self._average = RunningAverage(self.scored, network, self._optimiser.weights) if recipe.averaging else None
+
+    def schedule(self, moment: Moment) -> Tensor:
+        """What `compute` takes for a moment, on the host."""
+        factors = self._optimiser.factors(moment.rate, moment.step)
+        return torch.tensor([moment.kappa, moment.averaging, *factors], dtype=torch.float32)
+
+    def compute(self, index: BatchIndex, schedule: Tensor) -> Tensor:
+        """Move the weights; the loss, its terms, and the norm of the gradient, as `as_losses` reads them."""
+        kappa, averaging = schedule[0], schedule[1]
+        batch = self._gather(index)
+        outputs = self._network(batch.inputs, batch.correspondence(self._recipe.rho), crossed=self._recipe.cross > 0)
+        losses = objective(outputs, batch, self._targets, self._recipe, kappa)
+        norm = self._optimiser.step(losses.total.sum(), schedule[2:])
+        if self._average:
+            self._average.follow(averaging)
+        terms = [term.detach().mean() for term in losses]
+        return torch.stack([*terms, norm.amax()])
+
+
+def as_losses(values: list[float]) -> tuple[dict[str, float], float]:
+    """Losses of a step by name, means over the networks, and the largest norm of a gradient."""
+    *losses, norm = values
+    return dict(zip(Losses._fields, losses, strict=True)), norm
