@@ -1,11 +1,13 @@
-"""How fast training is: steps a second beside a plain loop, pairs a second by device, seconds to a held-out quality.
+"""How fast training is, beside what the machine can do: steps a second, pairs a second, seconds to a held-out quality.
 
-    python benchmarks/speed.py --out speed.json --sections steps pairs quality
-    python benchmarks/speed.py --out gpu.json --sections steps pairs --device cuda --prepared 1000000 10000000
+    python benchmarks/speed.py --out speed.json
+    python benchmarks/speed.py --out gpu.json --device cuda --prepared 1000000 10000000 --batch-size 256 4096 65536
 
-`steps`: the same network and losses, in the plain loop with batches of a `DataLoader`, Adam and a loss that is read
-every step, and in ours; both against the matrix products that they need, timed alone. `pairs`: training on prepared
-cells, random ones, as many as asked for. `quality`: SNARE-seq cortex, held-out correlation by seconds of training.
+`limits`: matrix products in single precision and bfloat16, memory bandwidth, calls a second. `steps`: the same network
+and losses, in the plain loop with batches of a `DataLoader`, Adam and a loss that is read every step, and in ours; both
+against the matrix products that they need, timed alone. `pairs`: training on prepared cells, random ones, as many as
+asked for. `networks`: three networks side by side against one. `quality`: SNARE-seq cortex, held-out correlation by
+seconds of training. On a GPU the first four take less than six minutes.
 """
 
 from __future__ import annotations
@@ -26,19 +28,22 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import jamie as jm
 from jamie.data import Batch, LinkedCells, Loader, ModalityView, Problem, permuted, stratified
-from jamie.nn import JointVAE
+from jamie.nn import JointVAE, Links, SideBySide
 from jamie.train import RECIPES, Recipe, Target, fit, objective, recipe_of
 
 WIDTHS = {"paper": 512, "default": 50}
 MODALITIES = ("rna", "atac")
 SECONDS = 20.0
 COLUMNS = ["source", "target", "correlation"]
+BLOCK = 2_048  # pairs that are contrasted with each other
+LARGE = 4_096  # pairs of a batch from which a GPU multiplies in bfloat16
+SECTIONS = ("limits", "steps", "pairs", "networks", "quality")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sections", nargs="+", default=["steps", "pairs"], choices=["steps", "pairs", "quality"])
+    parser.add_argument("--sections", nargs="+", default=SECTIONS[:4], choices=SECTIONS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prepared", type=int, nargs="+", default=[1_000_000])
@@ -49,14 +54,44 @@ def main() -> None:
     device = torch.device(given.device)
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     run: dict[str, Callable[[], Any]] = {
+        "limits": lambda: limits(device),
         "steps": lambda: [steps(name, device) for name in WIDTHS],
-        "pairs": lambda: [pairs(n, size, device) for n in given.prepared for size in given.batch_size],
+        "pairs": lambda: [row for n in given.prepared for row in pairs(n, given.batch_size, device)],
+        "networks": lambda: networks(device),
         "quality": quality,
     }
     for section in given.sections:
         results[section] = run[section]()
         given.out.write_text(json.dumps(results, indent=1))
         print(json.dumps({section: results[section]}, indent=1), flush=True)
+
+
+def limits(device: torch.device) -> dict[str, Any]:
+    """What bounds a step: products, memory, calls."""
+    n, m = (8_192, 2**28) if device.type == "cuda" else (1_024, 2**24)
+    found: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
+    for name, dtype in (("single precision", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+        found[f"{name}, 10^12 operations/s"] = round(2e-12 * n**3 / timed(lambda a=a, b=b: a @ b, device), 2)
+    x, y = (torch.empty(m, device=device) for _ in range(2))
+    found["memory, GB/s"] = round(8e-9 * m / timed(lambda: y.copy_(x), device), 1)
+    one = torch.zeros(1, device=device)
+    found["calls/s"] = round(1_000 / timed(lambda: [one.add_(1) for _ in range(1_000)], device))
+    return found
+
+
+def timed(run: Callable[[], Any], device: torch.device) -> float:
+    """Least seconds of ten runs."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    once()
+    return min(once() for _ in range(10))
 
 
 def problem_of(n: int, width: int) -> Problem:
@@ -110,7 +145,8 @@ def plain_loop(recipe: Recipe, width: int, problem: Problem, device: torch.devic
     done, began, losses = 0, 0.0, []
     while True:
         for x, y in batches:
-            known = {MODALITIES: torch.eye(len(x), device=device)}
+            both = torch.arange(len(x), device=device)
+            known = {MODALITIES: Links(both, both, torch.ones(len(x), device=device), (len(x), len(x)))}
             batch = Batch(dict(zip(MODALITIES, (x.to(device), y.to(device)), strict=True)), {}, known)
             outputs = network(batch.inputs, batch.known, crossed=recipe.cross > 0)
             loss = objective(outputs, batch, targets, recipe, 1.0).total
@@ -126,31 +162,40 @@ def plain_loop(recipe: Recipe, width: int, problem: Problem, device: torch.devic
                 return (time.perf_counter() - began) / (done - 5)
 
 
-def our_loop(recipe: Recipe, width: int, problem: Problem, device: torch.device, *, batch_size: int = 0) -> float:
+def our_loop(
+    recipe: Recipe, width: int, problem: Problem, device: torch.device, *, batch_size: int = 0, n_networks: int = 1
+) -> float:
     """Seconds a step of `jamie.train.fit`, from the indices of a batch to the step of the optimiser."""
     recipe = recipe_of(recipe, batch_size=batch_size or recipe.batch_size, validation=0.0, cycles=0, step_unit="step")
-    units = LinkedCells.of(problem)
-    everyone, rng = np.arange(len(units)), np.random.default_rng(0)
-    drawn = (
-        stratified(units, everyone, size=recipe.batch_size, least_paired=recipe.least_paired, rng=rng)
-        if recipe.least_paired
-        else permuted(units, everyone, size=recipe.batch_size, rng=rng)
-    )
-    load = Loader(problem, dict.fromkeys(MODALITIES, 1.0), device, least=2)
-    network = network_of(recipe, width, device)
+    linked = LinkedCells.of(problem)
+    everyone, rng = np.arange(len(linked)), np.random.default_rng(0)
+    n_blocks = -(-recipe.batch_size // BLOCK) if recipe.contrastive else 1
+
+    def drawn() -> Any:
+        options: dict[str, Any] = {"size": recipe.batch_size, "n_blocks": n_blocks, "rng": rng}
+        if recipe.least_paired:
+            return stratified(linked, everyone, least_paired=recipe.least_paired, **options)
+        return permuted(linked, everyone, **options)
+
+    draws = zip(*(drawn() for _ in range(n_networks)), strict=True)
+    load = Loader(problem, dict.fromkeys(MODALITIES, 1.0), device, least=2 if recipe.norm == "batch" else 1)
+    single = [network_of(recipe, width, device) for _ in range(n_networks)]
+    network = single[0] if n_networks == 1 else SideBySide(single)
+    network.low_precision = device.type == "cuda" and recipe.batch_size >= LARGE
     targets = dict.fromkeys(MODALITIES, Target(1.0, None))
 
     def run(n: int) -> float:
         began = time.perf_counter()
         limited = recipe_of(recipe, max_steps=n, min_steps=n)
-        fit(network, drawn, load, targets, limited, steps_per_epoch=n, validation=None)
+        fit(network, draws, load, targets, limited, steps_per_epoch=n, validation=None)
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    run(5)
-    n = max(10, int(SECONDS / 4 / (run(10) / 10)))
-    return run(n) / n
+    run(10)  # among them those that warm up and capture
+    few, many = run(20), run(60)
+    n = max(60, min(5_000, int(SECONDS / 4 / max((many - few) / 40, 1e-4))))
+    return (run(n) - few) / (n - 20)  # without what each training costs once
 
 
 def products(recipe: Recipe, width: int, device: torch.device) -> float:
@@ -181,17 +226,39 @@ def products(recipe: Recipe, width: int, device: torch.device) -> float:
     return min(run() for _ in range(20))
 
 
-def pairs(n: int, batch_size: int, device: torch.device) -> dict[str, Any]:
+def pairs(n: int, batch_sizes: list[int], device: torch.device) -> list[dict[str, Any]]:
     """Training on prepared cells of the default recipe's width."""
-    problem = problem_of(n, WIDTHS["default"])
-    seconds = our_loop(RECIPES["default"], WIDTHS["default"], problem, device, batch_size=batch_size)
-    return {
-        "prepared cells": n,
-        "batch": batch_size,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "steps/s": round(1 / seconds, 1),
-        "pairs/s": round(batch_size / seconds),
-    }
+    problem, rows = problem_of(n, WIDTHS["default"]), []
+    for batch_size in batch_sizes:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        seconds = our_loop(RECIPES["default"], WIDTHS["default"], problem, device, batch_size=batch_size)
+        row = {
+            "prepared cells": n,
+            "batch": batch_size,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "steps/s": round(1 / seconds, 1),
+            "pairs/s": round(batch_size / seconds),
+        }
+        if device.type == "cuda":
+            row["peak memory of the card, GB"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        rows.append(row)
+    return rows
+
+
+def networks(device: torch.device) -> list[dict[str, Any]]:
+    """Steps of three networks of the default recipe, with its batch and with half of it, against steps of one."""
+    problem, recipe, width = problem_of(20_000, WIDTHS["default"]), RECIPES["default"], WIDTHS["default"]
+    cases = [(1, recipe.batch_size), (3, recipe.batch_size), (3, recipe.batch_size // 2)]
+    best = dict.fromkeys(cases, np.inf)
+    for _ in range(2):
+        for n, batch_size in cases:
+            seconds = our_loop(recipe, width, problem, device, batch_size=batch_size, n_networks=n)
+            best[n, batch_size] = min(best[n, batch_size], seconds)
+    return [
+        {"networks": n, "batch of each": size, "steps/s": round(1 / t, 1), "times one": round(t / best[cases[0]], 2)}
+        for (n, size), t in best.items()
+    ]
 
 
 def quality() -> list[dict[str, Any]]:

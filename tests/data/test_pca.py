@@ -23,7 +23,7 @@ def z():
 
 def components(x, train=None, n_comps=K):
     train = np.ones(x.shape[0], dtype=bool) if train is None else train
-    return principal_components(CellMatrix(x), train, lambda x: x, n_comps=n_comps, seed=0)
+    return principal_components(CellMatrix(x), train, lambda x, dtype: x.astype(dtype), n_comps=n_comps, seed=0)
 
 
 def captured(vectors, z):

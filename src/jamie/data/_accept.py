@@ -19,6 +19,8 @@ from jamie._keys import KIND
 from jamie._settings import logger
 from jamie._types import Array, Kind, Matrix
 
+from ._cell_matrix import at_most_one
+
 LOOKED_AT = 300
 """Cells of a layer that tell whether it holds whole numbers."""
 FAR_MEAN = 2.0
@@ -57,12 +59,11 @@ def check_block(x: Matrix, scaled: Matrix | None, kind: Kind) -> BlockCheck:
     values, none = x.data if sparse.issparse(x) else x, np.empty(0)
     sums = none, none
     if scaled is not None and kind in ("continuous", "counts"):
-        square = scaled.multiply(scaled) if sparse.issparse(scaled) else np.square(scaled, dtype=np.float64)
-        sums = _sums(scaled), _sums(square)
+        sums = _sums(scaled), _sums_of_squares(scaled)
     n_missing, n_negative = int(np.isnan(values).sum()), int((values < 0).sum())
     counted = x
     if kind == "accessibility":
-        counted = x.minimum(1) if sparse.issparse(x) else np.minimum(x, 1)
+        counted = at_most_one(x)
     if n_missing:
         counted = sparse.csr_matrix(counted, copy=True)
         counted.data = np.nan_to_num(counted.data)
@@ -73,8 +74,7 @@ def check_block(x: Matrix, scaled: Matrix | None, kind: Kind) -> BlockCheck:
 
 def n_fractions(values: Array) -> int:
     """How many of the values are not whole; missing ones are no values."""
-    with np.errstate(invalid="ignore"):
-        return int((np.mod(values, 1) > 0).sum())
+    return int(np.count_nonzero(np.trunc(values) != values)) - int(np.count_nonzero(np.isnan(values)))
 
 
 class Expected(NamedTuple):
@@ -289,3 +289,10 @@ def _warn_far(mean: Array, sd: Array, where: str) -> bool:
 
 def _sums(x: Matrix) -> Array:
     return np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()
+
+
+def _sums_of_squares(x: Matrix) -> Array:
+    if not sparse.issparse(x):
+        return np.square(x, dtype=np.float64).sum(axis=0)
+    squares = sparse.csr_matrix((np.square(x.data), x.indices, x.indptr), x.shape)
+    return np.asarray(squares.sum(axis=0, dtype=np.float64)).ravel()

@@ -251,10 +251,19 @@ def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index
 
 def missing(x: Matrix, *, axis: int) -> Array:
     """How many values are NaN, of each feature (`axis=0`) or cell (`axis=1`)."""
-    if sparse.issparse(x):
-        x = sparse.csr_matrix((np.isnan(x.data), x.indices, x.indptr), x.shape)
-        return np.asarray(x.sum(axis=axis)).ravel()
-    return np.isnan(x).sum(axis=axis)
+    if not sparse.issparse(x):
+        return np.isnan(x).sum(axis=axis)
+    gaps = np.isnan(x.data)
+    if not gaps.any():
+        return np.zeros(x.shape[1 - axis], dtype=np.int64)
+    return np.asarray(sparse.csr_matrix((gaps, x.indices, x.indptr), x.shape).sum(axis=axis)).ravel()
+
+
+def at_most_one(x: Matrix) -> Matrix:
+    """1 where there is more: whether there is any count, or the probability of one. NaN stays."""
+    if not sparse.issparse(x):
+        return np.minimum(x, 1)
+    return sparse.csr_matrix((np.minimum(x.data, 1), x.indices, x.indptr), x.shape)
 
 
 def _rows_of(values: Any, rows: Array | slice) -> Any:

@@ -29,10 +29,13 @@ from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
 from ._container import ANEW, require_distinct_slots, require_modality, require_model, require_mudata
 from ._labels import labels as labels_of
+from ._pca import values_per_cell
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
 from ._seen import HELD_OUT, ROLES, TRAIN, SeenCells, feature_codes, unseen_pairs, value_digests
 
 MAX_MISSING = 0.2
+SINGLE = 1e8
+"""Stored values beyond which what is sparse is standardised in single precision."""
 """Share of the model's features that a modality may lack."""
 DEFAULT_KEYS = Keys()
 Layers = str | Mapping[str, str | None] | None
@@ -453,11 +456,12 @@ def prepare_cells(
     made = empty_inputs((n, k)) if inputs is None else inputs
     digests, codes, checks = np.empty(n, np.uint32), feature_codes(preparation.features[columns]), []
     is_partial = np.zeros(n, dtype=bool)
+    dtype = np.float32 if n * values_per_cell(cells) > SINGLE else np.float64
 
     def read(x: Matrix) -> tuple[Array | None, Array, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
         with np.errstate(invalid="ignore", divide="ignore"):  # values below 0 are refused when all are counted
-            scaled = preparation.scaled(x, columns) if inputs is None else None
+            scaled = preparation.scaled(x, columns, dtype) if inputs is None else None
         scores = None if scaled is None else preparation.components(scaled, columns)
         return scores, value_digests(x, codes), missing(x, axis=1) > 0, check_block(x, scaled, preparation.kind)
 

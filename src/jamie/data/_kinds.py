@@ -23,7 +23,7 @@ from sklearn.preprocessing import normalize
 
 from jamie._types import Array, Kind, Matrix
 
-from ._cell_matrix import CellMatrix, missing
+from ._cell_matrix import CellMatrix, at_most_one, missing
 from ._panels import offsets, panels, shares
 from ._value_stats import ValueStats
 
@@ -84,8 +84,9 @@ class Normaliser:
     def __call__(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:
         """Normalise cells measured in the given `columns` of the training features; sparse stays sparse, NaN NaN."""
         if self.kind == "accessibility":
-            weighted = sparse.csr_matrix(_open(x)) @ sparse.diags_array(self.idf[columns]).tocsr()
-            return normalize(weighted, norm="l2")
+            weighted = sparse.csr_matrix(_open(x))
+            weighted.data = weighted.data * self.idf[columns].astype(np.float32, copy=False)[weighted.indices]
+            return normalize(weighted, norm="l2", copy=False)
         if self.kind == "continuous":
             return x
         if self.kind == "counts" and self._has_all(x, columns):
@@ -144,7 +145,7 @@ def measured_as(x: Matrix, about: Mapping[str, Any]) -> Matrix:
 
 def _open(x: Matrix) -> Matrix:
     """1 where there is any count; what is below 1 is a probability, as in completed data."""
-    return (x.minimum(1) if sparse.issparse(x) else np.minimum(x, 1)).astype(np.float32)
+    return at_most_one(x).astype(np.float32)
 
 
 def _as_it_is(x: Matrix) -> Matrix:

@@ -58,38 +58,38 @@ class Components(NamedTuple):
 def principal_components(
     cells: CellMatrix,
     train: Array,
-    standardise: Callable[[Matrix], Matrix],
+    standardise: Callable[[Matrix, type], Matrix],
     *,
     n_comps: int,
     seed: int,
 ) -> Components:
     """Components of the training cells, by whichever of the three ways fits into `settings.memory_gb`."""
-    n, per_cell = int(train.sum()), cells.bytes_per_cell / (8 if cells.is_sparse else 4)
+    n, per_cell = int(train.sum()), values_per_cell(cells)
     n_some = int(settings.memory_gb * 2**30 * GATHERED / max(2 * cells.bytes_per_cell, 1))  # in double precision
     rng = np.random.default_rng(seed)
     if n_some >= n:
-        gathered = list(cells.map(lambda x, chosen: standardise(x[chosen]), train, description="gathering"))
+        gathered = list(cells.map(lambda x, chosen: standardise(x[chosen], np.float64), train, description="gathering"))
         if sparse.issparse(gathered[0]) and sum(block.nnz for block in gathered) > EXACT_VALUES:
             return of_many_values(gathered, n_comps=n_comps, rng=rng)
         stack = sparse.vstack if sparse.issparse(gathered[0]) else np.vstack
         return of_gathered(gathered[0] if len(gathered) == 1 else stack(gathered), n_comps=n_comps, seed=seed)
 
     def single(x: Matrix, chosen: Array) -> Matrix:
-        return standardise(x[chosen]).astype(np.float32)
+        return standardise(x[chosen], np.float32).astype(np.float32, copy=False)
 
     def over(chosen: Array, vectors: Array | None) -> Sums:
         return total(cells.map(lambda x, sample: summed(single(x, sample), vectors), chosen, description="components"))
 
     if cells.shape[1] <= EXACT_FEATURES:
         return of_covariance(over(train, None).covariance, n_comps=n_comps)
-    sample = _drawn(train, max(n_some, 2 * n_comps), rng)
+    sample = drawn(train, max(n_some, 2 * n_comps), rng)
     gathered = list(cells.map(single, sample, description="gathering"))
     vectors = orthonormal(rng.standard_normal((cells.shape[1], n_comps + OVERSAMPLED)))
     for _ in range(ROUNDS):
         vectors = orthonormal(total(in_threads(partial(summed, vectors=vectors), gathered)).covariance)
     del gathered
     passes = int(np.clip(VALUES / (n * per_cell), 1, PASSES))
-    most = _drawn(train, int(VALUES / per_cell), rng)
+    most = drawn(train, int(VALUES / per_cell), rng)
     for _ in range(passes - 1):
         vectors = orthonormal(over(most, vectors).covariance)
     return of_products(over(most, vectors).covariance, vectors, n_comps=n_comps)
@@ -169,7 +169,12 @@ def orthonormal(vectors: Array) -> Array:
     return np.linalg.qr(vectors)[0].astype(np.float32)
 
 
-def _drawn(train: Array, n: int, rng: np.random.Generator) -> Array:
+def values_per_cell(cells: CellMatrix) -> float:
+    """Values that a cell has stored, on average."""
+    return max(cells.bytes_per_cell / (8 if cells.is_sparse else 4), 1)
+
+
+def drawn(train: Array, n: int, rng: np.random.Generator) -> Array:
     """Mask of at most `n` of the training cells, drawn at random."""
     (rows,) = np.nonzero(train)
     if n >= len(rows):

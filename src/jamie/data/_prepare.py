@@ -18,7 +18,7 @@ from ._accept import Expected
 from ._cell_matrix import CellMatrix, missing
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
-from ._pca import principal_components
+from ._pca import VALUES, drawn, principal_components, values_per_cell
 from ._value_stats import ValueStats
 
 DEFAULT_COMPS = 50
@@ -99,7 +99,8 @@ class Preparation:
         """
         max_value = max_value if kind == "continuous" and stats.filled >= DENSE else 0.0
         normaliser = Normaliser.fit(kind, cells, train, stats)
-        over = combined(cells.map(lambda x, of_train: moments(normaliser(x[of_train])), train, description="moments"))
+        some = drawn(train, int(VALUES / values_per_cell(cells)), np.random.default_rng(seed))
+        over = combined(cells.map(lambda x, of_some: moments(normaliser(x[of_some])), some, description="moments"))
         mean, sd = np.asarray(over.mean), over.sd
         if not np.any(over.variance):
             msg = (
@@ -107,7 +108,11 @@ class Preparation:
             )
             raise InvalidValueError(msg)
         vectors, variance = principal_components(
-            cells, train, lambda x: _standardised(normaliser(x), mean, sd, max_value), n_comps=n_comps, seed=seed
+            cells,
+            train,
+            lambda x, dtype: _standardised(normaliser(x), mean, sd, max_value, dtype),
+            n_comps=n_comps,
+            seed=seed,
         )
         varying = variance > 1e-6 * variance[0]  # others would carry noise to constant features
         return cls(
@@ -167,9 +172,9 @@ class Preparation:
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
         return np.asarray(scores, dtype=np.float32)
 
-    def scaled(self, x: Matrix, columns: Array | slice = slice(None)) -> Matrix:
+    def scaled(self, x: Matrix, columns: Array | slice = slice(None), dtype: type = np.float64) -> Matrix:
         """Standardised features; a sparse matrix is divided by the sd and not centred, so that it stays sparse."""
-        return _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns], self.max_value)
+        return _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns], self.max_value, dtype)
 
     def standardised(self, x: Matrix) -> Array:
         """Dense standardised features with missing values as NaN: the target of the loss where values are missing."""
@@ -282,16 +287,20 @@ def require_complete(n_missing: Array, where: str, kind: Kind) -> None:
         raise InvalidValueError(msg)
 
 
-def _standardised(x: Matrix, mean: Array, sd: Array, max_value: float) -> Matrix:
-    """Dense, or clipped: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit."""
+def _standardised(x: Matrix, mean: Array, sd: Array, max_value: float, dtype: type = np.float64) -> Matrix:
+    """Dense, or clipped: centred and scaled, NaN → 0. Sparse: scaled only, NaN → mean; centring stays implicit.
+
+    What is sparse gets the `dtype`, which is half the time where that is single precision.
+    """
     if max_value or not sparse.issparse(x):
         dense = x.toarray() if sparse.issparse(x) else x
         scaled = (dense - mean.astype(dense.dtype)) / sd.astype(dense.dtype)
         return np.nan_to_num(_clipped(scaled, max_value), nan=0.0)
-    scaled = sparse.csr_matrix(x, dtype=np.float64, copy=True)
-    scaled.data /= sd[scaled.indices]
+    scaled = sparse.csr_matrix((x.data.astype(dtype), x.indices, x.indptr), x.shape)
+    scaled.data /= sd.astype(dtype)[scaled.indices]
     missing = np.isnan(scaled.data)
-    scaled.data[missing] = (mean / sd)[scaled.indices[missing]]
+    if missing.any():
+        scaled.data[missing] = (mean / sd)[scaled.indices[missing]]
     return scaled
 
 

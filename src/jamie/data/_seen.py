@@ -31,7 +31,6 @@ DISTINCT = 0.99
 """Share of seen cells with values of their own from which values alone tell a cell."""
 _MISSING = np.uint32(0xFFFF)  # stands for NaN, of which there are many
 _ROUNDED, _HALF = np.uint32(17), np.uint32(1 << 16)  # of the 23 bits of the fraction of a float32
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _NOTHING = np.uint32(0)  # digest of a cell that has only zeros
 
 
@@ -121,36 +120,27 @@ def feature_codes(features: Array) -> Array:
 
 
 def value_digests(x: Matrix, codes: Array) -> Array:
-    """Digest of each cell's values, rounded, (n,) uint32: a sum over features that are not zero.
+    """Digest of each cell's values, rounded, (n,) uint32: the sum over its features of code times value, scrambled.
 
-    Dense and sparse matrices of the same values have the same digests, whatever they are stored in.
+    Dense and sparse matrices of the same values have the same digests, whatever they are stored in. Sums of 64 bits of
+    whole numbers times codes that are random hardly ever agree, so that no more mixing is needed.
     """
     if sparse.issparse(x):
-        indptr, mixed = x.indptr, _mixed(x.data, codes[x.indices])
+        sums = sparse.csr_matrix((_rounded(x.data), x.indices, x.indptr), x.shape) @ codes
     else:
-        flat = np.ascontiguousarray(x).ravel()
-        place = np.flatnonzero(flat)
-        indptr = np.searchsorted(place, np.arange(len(x) + 1) * x.shape[1])
-        mixed = _mixed(flat[place], codes[place % x.shape[1]])
-    sums = np.zeros(len(mixed) + 1, np.uint64)
-    np.cumsum(mixed, out=sums[1:])  # wraps around, as it may
-    return (_scrambled(sums[indptr[1:]] - sums[indptr[:-1]]) >> np.uint64(32)).astype(np.uint32)
+        sums = _rounded(x) @ codes  # wraps around, as it may
+    return (_scrambled(sums) >> np.uint64(32)).astype(np.uint32)
 
 
-def _mixed(values: Array, codes: Array) -> Array:
-    """One number for each value of each feature, written over the codes; 0 for zeros.
-
-    Sums of codes that are changed by their values in single bits hardly ever agree, so that no more mixing is needed.
-    """
-    values = np.ascontiguousarray(values, dtype=np.float32)
-    rounded = (values.view(np.uint32) + _HALF) >> _ROUNDED
-    is_missing, is_zero = np.isnan(values), values == 0
-    if is_missing.any():
-        rounded[is_missing] = _MISSING
-    codes ^= np.multiply(rounded, _SPREAD, dtype=np.uint64)
-    if is_zero.any():
-        codes[is_zero] = 0
-    return codes
+def _rounded(values: Array) -> Array:
+    """A whole number for each value, uint64: its leading bits, 0 for zeros."""
+    values = np.asarray(values, dtype=np.float32) + np.float32(0)  # -0 is 0
+    rounded = values.view(np.uint32)
+    is_missing = np.isnan(values)
+    rounded += _HALF
+    rounded >>= _ROUNDED
+    rounded[is_missing] = _MISSING
+    return rounded.astype(np.uint64)
 
 
 def _scrambled(x: Array) -> Array:

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from jamie._types import Array, Matrix
 
-from ._cell_matrix import CellMatrix, missing
+from ._cell_matrix import CellMatrix, at_most_one, missing
 
 
 class ValueStats(NamedTuple):
@@ -78,9 +78,9 @@ def _look(x: Matrix, train: Array) -> _Block:
     learned = x if train.all() else x[train]
     n_missing = int(np.count_nonzero(np.isnan(_stored(learned)))) if absent else 0
     measured = _without_gaps(learned) if n_missing else learned
-    opened = np.minimum(measured, 1) if not sparse.issparse(measured) else measured.minimum(1)
+    opened = at_most_one(measured)
     return _Block(
-        is_whole=not below.any() and bool(((np.mod(values, 1) == 0) | gaps).all()),
+        is_whole=not below.any() and bool(((np.trunc(values) == values) | gaps).all()),
         n_values=n_stored - absent,
         negative=_per_feature(x, below) if below.any() else none,
         missing=missing(x, axis=0) if absent else none,
