@@ -93,7 +93,7 @@ def alone():
 def test_a_misspelt_setting_is_refused_with_the_closest(name, close):
     with pytest.raises(InvalidValueError) as caught:
         setattr(jm.settings, name, 3)
-    expected = "one of ['device', 'n_threads', 'memory_gb', 'verbosity'], found"
+    expected = "one of ['device', 'n_threads', 'memory_gb', 'compile', 'verbosity'], found"
     assert expected in str(caught.value)
     assert str(caught.value).endswith(f"{name!r}; did you mean {close!r}?" if close else f"{name!r}")
     assert not hasattr(jm.settings, name)
@@ -165,3 +165,12 @@ def test_settings_are_checked_when_they_are_made_too():
         Settings(memory_gb=0)
     with pytest.raises(TypeError):
         Settings(memory=4)
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_compile_is_a_switch(alone, value):
+    with pytest.raises(WrongTypeError, match=r"`settings\.compile` to be True or False, found"):
+        alone.compile = value
+    assert alone.compile is False
+    alone.compile = True
+    assert alone.compile is True

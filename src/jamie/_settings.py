@@ -57,6 +57,9 @@ class Settings:
     memory_gb
         Working memory in GB that reading, preparing and writing aim at, in blocks of cells: what is larger is read
         again from where it lies.
+    compile
+        Whether :func:`torch.compile` compiles training. That takes most of a minute for each shape of a batch, and
+        pays in long trainings on a GPU; on a CPU steps are no faster.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class Settings:
     device: str = "auto"
     n_threads: int | None = None
     memory_gb: float = 4.0
+    compile: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check the setting before it is kept; a misspelt one is no setting."""
@@ -146,10 +150,18 @@ def _memory_gb(value: Any) -> float:
     return float(value)
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        msg = f"expected `settings.compile` to be True or False, found {typed(value)}; pass True or False"
+        raise WrongTypeError(msg)
+    return value
+
+
 _CHECKS = {
     "device": lambda value: require_device(value, name="settings.device"),
     "n_threads": _n_threads,
     "memory_gb": _memory_gb,
+    "compile": _switch,
     "verbosity": lambda value: require_option(value, LEVELS, name="settings.verbosity"),
 }
 

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jamie.data import CellMatrix, Preparation, value_stats
+from jamie.data import CellMatrix, Preparation, prepare_cells, value_stats
 
 KINDS = ["counts", "accessibility", "protein", "continuous"]
 
@@ -264,3 +264,38 @@ def test_recovery_multiplies_what_is_carried_back(counts, kind):
     expected = plain * factor
     expected = expected.clip(max=1) if kind == "accessibility" else expected
     assert_allclose(replace(preparation, recovery=factor).to_input_units(values), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_of_many_values_is_as_good(counts, kind, monkeypatch):
+    x = sparse.csr_matrix(counts)
+    preparation = fit(x, kind)
+    prepared, _ = prepare_cells(CellMatrix(x), preparation)
+    monkeypatch.setattr("jamie.data._cells.SINGLE", 0)
+    seen = []
+    monkeypatch.setattr(Preparation, "components", watched(Preparation.components, seen))
+    single, _ = prepare_cells(CellMatrix(x), preparation)
+    assert {scaled.dtype for scaled in seen} == {np.dtype(np.float32)}
+    assert_allclose(single.inputs, prepared.inputs, atol=1e-5 * np.abs(prepared.inputs).max())
+    assert_array_equal(single.digests, prepared.digests)
+
+
+def watched(function, seen):
+    """The function, which notes its second argument."""
+
+    def watch(self, scaled, *arguments):
+        seen.append(scaled)
+        return function(self, scaled, *arguments)
+
+    return watch
+
+
+def test_of_very_many_values_mean_and_sd_are_those_of_some_cells(rng, monkeypatch):
+    x = sparse.csr_matrix(rng.poisson(2.0, size=(4_000, 6)).astype(np.float32))
+    whole = fit(x, "counts")
+    monkeypatch.setattr("jamie.data._prepare.VALUES", 6_000)  # a quarter of the cells
+    some = fit(x, "counts")
+    assert not np.array_equal(some.mean, whole.mean)
+    assert_allclose(some.mean, whole.mean, atol=5 * whole.sd.max() / np.sqrt(1_000))
+    assert_allclose(some.sd, whole.sd, rtol=0.15)
+    assert some.n_fitted == whole.n_fitted == 4_000

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from jamie._settings import settings
 from jamie.data import LinkedCells, Loader, ModalityView, Problem, stratified
 from jamie.nn import JointVAE, SideBySide
 from jamie.train import RECIPES, Target
@@ -115,3 +116,14 @@ def test_where_nothing_can_be_captured_steps_are_computed_and_one_line_says_so(t
     said = capsys.readouterr().err
     assert said.count("goes on without a CUDA graph") == 1
     assert "not permitted when stream is capturing" in said
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_losses_are_compiled_where_that_is_asked(training, compiled, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: (asked.append(options), function)[1])
+    monkeypatch.setattr(settings, "compile", compiled)
+    _, step, (index, *_) = training()
+    values = step.compute(index, moments(step)[0])
+    assert asked == ([{"dynamic": False}] if compiled else [])
+    assert torch.isfinite(values).all()

@@ -14,6 +14,7 @@ from torch import Tensor
 from jamie._types import Array, Pair
 
 from ._batches import Draw
+from ._sampler import ranges
 
 NO_BLOCKS = {"": np.zeros(1, dtype=int)}
 
@@ -201,12 +202,12 @@ class Indexer:
         """Entries of F[rows][:, columns], in the time of the entries of its rows."""
         f, place = self._known[pair], self._place[pair[1]]
         place[columns] = np.arange(len(columns))
-        length = f.indptr[rows + 1] - f.indptr[rows]
-        entry = np.repeat(f.indptr[rows] - np.cumsum(length) + length, length) + np.arange(length.sum())
+        entry = ranges(f.indptr, rows)
         j = place[f.indices[entry]]
         place[columns] = -1
+        i = np.repeat(np.arange(len(rows)), f.indptr[rows + 1] - f.indptr[rows])
         inside = j >= 0
-        return np.repeat(np.arange(len(rows)), length)[inside], j[inside], f.data[entry[inside]]
+        return i[inside], j[inside], f.data[entry[inside]]
 
     def _asked(self, pair: Pair, draws: Sequence[Draw], a: _Placed, b: _Placed) -> list[Array]:
         """Queries and both partners of all networks, each with as many, and whether each is there."""

@@ -76,14 +76,20 @@ class LinkedCells:
         """Rows of the cells of the given groups, by modality."""
         rows = {}
         for name, starts in self.starts.items():
-            length = starts[groups + 1] - starts[groups]
-            first = np.repeat(starts[groups] - np.cumsum(length) + length, length)
-            rows[name] = self.rows[name][first + np.arange(length.sum())]
+            rows[name] = self.rows[name][ranges(starts, groups)]
         return rows
 
     def per_cell(self, groups: Array, values: Array) -> dict[str, Array]:
         """One value per group, repeated for each of its cells, by modality, in the order of `cells`."""
-        return {name: np.repeat(values, np.diff(starts)[groups]) for name, starts in self.starts.items()}
+        return {name: np.repeat(values, starts[groups + 1] - starts[groups]) for name, starts in self.starts.items()}
+
+
+def ranges(starts: Array, groups: Array) -> Array:
+    """Positions from `starts[g]` to `starts[g + 1]` of each group g, one after the other."""
+    first, length = starts[groups], starts[groups + 1] - starts[groups]
+    if (length == 1).all():
+        return first
+    return np.repeat(first - np.cumsum(length) + length, length) + np.arange(length.sum())
 
 
 def _training_edges(problem: Problem, pair: Pair, offsets: dict[str, int]) -> tuple[Array, Array, Array]:

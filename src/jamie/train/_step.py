@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from jamie._settings import settings
 from jamie.data import Batch, BatchIndex
 from jamie.nn import JointVAE
 
@@ -37,6 +38,7 @@ class TrainingStep:
         self, network: JointVAE, gather: Callable[[BatchIndex], Batch], targets: Mapping[str, Target], recipe: Recipe
     ) -> None:
         self._network, self._gather, self._targets, self._recipe = network, gather, targets, recipe
+        self._losses = torch.compile(self._losses_of, dynamic=False) if settings.compile else self._losses_of
         self.scored = copy.deepcopy(network) if recipe.averaging else network
         n = network.n_networks
         self._optimiser = FlatAdamW(network, weight_decay=recipe.weight_decay, clip=recipe.clip, n_networks=n)
@@ -50,14 +52,17 @@ class TrainingStep:
     def compute(self, index: BatchIndex, schedule: Tensor) -> Tensor:
         """Move the weights; the loss, its terms, and the norm of the gradient, as `as_losses` reads them."""
         kappa, averaging = schedule[0], schedule[1]
-        batch = self._gather(index)
-        outputs = self._network(batch.inputs, batch.correspondence(self._recipe.rho), crossed=self._recipe.cross > 0)
-        losses = objective(outputs, batch, self._targets, self._recipe, kappa)
+        losses = self._losses(index, kappa)
         norm = self._optimiser.step(losses.total.sum(), schedule[2:])
         if self._average:
             self._average.follow(averaging)
         terms = [term.detach().mean() for term in losses]
         return torch.stack([*terms, norm.amax()])
+
+    def _losses_of(self, index: BatchIndex, kappa: Tensor) -> Losses:
+        batch = self._gather(index)
+        outputs = self._network(batch.inputs, batch.correspondence(self._recipe.rho), crossed=self._recipe.cross > 0)
+        return objective(outputs, batch, self._targets, self._recipe, kappa)
 
 
 def as_losses(values: list[float]) -> tuple[dict[str, float], float]:
