@@ -14,7 +14,7 @@ Values are rounded to 7 significant bits, so that those that were computed again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,7 @@ DISTINCT = 0.99
 """Share of seen cells with values of their own from which values alone tell a cell."""
 _MISSING = np.uint32(0xFFFF)  # stands for NaN, of which there are many
 _ROUNDED, _HALF = np.uint32(17), np.uint32(1 << 16)  # of the 23 bits of the fraction of a float32
+AT_ONCE = 2**18  # values
 _NOTHING = np.uint32(0)  # digest of a cell that has only zeros
 
 
@@ -125,11 +126,22 @@ def value_digests(x: Matrix, codes: Array) -> Array:
     Dense and sparse matrices of the same values have the same digests, whatever they are stored in. Sums of 64 bits of
     whole numbers times codes that are random hardly ever agree, so that no more mixing is needed.
     """
-    if sparse.issparse(x):
-        sums = sparse.csr_matrix((_rounded(x.data), x.indices, x.indptr), x.shape) @ codes
-    else:
-        sums = _rounded(x) @ codes  # wraps around, as it may
+    sums = np.empty(x.shape[0], dtype=np.uint64)
+    for rows in _pieces(x):
+        piece = x[rows]
+        if sparse.issparse(piece):
+            piece = sparse.csr_matrix((_rounded(piece.data), piece.indices, piece.indptr), piece.shape)
+        else:
+            piece = _rounded(piece)
+        sums[rows] = piece @ codes  # wraps around, as it may
     return (_scrambled(sums) >> np.uint64(32)).astype(np.uint32)
+
+
+def _pieces(x: Matrix) -> Iterator[slice]:
+    """Cells whose values, as numbers of 64 bits, stay in the cache of a processor."""
+    n = x.shape[0]
+    step = max(1, AT_ONCE * n // max(x.nnz if sparse.issparse(x) else x.size, 1))
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def _rounded(values: Array) -> Array:
