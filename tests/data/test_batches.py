@@ -386,3 +386,9 @@ def test_time_and_memory_grow_with_the_entries_and_not_with_the_square_of_the_ce
         assert_array_equal(rows, np.flatnonzero(alone))
         for place in (first, second):
             assert np.all(f[draw.cells["a"][rows], draw.cells["b"][place]] > 0)
+
+
+def test_pairs_alone_are_asked_for_and_the_others_come_all_the_same(few_pairs):
+    (draw,) = some_batches(stratified, few_pairs, 1, size=50, least_paired=1.0)
+    assert all(len(rows) for rows in draw.cells.values())
+    assert np.isfinite(np.concatenate(list(draw.weights.values()))).all()

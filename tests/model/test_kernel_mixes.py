@@ -16,8 +16,9 @@ from scipy import sparse
 from sklearn.metrics.pairwise import euclidean_distances
 
 import jamie as jm
+from jamie.baselines import Directions, best_mix_weight, regress, supervised, tune
 from jamie.model import _jamie, _kernel_mixes
-from jamie.train import RECIPES, best_mix_weight, regress, tune
+from jamie.train import RECIPES
 
 RECIPE = replace(RECIPES["default"], hidden=(16,), n_latent=6, max_steps=28, cycles=2, validation=0.1, kernel_mix=True)
 BOTH = (("rna", "protein"), ("protein", "rna"))
@@ -54,6 +55,18 @@ def rows_of(x):
     return {row.tobytes() for row in np.ascontiguousarray(x, dtype=np.float32)}
 
 
+def along(kernel_mix, x):
+    """Coordinates of cells along the directions of a kernel."""
+    return (x - kernel_mix["origin"]) @ kernel_mix["directions"]
+
+
+def nearest(kernel_mix, x):
+    """Which cell each landmark is."""
+    apart = euclidean_distances(kernel_mix["landmarks"], along(kernel_mix, x))
+    assert apart.min(axis=1).max() < 1e-5
+    return apart.argmin(axis=1).tolist()
+
+
 def skip_of(model, *pair):
     return {key: value.numpy().astype(float) for key, value in model.network_.kernel_mix(*pair).named_buffers()}
 
@@ -70,7 +83,8 @@ def seen(monkeypatch):
 
         return watch
 
-    for name, function in (("tune", tune), ("regress", regress), ("best_mix_weight", best_mix_weight)):
+    for function in (supervised, tune, regress, best_mix_weight):
+        name = function.__name__
         monkeypatch.setattr(_kernel_mixes, name, watched(name, function))
     return found
 
@@ -103,7 +117,7 @@ def test_held_out_cells_are_imputed_by_network_and_kernel(fitted, pair):
     kernel_mix, preparation = skip_of(model, *pair), model.preparations_[target]
     x = scaled(model, mdata, source).loc[test].to_numpy()
     decoded = model.network_.decode(target, model.network_.encode(source, torch.from_numpy(x))[0]).detach().numpy()
-    by_kernel = np.exp(-kernel_mix["rate"] * euclidean_distances(x.astype(float), kernel_mix["landmarks"]))
+    by_kernel = np.exp(-kernel_mix["rate"] * euclidean_distances(along(kernel_mix, x), kernel_mix["landmarks"]))
     by_kernel = by_kernel @ kernel_mix["coefficients"] + kernel_mix["offset"]
     mixed = (1 - kernel_mix["mix_weight"]) * decoded + kernel_mix["mix_weight"] * by_kernel
     expected = preparation.inverse((mixed * model.divisors_[target]).astype(np.float32), slice(None))
@@ -127,8 +141,7 @@ def test_the_kernel_is_fitted_on_every_training_pair(fitted, pair):
     mdata, model = fitted
     kernel_mix = skip_of(model, *pair)
     x, y = (scaled(model, mdata, name).loc[training_pairs(mdata)].to_numpy() for name in pair)
-    place = {row.tobytes(): i for i, row in enumerate(x)}
-    order = [place[row.tobytes()] for row in kernel_mix["landmarks"].astype(np.float32)]
+    order = nearest(kernel_mix, x)
     assert sorted(order) == list(range(len(x)))
     assert_allclose(kernel_mix["offset"], y.mean(axis=0), atol=1e-5)
     k = np.exp(-kernel_mix["rate"] * euclidean_distances(kernel_mix["landmarks"]))
@@ -142,19 +155,20 @@ def test_held_out_pairs_choose_the_share_and_are_fitted_on_afterwards(held, seen
     mdata = cells()
     model = jm.JAMIE(RECIPE).fit(mdata)
     names = [name for name, *_ in seen]
-    assert names == [*["tune", "regress"] * 2, *["best_mix_weight"] * 2, *["regress"] * 2]
+    first, last = ["supervised", "tune", "regress"] * 2, ["supervised", "regress"] * 2
+    assert names == [*first, *["best_mix_weight"] * 2, *last]
     calls = {name: [call for call in seen if call[0] == name] for name in set(names)}
     n_pairs = len(training_pairs(mdata))
     for i, (source, target) in enumerate(BOTH):
         x, y = (scaled(model, mdata, name).iloc[held[name]].to_numpy() for name in (source, target))
-        before, after = calls["regress"][i], calls["regress"][i + 2]
-        for earlier in (calls["tune"][i], before):
+        before, after = calls["supervised"][i], calls["supervised"][i + 2]
+        assert not rows_of(before[1]) & rows_of(x)
+        for earlier in (before, calls["tune"][i], calls["regress"][i]):
             assert len(earlier[1]) == len(earlier[2]) == n_pairs - len(x)
-            assert not rows_of(earlier[1]) & rows_of(x)
             assert not rows_of(earlier[2]) & rows_of(y)
-        assert len(after[1]) == n_pairs
+        assert len(after[1]) == len(calls["regress"][i + 2][1]) == n_pairs
         assert rows_of(after[1]) == rows_of(before[1]) | rows_of(x)
-        assert before[3] == after[3]
+        assert calls["regress"][i][3] == calls["regress"][i + 2][3]
         measured, decoded, predicted = calls["best_mix_weight"][i][1:]
         assert rows_of(measured) == rows_of(y)
         assert len(measured) == len(x) >= 10
@@ -181,7 +195,7 @@ def test_without_held_out_pairs_the_share_is_a_half(seen):
     mdata = jm.datasets.toy()
     model = jm.JAMIE(RECIPE).fit(mdata)
     assert model.summary_.cells == "training"
-    assert [name for name, *_ in seen] == ["tune", "regress"] * 2
+    assert [name for name, *_ in seen] == ["supervised", "tune", "regress"] * 2
     for pair in BOTH:
         assert skip_of(model, *pair)["mix_weight"] == 0.5
         assert len(skip_of(model, *pair)["landmarks"]) == 48
@@ -247,7 +261,7 @@ def test_three_modalities_have_six_paths():
         kernel_mix = skip_of(model, source, target)
         shared = mdata[source].obs_names.intersection(mdata[target].obs_names)
         x = scaled(model, mdata, source)
-        assert rows_of(kernel_mix["landmarks"]) == rows_of(x.loc[shared].to_numpy())
+        assert sorted(nearest(kernel_mix, x.loc[shared].to_numpy())) == list(range(len(shared)))
         assert kernel_mix["coefficients"].shape == (len(shared), scaled(model, mdata, target).shape[1])
         assert model.network_.kernel_mix(source, source) is None
 
@@ -303,8 +317,11 @@ def complete():
 
 
 @pytest.mark.parametrize("how", [0.3, 0.7, "a class"])
-def test_missing_values_do_not_shrink_what_is_imputed(complete, how):
-    mdata, model = complete
+def test_missing_values_do_not_shrink_what_is_imputed(complete, how, monkeypatch):
+    """Beside the same kernel of complete values, which is then not along supervised directions either."""
+    mdata, _ = complete
+    monkeypatch.setattr(_kernel_mixes, "supervised", lambda x, *_: (Directions.none(x.shape[1]), x))
+    model = jm.JAMIE(RECIPE).fit(mdata)
     holed, test, in_class = with_gaps(mdata, how)
     partial = jm.JAMIE(RECIPE).fit(holed)
     cells = test & ~in_class if how == "a class" else test
@@ -325,10 +342,10 @@ def test_the_kernel_is_given_what_was_measured(complete, seen):
     standardised = pd.DataFrame(preparation.standardised(mdata["b"].X) / scale, index=mdata["b"].obs_names)
     rows = {row.tobytes() for row in np.nan_to_num(standardised.to_numpy(np.float32), nan=-99)}
     for name, *given in seen:
-        if name == "best_mix_weight":
+        if name in {"best_mix_weight", "supervised"}:
             continue
         partial = given[-1]
-        if given[0].shape[1] == 9:  # from b to a, which misses nothing
+        if given[1].shape[1] != 9:  # from b to a, which misses nothing
             assert partial is None
             continue
         assert np.isnan(partial.values).any()

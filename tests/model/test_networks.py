@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,15 @@ def test_batch_norm_is_not_trained_side_by_side():
         ValueError, match=r"expected n_networks=1 for recipe 'paper', .* found 2; take recipe='default'"
     ):
         jm.tl.train(jm.datasets.toy(), recipe="paper", n_networks=2)
+
+
+def test_what_it_is_says_how_many(trained):
+    assert "3 networks of 5 latent dimensions" in repr(trained[1])
+    assert "networks of" not in repr(jm.tl.train(jm.datasets.toy(), max_steps=2))
+
+
+def test_batches_without_a_modality_train_several_networks():
+    mdata = jm.datasets.toy(n_cells=100, share_paired=0.3)
+    recipe = replace(jm.recipes["default"], least_paired=0.0, batch_size=1, infer_below=0.0, max_steps=30, cycles=1)
+    model = jm.tl.train(mdata, recipe=replace(recipe, n_networks=2))
+    assert all(np.isfinite(latent).all() for latent in model.embed(mdata).values())

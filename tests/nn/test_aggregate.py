@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from jamie.nn import aggregate, cross
+from jamie.nn import Links, _links, aggregate, cross
 
 
 def tensors(*arrays):
@@ -110,3 +110,18 @@ def test_cross_averages_the_partners_and_says_how_sure_they_are():
     to_x, sure = found["y", "x"]
     assert_allclose(to_x, [(0.5 * l_y[0] + l_y[2]) / 1.5, (0.25 * l_y[0] + l_y[2]) / 1.25])
     assert_allclose(sure, [1, 1])
+
+
+@pytest.mark.parametrize("many", [0, 1e9])
+def test_lists_of_many_links_and_of_few_give_what_the_matrix_gives(many, monkeypatch):
+    monkeypatch.setattr(_links, "MANY", many)
+    rng = np.random.default_rng(0)
+    dense = torch.from_numpy(rng.random((5, 4)) * (rng.random((5, 4)) < 0.6))
+    x, y = (torch.from_numpy(rng.normal(size=shape)).requires_grad_() for shape in ((4, 3), (5, 3)))
+    links = Links.of(dense)
+    torch.testing.assert_close(links @ x, dense @ x)
+    torch.testing.assert_close(links.T @ y, dense.T @ y)
+    torch.testing.assert_close(*(torch.autograd.grad((f @ x).square().sum(), x)[0] for f in (links, dense)))
+    doubled = links.and_also(links, 0.5)
+    torch.testing.assert_close(doubled @ x, 1.5 * dense @ x)
+    torch.testing.assert_close(doubled.to_dense(), 1.5 * dense)

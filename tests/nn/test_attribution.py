@@ -32,7 +32,8 @@ def kernel_mix():
     torch.manual_seed(1)
     z, c = torch.randn(20, P).double(), torch.randn(20, Q).double()
     offset, rate, share = torch.ones(Q).double(), torch.tensor(0.3).double(), torch.tensor(0.5).double()
-    return KernelMix(z, c, offset=offset, rate=rate, mix_weight=share)
+    turn = torch.randn(P, P, generator=torch.Generator().manual_seed(5), dtype=z.dtype)
+    return KernelMix(z, c, origin=turn[0], directions=turn, offset=offset, rate=rate, mix_weight=share)
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ def test_the_kernel_mix_is_mixed_into_the_mean():
     kernel_mix = KernelMix(
         torch.randn(5, 4),
         torch.randn(5, 3),
+        origin=torch.zeros(4),
+        directions=torch.eye(4),
         offset=torch.zeros(3),
         rate=torch.tensor(0.5),
         mix_weight=torch.tensor(0.3),

@@ -15,11 +15,16 @@ from jamie.nn import Ensemble, JointVAE, KernelMix
 SIZES = {"a": 4, "b": 3, "c": 2}
 
 
-def skip_of(n_inputs=4, n_outputs=3, *, m=12, rate=0.7, mix_weight=0.3, dtype=torch.float32):
+def skip_of(n_inputs=4, n_outputs=3, *, m=12, rate=0.7, mix_weight=0.3, dtype=torch.float32, turned=False):
     generator = torch.Generator().manual_seed(0)
+    turn = torch.randn(n_inputs, n_inputs, generator=torch.Generator().manual_seed(1), dtype=dtype)
     return KernelMix(
         torch.randn(m, n_inputs, generator=generator, dtype=dtype),
         torch.randn(m, n_outputs, generator=generator, dtype=dtype),
+        origin=torch.randn(n_inputs, generator=generator, dtype=dtype)
+        if turned
+        else torch.zeros(n_inputs, dtype=dtype),
+        directions=turn if turned else torch.eye(n_inputs, dtype=dtype),
         offset=torch.randn(n_outputs, generator=generator, dtype=dtype),
         rate=torch.tensor(rate, dtype=dtype),
         mix_weight=torch.tensor(mix_weight, dtype=dtype),
@@ -50,7 +55,8 @@ def test_the_prediction_is_scikit_learns(m):
     ridge = KernelRidge(alpha=0.2, kernel="precomputed").fit(np.exp(-0.7 * euclidean_distances(z)), y - y.mean(0))
     parts = (torch.from_numpy(part) for part in (z, ridge.dual_coef_))
     offset, rate, share = (torch.as_tensor(part, dtype=torch.float64) for part in (y.mean(0), 0.7, 1.0))
-    found = KernelMix(*parts, offset=offset, rate=rate, mix_weight=share).predict(torch.from_numpy(x))
+    place = {"origin": torch.zeros(4, dtype=torch.float64), "directions": torch.eye(4, dtype=torch.float64)}
+    found = KernelMix(*parts, **place, offset=offset, rate=rate, mix_weight=share).predict(torch.from_numpy(x))
     assert_allclose(found, ridge.predict(np.exp(-0.7 * euclidean_distances(x, z))) + y.mean(0), rtol=1e-8)
 
 
@@ -78,7 +84,9 @@ def test_the_share_is_that_of_the_kernel(x, mix_weight):
 def test_nothing_is_learned():
     kernel_mix = skip_of()
     assert not list(kernel_mix.parameters())
-    assert set(kernel_mix.state_dict()) == {"landmarks", "coefficients", "offset", "rate", "mix_weight"}
+    assert set(kernel_mix.state_dict()) == {
+        *("landmarks", "coefficients", "origin", "directions", "offset", "rate", "mix_weight")
+    }
 
 
 @pytest.mark.parametrize("m", [12, 40])

@@ -25,7 +25,9 @@ def by_hand(mdata, model):
         latent, _ = model.network_.encode("rna", torch.from_numpy((z / scale).astype(np.float32)))
         scores = model.network_.decode("protein", latent).numpy()
     kernel_mix = {key: value.numpy() for key, value in model.network_.kernel_mix("rna", "protein").named_buffers()}
-    apart = np.linalg.norm(z[:, None] / scale - kernel_mix["landmarks"], axis=2)
+    apart = np.linalg.norm(
+        ((z / scale - kernel_mix["origin"]) @ kernel_mix["directions"])[:, None] - kernel_mix["landmarks"], axis=2
+    )
     by_kernel = np.exp(-kernel_mix["rate"] * apart) @ kernel_mix["coefficients"] + kernel_mix["offset"]
     scores = (1 - kernel_mix["mix_weight"]) * scores + kernel_mix["mix_weight"] * by_kernel
     measured = mdata["protein"]

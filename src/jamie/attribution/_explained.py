@@ -123,7 +123,8 @@ def gathered(
             layer[rows[one.cell], position] = values
     spread, level = np.std(explained, axis=0), np.abs(explained).mean(axis=0)
     unit = np.where(spread > CONSTANT * level, spread, level)
-    additivity = float((np.abs(remainder).max(0) / np.maximum(unit, 1e-12)).max())
+    unit = np.maximum(unit, max(CONSTANT * unit.max(initial=0), 1e-12))  # of an output that is 0 everywhere
+    additivity = float((np.abs(remainder).max(0) / unit).max())
     return Gathered((total / len(rows)).astype(np.float32), by_cell, one.base, additivity)
 
 

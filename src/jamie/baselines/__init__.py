@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from ._aligners import ALIGNERS, align
-from ._predict import METHODS, predict
+from ._directions import Directions, supervised
+from ._kernel_ridge import KernelRidge, Partial, Setting, best_mix_weight, regress, tune
+from ._predict import METHODS, Components, predict
 
-__all__ = ["ALIGNERS", "METHODS", "align", "predict"]
+__all__ = [
+    "ALIGNERS",
+    "METHODS",
+    "Components",
+    "Directions",
+    "KernelRidge",
+    "Partial",
+    "Setting",
+    "align",
+    "best_mix_weight",
+    "predict",
+    "regress",
+    "supervised",
+    "tune",
+]

@@ -1,22 +1,26 @@
 """Simple predictors that a model must beat, from the mean to a multilayer perceptron, all well tuned.
 
-All are tuned alike: squared error of the standardised target over five folds of the training cells, for the slow
-perceptron over one of them, for kernel ridge of each cell from all others, which one decomposition gives. A wide target
-is first projected on random directions, which keeps that error in expectation; its leading principal components are
-less noisy than the rest and would ask for too little shrinkage.
+All are given the same: inputs, training pairs, and the target both as features and as components. Each predicts what
+has the smaller error in cross-validation; perceptron and trees, which are slow, predict components. All are tuned
+alike: squared error of the standardised features over five folds of the training cells, for the slow ones over fewer of
+them, for kernel ridge of each cell from all others, which one decomposition gives. A wide target is first projected on
+random directions, which keeps that error in expectation; its leading principal components are less noisy than the rest
+and would ask for too little shrinkage.
 
 NaN in the target is not a value. Neighbours, ridge and kernel ridge predict each feature from the cells that have it.
-Partial least squares, reduced rank and the perceptron, whose features share components or units, see ridge's prediction
-in its place. All are tuned by the error of the values that are there.
+The others, whose features share something, see ridge's prediction in its place. All predict features then, and are
+tuned by the error of the values that are there.
 """
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import islice, product
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import KFold
+from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from jamie._checks import generator, require_option
@@ -24,29 +28,50 @@ from jamie._errors import InvalidValueError
 from jamie._settings import settings
 from jamie._types import Array, Seed
 
+from ._directions import supervised
 from ._regressions import FAMILIES, LANDMARKS, MEASURED, Family, completed, kernel_ridge, kernel_ridge_errors
 
-METHODS = ("mean", "knn", "ridge", "kernel_ridge", "pls", "reduced_rank", "mlp")
+METHODS = ("mean", *FAMILIES, "supervised_kernel_ridge", "average")
+AVERAGED = ("knn", "ridge", "kernel_ridge", "supervised_kernel_ridge", "reduced_rank")
 
 _TUNED = 3_000  # training cells that settings are chosen on
 _DIRECTIONS = 200  # random ones, of a wider target, that settings are chosen on
-_FOLDS = {"mlp": 1}  # of the five, that settings are scored on; elsewhere all
+_FOLDS = {"mlp": 1, "extra_trees": 2}  # of the five, that settings are scored on; elsewhere all
+_COORDINATES = 50  # components of a target without any given, that the supervised kernel has its coordinates from
 
 
-def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: Seed = None) -> Array:
+class Components(NamedTuple):
+    """Components of the target, of the training cells, and how they become features: scores @ matrixᵀ + offset."""
+
+    scores: Array  # (n_train, k)
+    matrix: Array  # (d, k)
+
+
+def predict(
+    method: str,
+    x_train: Array,
+    y_train: Array,
+    x_test: Array,
+    *,
+    components: Components | None = None,
+    rng: Seed = None,
+) -> Array:
     """Predict the target of the test cells from the training cells.
 
     Parameters
     ----------
     method
-        One of `METHODS`.
+        One of `METHODS`. ``"supervised_kernel_ridge"`` is kernel ridge along the directions that ridge predicts the
+        target by; ``"average"`` the mean of those in `AVERAGED`.
     x_train, x_test
         Prepared inputs (`n_train × k` and `n_test × k`), such as principal components.
     y_train
         Target (`n_train × d`). NaN is missing: each feature is learned from the cells that have it, and one that none
         has is predicted NaN.
+    components
+        The target as components, which are predicted in place of features where that is better in cross-validation.
     rng
-        Seed or generator of the folds, landmarks and network.
+        Seed or generator of the folds, landmarks, trees and network.
 
     Returns
     -------
@@ -73,43 +98,114 @@ def predict(method: str, x_train: Array, y_train: Array, x_test: Array, *, rng: 
     y, mean, scale = _standardise(y)
     if method == "mean":
         return np.tile(mean, (len(x_test), 1))
-    family, grid = FAMILIES[method]
     seed = int(generator(rng).integers(2**31))
     unit = x[:, 0].std() or 1.0
     x, x_test = (x - x.mean(0)) / unit, (x_test - x.mean(0)) / unit
+    given = None
+    if components is not None and not np.isnan(y).any():
+        scores = np.asarray(components.scores, dtype=np.float64)
+        given = _Outputs(scores - scores.mean(0), (components.matrix / scale[:, None]).T)
     # Threads gain little here, and where cores are shared they wait for each other: 10 minutes in place of one.
     with threadpool_limits(settings.n_threads or 1):
-        if np.isnan(y).any():
-            family = _of_measured(method, x, y, seed)
-        best = _tune(family, x, y, grid(x), seed, folds=_FOLDS.get(method, 5))
-        ((_, predicted),) = family(x, y, x_test, [best], seed)
-    return predicted * scale + mean
+        each = [_predicted(one, x, y, given, x_test, seed) for one in (AVERAGED if method == "average" else [method])]
+    return np.mean(each, axis=0) * scale + mean
 
 
-def _tune(family: Family, x: Array, y: Array, choices: list[Any], seed: int, *, folds: int = 5) -> Any:
-    """Choose the setting of the smallest cross-validated squared error, the first of equals."""
+class _Outputs(NamedTuple):
+    """What is regressed, and the matrix that takes it to standardised features; `None`: it is them."""
+
+    y: Array  # (n, q)
+    to_features: Array | None  # (q, d)
+
+    def features(self, predicted: Array) -> Array:
+        """Standardised features."""
+        return predicted if self.to_features is None else predicted @ self.to_features
+
+
+def _predicted(method: str, x: Array, y: Array, components: _Outputs | None, x_test: Array, seed: int) -> Array:
+    """Standardised features of the test cells."""
+    tuned_on, name = x, method
+    if method == "supervised_kernel_ridge":
+        name = "kernel_ridge"
+        told = _leading(x, y, seed) if components is None else components.y
+        directions, tuned_on = supervised(x, told, np.random.default_rng(seed))
+        x, x_test = directions(x), directions(x_test)
+        tuned_on, x, x_test = (cells - x.mean(0) for cells in (tuned_on, x, x_test))
+    family, grid = FAMILIES[name]
+    if np.isnan(y).any():
+        family = _of_measured(name, x, y, seed)
+    options = [_Outputs(y, None)] if components is None or name not in _FOLDS else []
+    options += [components] if components is not None else []
+    setting, outputs = _tune(family, tuned_on, options, y, grid(tuned_on), seed, folds=_FOLDS.get(name, 5))
+    ((_, predicted),) = family(x, outputs.y, x_test, [setting], seed)
+    return outputs.features(predicted)
+
+
+def _leading(x: Array, y: Array, seed: int) -> Array:
+    """Components of standardised features; what is missing is what ridge predicts."""
+    if np.isnan(y).any():
+        ((_, fitted),) = MEASURED["ridge"](x, y, x, [_ridge_of_measured(x, y, seed)], seed)
+        y = np.where(np.isnan(y), fitted, y)
+    if y.shape[1] <= _COORDINATES:
+        return y
+    left, values, _ = randomized_svd(y, min(_COORDINATES, len(y)), random_state=seed)
+    return left * values
+
+
+def _tune(
+    family: Family, x: Array, options: list[_Outputs], truth: Array, choices: list[Any], seed: int, *, folds: int = 5
+) -> tuple[Any, _Outputs]:
+    """Choose setting and outputs of the smallest cross-validated squared error of features, the first of equals."""
     rows = np.random.default_rng(seed).permutation(len(x))[:_TUNED]
-    x, y = x[rows], y[rows]
-    if y.shape[1] > _DIRECTIONS and np.isnan(y).any():
-        y = y[:, np.random.default_rng(seed).choice(y.shape[1], _DIRECTIONS, replace=False)]
-    elif y.shape[1] > _DIRECTIONS:
-        y = y @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(y.shape[1], _DIRECTIONS))
+    turned = _turn(truth[rows], np.random.default_rng(seed))
+    seen = turned(truth[rows])
+    matrices = [None if outputs.to_features is None else turned(outputs.to_features) for outputs in options]
+    ys = [seen if matrix is None else outputs.y[rows] for outputs, matrix in zip(options, matrices, strict=True)]
+    errors = dict.fromkeys(product(range(len(options)), choices), 0.0)
+    for i, setting, cells, predicted in _left_out(family, x[rows], ys, choices, seed, folds):
+        matrix = matrices[i]
+        features = predicted if matrix is None else predicted @ matrix
+        errors[i, setting] += float(np.nansum(np.square(features - seen[cells])))
+    i, setting = min(errors, key=errors.__getitem__)
+    return setting, options[i]
+
+
+def _left_out(
+    family: Family, x: Array, ys: list[Array], choices: list[Any], seed: int, folds: int
+) -> Iterator[tuple[int, Any, Array | slice, Array]]:
+    """Yield which of the outputs, a setting, cells, and these outputs of these cells, predicted from others."""
     if family is kernel_ridge and len(x) <= LANDMARKS:
-        error = kernel_ridge_errors(x, y, choices)
-        return min(error, key=error.__getitem__)
-    error = dict.fromkeys(choices, 0.0)
+        together, ends = np.hstack(ys), np.cumsum([y.shape[1] for y in ys])[:-1]
+        for setting, error in kernel_ridge_errors(x, together, choices):
+            for i, predicted in enumerate(np.split(together - error, ends, axis=1)):
+                yield i, setting, slice(None), predicted
+        return
     for train, test in islice(KFold(min(5, len(x))).split(x), folds):
-        for setting, predicted in family(x[train], y[train], x[test], choices, seed, tuning=True):
-            error[setting] += float(np.nansum(np.square(predicted - y[test])))
-    return min(error, key=error.__getitem__)
+        for i, y in enumerate(ys):
+            for setting, predicted in family(x[train], y[train], x[test], choices, seed, tuning=True):
+                yield i, setting, test, predicted
+
+
+def _turn(truth: Array, rng: np.random.Generator) -> Callable[[Array], Array]:
+    """What features are compared by: themselves, random directions of many, or some of many with missing values."""
+    d = truth.shape[1]
+    if d <= _DIRECTIONS:
+        return lambda features: features
+    if np.isnan(truth).any():
+        chosen = rng.choice(d, _DIRECTIONS, replace=False)
+        return lambda features: features[:, chosen]
+    signs = rng.choice([-1.0, 1.0], size=(d, _DIRECTIONS))
+    return lambda features: features @ signs
 
 
 def _of_measured(method: str, x: Array, y: Array, seed: int) -> Family:
     """Family of the method for a target that misses values."""
-    if method in MEASURED:
-        return MEASURED[method]
-    grid = FAMILIES["ridge"][1]
-    return completed(FAMILIES[method][0], _tune(MEASURED["ridge"], x, y, grid(x), seed))
+    return MEASURED[method] if method in MEASURED else completed(FAMILIES[method][0], _ridge_of_measured(x, y, seed))
+
+
+def _ridge_of_measured(x: Array, y: Array, seed: int) -> float:
+    """Penalty of ridge regression on the values that are there."""
+    return float(_tune(MEASURED["ridge"], x, [_Outputs(y, None)], y, FAMILIES["ridge"][1](x), seed)[0])
 
 
 def _standardise(y: Array) -> tuple[Array, Array, Array]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.kernel_approximation import Nystroem
-from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -25,8 +25,8 @@ from jamie._types import Array
 
 _NEIGHBORS = (5, 10, 20, 30, 50)
 _ALPHAS = tuple(np.logspace(-2, 5, 22))  # ridge, in units of the first component's variance
-_KERNEL_ALPHAS = tuple(np.logspace(-2, 2, 13))
-_GAMMAS = tuple(np.logspace(-4, 2, 7, base=2))  # in units of 1 / median squared distance
+_KERNEL_ALPHAS = tuple(np.logspace(-3, 2, 16))
+_GAMMAS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # in units of 1 / median distance
 _EXACT = 3_000  # training cells up to which the kernel is exact
 LANDMARKS = 1_000  # of the Nyström approximation
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 30)  # of partial least squares, and ranks
@@ -79,34 +79,44 @@ def kernel_ridge(
     tuning: bool = False,
     direct: bool = False,
 ) -> Iterator[tuple[tuple[float, float], Array]]:
-    """Kernel ridge regression, (K + α)⁻¹ y; with many cells ridge on the features of a Nyström approximation."""
+    """Kernel ridge regression, (K + α)⁻¹ y with the kernel exp(−γ ‖x − z‖); of many cells by the Nyström method."""
     exact = len(x) <= (LANDMARKS if tuning else _EXACT)
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
         alphas = [alpha for _, alpha in group]
         if exact:
-            path = _path(rbf_kernel(x, gamma=gamma), y, rbf_kernel(x_new, x, gamma=gamma), alphas, direct=direct)
+            path = _path(similarity(x, x, gamma), y, similarity(x_new, x, gamma), alphas, direct=direct)
         else:
-            features = Nystroem(gamma=gamma, n_components=LANDMARKS, random_state=seed).fit(x)
-            path = ridge(features.transform(x), y, features.transform(x_new), alphas, seed, direct=direct)
+            landmarks = x[np.random.default_rng(seed).choice(len(x), LANDMARKS, replace=False)]
+            root = _inverse_root(similarity(landmarks, landmarks, gamma))
+            features, new = (similarity(cells, landmarks, gamma) @ root for cells in (x, x_new))
+            path = ridge(features, y, new, alphas, seed, direct=direct)
         yield from (((gamma, alpha), predicted) for alpha, predicted in path)
 
 
 def kernel_ridge_errors(
     x: Array, y: Array, settings: Iterable[tuple[float, float]]
-) -> dict[tuple[float, float], float]:
-    """Squared error of kernel ridge regression of each cell from all others, from one decomposition per kernel.
+) -> Iterator[tuple[tuple[float, float], Array]]:
+    """Error of kernel ridge regression in each cell, predicted from all others, from one decomposition per kernel.
 
     With A = (K + α)⁻¹ of all cells, the error of cell i is (A y)_i / A_ii.
     """
-    errors = {}
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
-        values, vectors = eigh(rbf_kernel(x, gamma=gamma), driver="evd")
+        values, vectors = eigh(similarity(x, x, gamma), driver="evd")
         projected, squared = vectors.T @ y, np.square(vectors)
         for _, alpha in group:
             inverse = 1 / (np.maximum(values, 0) + alpha)
-            left_out = vectors @ (inverse[:, None] * projected) / (squared @ inverse)[:, None]
-            errors[gamma, alpha] = float(np.square(left_out).sum())
-    return errors
+            yield (gamma, alpha), vectors @ (inverse[:, None] * projected) / (squared @ inverse)[:, None]
+
+
+def similarity(x: Array, z: Array, gamma: float) -> Array:
+    """exp(−γ ‖x − z‖), which has a kink where cells are equal: it follows what changes from cell to cell."""
+    return np.exp(-gamma * euclidean_distances(x, z))
+
+
+def _inverse_root(kernel: Array) -> Array:
+    values, vectors = eigh(kernel, driver="evd")
+    kept = values > 1e-8 * values[-1]
+    return vectors[:, kept] / np.sqrt(values[kept])
 
 
 def _path(
@@ -125,7 +135,7 @@ def _path(
 
 def _kernel_grid(x: Array) -> list[tuple[float, float]]:
     sample = x[:LANDMARKS]
-    distances = euclidean_distances(sample, squared=True)[np.triu_indices(len(sample), 1)]
+    distances = euclidean_distances(sample)[np.triu_indices(len(sample), 1)]
     return list(product([gamma / (np.median(distances) or 1.0) for gamma in _GAMMAS], _KERNEL_ALPHAS))
 
 
@@ -206,6 +216,18 @@ def mlp(
         yield (hidden, penalty), predicted @ loadings + mean
 
 
+def extra_trees(
+    x: Array, y: Array, x_new: Array, settings: Iterable[int], seed: int, *, tuning: bool = False
+) -> Iterator[tuple[int, Array]]:
+    """Extremely randomised trees, with this least number of cells in a leaf."""
+    for least in settings:
+        trees = ExtraTreesRegressor(
+            n_estimators=40 if tuning else 200, min_samples_leaf=least, max_features=0.3, random_state=seed
+        )
+        outcome = np.squeeze(y, axis=1) if y.shape[1] == 1 else y
+        yield least, trees.fit(x, outcome).predict(x_new).reshape(len(x_new), -1)
+
+
 def by_pattern(family: Family, *, n_solved: float = np.inf) -> Family:
     """Regress each group of features that are missing in the same cells on the cells that have them.
 
@@ -262,6 +284,7 @@ FAMILIES: dict[str, tuple[Family, Callable[[Array], list[Any]]]] = {
     "kernel_ridge": (kernel_ridge, _kernel_grid),
     "pls": (pls, _components),
     "reduced_rank": (reduced_rank, lambda x: list(product(_ALPHAS[::2], _components(x)))),
+    "extra_trees": (extra_trees, lambda _: [3, 8]),
     "mlp": (mlp, lambda _: list(product(_HIDDEN, _PENALTIES))),
 }
 

@@ -139,7 +139,7 @@ class Indexer:
         placed = {
             name: self._placed(name, draws, n_blocks)
             for name in draws[0].cells
-            if min(len(draw.cells[name]) for draw in draws) >= self._least
+            if self._is_there([len(draw.cells[name]) for draw in draws])
         }
         links = {
             (a, b): self._linked((a, b), draws, placed[a], placed[b])
@@ -172,6 +172,10 @@ class Indexer:
         numbers += [confidence for *_, confidence in links.values()]
         numbers += [there for *_, there in partners.values()] if padded else []
         return BatchIndex(layout, _vector(positions, np.int64), _vector(numbers, np.float32))
+
+    def _is_there(self, n_cells: list[int]) -> bool:
+        """Whether a modality is in the batch: some network has it, or, where nothing may fill up, each has enough."""
+        return max(n_cells) > 0 if self._least == 1 else min(n_cells) >= self._least
 
     def _placed(self, name: str, draws: Sequence[Draw], n_blocks: int) -> _Placed:
         blocks = [_by_block(draw, name, n_blocks) for draw in draws]

@@ -147,7 +147,7 @@ def _shares(counts: Array, paired: Array, size: int, least_paired: float) -> Arr
     if paired.any() and not paired.all() and share[paired].sum() < least_paired:
         share = np.where(paired, share * least_paired / share[paired].sum(), share)
         share = np.where(paired, share, share * (1 - least_paired) / share[~paired].sum())
-    drawn = np.minimum(np.ceil(share * size - 1e-9).astype(int), counts)
+    drawn = np.minimum(np.maximum(np.ceil(share * size - 1e-9).astype(int), 1), counts)
     while drawn.sum() > max(size, len(counts)):
         excess = np.where(paired, -size, drawn - share * size)  # singles go first
         drawn[np.where(drawn > 1, excess, -np.inf).argmax()] -= 1

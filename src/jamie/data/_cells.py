@@ -34,9 +34,9 @@ from ._prepare import Preparation, empty_inputs, looks_prepared, require_complet
 from ._seen import HELD_OUT, ROLES, TRAIN, SeenCells, feature_codes, unseen_pairs, value_digests
 
 MAX_MISSING = 0.2
+"""Share of the model's features that a modality may lack."""
 SINGLE = 1e8
 """Stored values beyond which what is sparse is standardised in single precision."""
-"""Share of the model's features that a modality may lack."""
 DEFAULT_KEYS = Keys()
 Layers = str | Mapping[str, str | None] | None
 _UPDATE = f"call mdata.update() after every change of a modality's cells, or where it fails {ANEW}"

@@ -64,19 +64,22 @@ class Loader:
     def __init__(self, problem: Problem, scales: dict[str, float], device: torch.device, *, least: int = 1) -> None:
         self._scales, self._device = scales, device
         self._index = Indexer(problem.known, least=least, steady=device.type == "cuda" and least == 1)
+        self._index_once = Indexer(problem.known, least=least, steady=False)
         self._inputs = {name: _resident(view.inputs, device) for name, view in problem.modalities.items()}
         self._values = {
             name: _resident(view.values, device) for name, view in problem.modalities.items() if view.values is not None
         }
 
     def __call__(self, draws: Sequence[Draw]) -> Batch:
-        """Gather the cells of one draw for each network."""
-        index = self.index(draws)
+        """Gather the cells of one draw for each network, which is none of training."""
+        index = self._with_inputs(self._index_once(draws))
         return self.gather(index.with_tensors([tensor.to(self._device) for tensor in index.tensors()]))
 
     def index(self, draws: Sequence[Draw]) -> BatchIndex:
         """Say where the cells of one draw for each network are, on the host, with what the device does not hold."""
-        index = self._index(draws)
+        return self._with_inputs(self._index(draws))
+
+    def _with_inputs(self, index: BatchIndex) -> BatchIndex:
         if self._device.type == "cpu":
             return index
         rows = taken_apart(index).rows

@@ -14,7 +14,6 @@ from jamie._compat import cpu_has_bfloat16
 from jamie._errors import InvalidValueError
 from jamie._settings import require_device, settings
 from jamie._types import Array
-from jamie.train import Recipe
 
 SMALL = 512
 LARGE = 4_096  # cells of a batch
@@ -44,13 +43,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
 
 
-def is_low_precision(width: int, recipe: Recipe, device: torch.device) -> bool:
+def is_low_precision(width: int, batch_size: int, device: torch.device) -> bool:
     """Whether a training multiplies matrices in bfloat16: wide layers, and on a GPU large batches.
 
     Below, casting takes longer than it saves: on a CPU at 256 units twice the time of single precision, on a GPU at
     256 cells a tenth more, and at 16,384 cells it is faster by a half.
     """
-    is_large = width > SMALL or (device.type == "cuda" and recipe.batch_size >= LARGE)
+    is_large = width > SMALL or (device.type == "cuda" and batch_size >= LARGE)
     return is_large and has_fast_bfloat16(device)
 
 
@@ -60,8 +59,9 @@ def isolated() -> Iterator[None]:
 
     Everything that trains, loads or infers runs in it; as ``@isolated()`` it wraps a function. Gradients are on, and
     inference mode, autocast, anomaly detection, another default device or dtype and a lower precision of products are
-    off. Deterministic algorithms stay as the caller asked: they change no bit on the CPU. What is drawn, such as the
-    first weights of a network that is then loaded, leaves the caller's random state where it was.
+    off; so is the cache of autocast, which only the caller would clear. Deterministic algorithms stay as the caller
+    asked: they change no bit on the CPU. What is drawn, such as the first weights of a network that is then loaded,
+    leaves the caller's random state where it was.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on, too
@@ -69,7 +69,7 @@ def isolated() -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda", "mps", "xpu"):
             if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+                stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         if torch.get_default_device().type != "cpu":  # a mode that slows each call of torch: only where it is needed
             stack.enter_context(torch.device("cpu"))
         if (dtype := torch.get_default_dtype()) != torch.float32:

@@ -155,7 +155,7 @@ class JAMIE(BaseEstimator):
             require_ranks(n_processes, self.recipe_)
             ensemble = ensemble_of(self.preparations_, self.recipe_).to(device)
             network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
-            network.low_precision = is_low_precision(width, self.recipe_, device)
+            network.low_precision = is_low_precision(width, min(self.recipe_.batch_size, len(training)), device)
             own_noise()
             n = network.n_networks
             fitted = fit(

@@ -11,9 +11,9 @@ import torch
 from scipy import sparse
 
 from jamie._types import Array, Pair
+from jamie.baselines import Directions, Partial, Setting, best_mix_weight, regress, supervised, tune
 from jamie.data import Problem
 from jamie.nn import Ensemble, KernelMix
-from jamie.train import Partial, Setting, best_mix_weight, regress, tune
 
 LEAST = 10  # pairs to fit on
 
@@ -40,8 +40,9 @@ class KernelMixes:
         """Tune and fit on the training cells, and choose the shares on the validation cells."""
         for pair, cells in self._pairs(training):
             if len(cells.x) >= LEAST:
-                self._settings[pair] = tune(cells.x, cells.y, rng, cells.partial)
-                self._fit(pair, cells, mix_weight=0.5, rng=rng)
+                directions, left_out = self._directions(cells, rng)
+                self._settings[pair] = tune(left_out, cells.y, rng, cells.partial)
+                self._fit(pair, cells, directions, mix_weight=0.5, rng=rng)
         for (a, b), cells in self._pairs(validation):
             if kernel_mix := self._network.kernel_mix(a, b):
                 inputs = self._tensor(cells.x)
@@ -59,15 +60,27 @@ class KernelMixes:
         """Fit once more, on all of these cells, with settings and shares as they were chosen."""
         for (a, b), pairs in self._pairs(cells):
             if kernel_mix := self._network.kernel_mix(a, b):
-                self._fit((a, b), pairs, mix_weight=float(kernel_mix.mix_weight), rng=rng)
+                directions, _ = self._directions(pairs, rng)
+                self._fit((a, b), pairs, directions, mix_weight=float(kernel_mix.mix_weight), rng=rng)
 
-    def _fit(self, pair: Pair, cells: Pairs, *, mix_weight: float, rng: np.random.Generator) -> None:
-        ridge = regress(cells.x, cells.y, self._settings[pair], rng, cells.partial)
+    def _directions(self, cells: Pairs, rng: np.random.Generator) -> tuple[Directions, Array]:
+        """Coordinates of the source that tell the target: all of its components where the target misses values."""
+        if cells.partial is None:
+            return supervised(cells.x, cells.y, rng)
+        return Directions.none(cells.x.shape[1]), cells.x
+
+    def _fit(
+        self, pair: Pair, cells: Pairs, directions: Directions, *, mix_weight: float, rng: np.random.Generator
+    ) -> None:
+        directions = Directions(*(part.astype(np.float32) for part in directions))
+        ridge = regress(directions(cells.x), cells.y, self._settings[pair], rng, cells.partial)
         self._network.add_kernel_mix(
             *pair,
             KernelMix(
                 self._tensor(ridge.landmarks),
                 self._tensor(ridge.coefficients),
+                origin=self._tensor(directions.origin),
+                directions=self._tensor(directions.matrix),
                 offset=self._tensor(ridge.offset),
                 rate=self._tensor(np.float32(ridge.setting.rate)),
                 mix_weight=self._tensor(np.float32(mix_weight)),

@@ -206,7 +206,8 @@ def described(
     seen: Mapping[str, SeenCells],
 ) -> str:
     """What a trained model is, in a few lines."""
-    lines = [f"JAMIE, recipe {recipe.name!r}, {recipe.n_latent} latent dimensions, on {device}"]
+    networks = f"{recipe.n_networks} networks of " if recipe.n_networks > 1 else ""
+    lines = [f"JAMIE, recipe {recipe.name!r}, {networks}{recipe.n_latent} latent dimensions, on {device}"]
     for name, preparation in preparations.items():
         n_train, n_validation, n_held_out = seen[name].counts
         cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")

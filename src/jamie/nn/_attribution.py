@@ -9,7 +9,7 @@ rescale rule), whose mean over references r is DeepLIFT-SHAP.
 | linear, batch norm | its matrix |
 | element-wise σ | Δσ / Δx, the derivative where Δx is 0 |
 | layer norm, γ c s with c centred and s = 1 / sd | the mean of the two factors: Δ(c s) = s̄ Δc + c̄ Δs |
-| kernel exp(−γ ‖x − z‖) | Δk / Δ‖x − z‖² times (x + r − 2 z) |
+| kernel exp(−γ ‖x − z‖) | Δk / Δ‖x − z‖² times (x + r − 2 z); x and r along the directions of the kernel |
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ def kernel_pullback(kernel_mix: KernelMix, x: Tensor, reference: Tensor) -> tupl
     sum over the landmarks is a small difference of large numbers.
     """
     z, coefficients, rate = kernel_mix.landmarks.double(), kernel_mix.coefficients.double(), kernel_mix.rate.double()
-    total, kind = (x + reference).double(), x.dtype
-    distance, distance_r = (torch.cdist(side.double(), z) for side in (x, reference))  # (n, m)
+    directions, kind = kernel_mix.directions.double(), x.dtype
+    places = [(side.double() - kernel_mix.origin.double()) @ directions for side in (x, reference)]
+    total = places[0] + places[1]
+    distance, distance_r = (torch.cdist(place, z) for place in places)  # (n, m)
     kernel, kernel_r = (torch.exp(-rate * d) for d in (distance, distance_r))
     change = distance.square() - distance_r.square()
     middle = (0.5 * (distance + distance_r)).clamp_min(_NO_CHANGE)
@@ -83,7 +85,8 @@ def kernel_pullback(kernel_mix: KernelMix, x: Tensor, reference: Tensor) -> tupl
         parts = on_landmarks.T.split(max(1, _AT_ONCE // z.numel()), dim=1)  # of the targets, so that memory is bounded
         pulled = [slope @ (part[:, :, None] * z[:, None]).reshape(len(z), -1) for part in parts]  # (n, t k) each
         toward = torch.cat(pulled, dim=1).reshape(len(x), *multipliers.shape[:1], -1)
-        return (total[:, None] * (slope @ on_landmarks.T)[:, :, None] - 2 * toward).to(kind)
+        on_places = total[:, None] * (slope @ on_landmarks.T)[:, :, None] - 2 * toward  # (n, t, r)
+        return (on_places @ directions.T).to(kind)
 
     return y, y_reference, back
 

@@ -96,7 +96,7 @@ class Ensemble(nn.Module):
     def add_kernel_mixes_of(self, state: Mapping[str, Tensor]) -> None:
         """Make room for the kernel mixes of a state that is to be loaded."""
         for key in {name.split(".")[1] for name in state if name.startswith("kernel_mixes.")}:
-            names = ("landmarks", "coefficients", "offset", "rate", "mix_weight")
+            names = ("landmarks", "coefficients", "origin", "directions", "offset", "rate", "mix_weight")
             self.kernel_mixes[key] = KernelMix(**{name: state[f"kernel_mixes.{key}.{name}"] for name in names})
 
     def _key(self, source: str, target: str) -> str:

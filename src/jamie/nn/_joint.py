@@ -119,13 +119,13 @@ class JointVAE(nn.Module):
 
     def _encoded(self, name: str, x: Tensor) -> Tensor:
         """Mean, log-variance and a sample, side by side, in the precision of `x`: (..., n, d) → (..., n, 3 g)."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
+        with _precision(x.device, is_low=self.low_precision):
             mean, log_variance = self.encode(name, x)
         mean, log_variance = mean.to(x.dtype), log_variance.to(x.dtype)
         return torch.cat([mean, log_variance, self._sample(mean, log_variance)], dim=-1)
 
     def _decoded(self, name: str, latent: Tensor) -> Tensor:
-        with torch.autocast(latent.device.type, torch.bfloat16, enabled=self.low_precision):
+        with _precision(latent.device, is_low=self.low_precision):
             decoded = self.decode(name, latent)
         return decoded.to(latent.dtype)
 
@@ -133,3 +133,8 @@ class JointVAE(nn.Module):
         if not self.training:
             return mean
         return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+
+def _precision(device: torch.device, *, is_low: bool) -> torch.autocast:
+    """Matrix products in bfloat16, or as they are; cast weights are kept for nobody: the next step has others."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_low, cache_enabled=False)

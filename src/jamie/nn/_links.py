@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MANY = 8
+"""Links per cell from which a product with the matrix is faster than a sum over the list."""
+
 
 @dataclass(frozen=True)
 class Links:
@@ -44,6 +47,8 @@ class Links:
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """F x, (..., n_columns, g) → (..., n_rows, g)."""
+        if x.ndim == 2 and len(self.rows) > MANY * sum(self.shape):
+            return self.to_dense() @ x
         linked = x.flatten(0, -2).index_select(0, self.columns) * self.confidence.unsqueeze(1)
         total = linked.new_zeros(self.shape[0], x.shape[-1]).index_add(0, self.rows, linked)
         return total.view(*x.shape[:-2], -1, x.shape[-1])

@@ -18,7 +18,7 @@ from jamie._errors import InvalidValueError
 from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
-from jamie.baselines import ALIGNERS, METHODS, align, predict
+from jamie.baselines import ALIGNERS, METHODS, Components, align, predict
 from jamie.data import CellPairs, Cells, Layers, open_for_model, writable
 from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
 from jamie.model import JAMIE
@@ -36,7 +36,7 @@ def evaluate(
     model: JAMIE,
     *,
     labels: str | None = None,
-    baselines: Sequence[str] = ("knn", "ridge", "kernel_ridge"),
+    baselines: Sequence[str] = ("knn", "ridge", "supervised_kernel_ridge"),
     aligners: Sequence[str] = (),
     n_features: int = 2_000,
     layer: Layers = None,
@@ -47,8 +47,9 @@ def evaluate(
 
     The model knows by name and values which cells it has seen, whatever `.obs` says today: pairs of which it saw
     neither cell are scored. If it saw all of them, all are scored, and the table says ``in-sample``. Baselines see the
-    same prepared inputs and training pairs as the model, and are tuned by cross-validation on them. To compare two
-    models in one MuData, evaluate each with its own `key_added`; one :func:`jamie.pp.split` serves both.
+    same prepared inputs, components of the target and training pairs as the model, and are tuned by cross-validation
+    on them. To compare two models in one MuData, evaluate each with its own `key_added`; one :func:`jamie.pp.split`
+    serves both.
 
     Parameters
     ----------
@@ -57,8 +58,9 @@ def evaluate(
         Column of `mdata.obs` or of the modalities' `.obs`, such as cell types, for the label transfer accuracy and the
         JS distances within each label; both are left out if `None`.
     baselines
-        Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"pls"``, ``"reduced_rank"``, ``"mlp"``; empty for
-        none.
+        Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"supervised_kernel_ridge"`` (along the directions
+        by which ridge predicts the target, the best of the simple ones), ``"pls"``, ``"reduced_rank"``,
+        ``"extra_trees"``, ``"mlp"``, ``"average"`` (of all simple ones); empty for none.
     aligners
         Of ``"cca"``, ``"lma"`` and ``"nlma"`` (canonical correlation, linear and nonlinear manifold alignment), or
         slots of `.obsm` that the modalities have, such as latents of another package: `foscttm` and `lta` of these
@@ -193,9 +195,12 @@ def _predictions(
     if not baselines or len(pairs.train[0]) < 2:
         return
     outcomes = cells.measured(target, pairs.train[1], columns)
+    components = Components(cells.inputs(target)[pairs.train[1]], model.preparations_[target].readout(columns)[0])
     for method in baselines:
         began = time.perf_counter()
-        imputed = predict(method, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], rng=rng)
+        imputed = predict(
+            method, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], components=components, rng=rng
+        )
         yield method, imputed, time.perf_counter() - began
 
 

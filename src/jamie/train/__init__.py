@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ._history import History
-from ._kernel import KernelRidge, Partial, Setting, best_mix_weight, regress, tune
 from ._objective import Losses, Target, objective
 from ._recipe import RECIPES, Recipe, recipe_of
 from ._schedule import kl_weight, one_cycle
@@ -13,18 +12,12 @@ __all__ = [
     "RECIPES",
     "Fitted",
     "History",
-    "KernelRidge",
     "Losses",
-    "Partial",
     "Recipe",
-    "Setting",
     "Target",
-    "best_mix_weight",
     "fit",
     "kl_weight",
     "objective",
     "one_cycle",
     "recipe_of",
-    "regress",
-    "tune",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,7 +16,7 @@ from jamie.data import BatchIndex, Layout
 Compute: TypeAlias = Callable[[BatchIndex, Tensor], Tensor]
 Replay: TypeAlias = Callable[[], Tensor]
 
-WARM_UP = 3  # steps before the first graph, in which libraries choose their kernels and take their memory
+WARM_UP = 3  # steps of a layout before its graph, in which libraries choose their kernels and take their memory
 MOST = 16  # graphs; batches of more layouts than that are computed call by call
 
 
@@ -51,7 +52,8 @@ class Graphs:
         self._compute, self._device = compute, device
         self._capture = capture or _CudaCapture(device)
         self._captured: dict[Layout, _Captured] = {}
-        self._n_done, self._may = 0, True
+        self._n_done: Counter[Layout] = Counter()
+        self._may = True
 
     def __call__(self, index: BatchIndex, schedule: Tensor) -> Tensor:
         """Compute the step of a batch that is on the host."""
@@ -59,7 +61,7 @@ class Graphs:
         if captured is None:
             captured = self._captured_for(index, schedule)
         if captured is None:
-            self._n_done += 1
+            self._n_done[index.layout] += 1
             return self._compute(*self._moved(index, schedule))
         for there, here in zip(captured.index.tensors(), index.tensors(), strict=True):
             _send(here, there)
@@ -67,7 +69,11 @@ class Graphs:
         return captured.replay().clone()
 
     def _captured_for(self, index: BatchIndex, schedule: Tensor) -> _Captured | None:
-        if not self._may or self._n_done < WARM_UP or len(self._captured) == MOST:
+        if not self._may or self._n_done[index.layout] < WARM_UP:
+            return None
+        if len(self._captured) == MOST:
+            self._may = False
+            logger.warning("batches have more than %d compositions: the others are computed without a CUDA graph", MOST)
             return None
         held, numbers = self._moved(index, schedule)
         try:

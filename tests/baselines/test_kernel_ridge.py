@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.kernel_ridge import KernelRidge as Reference
 from sklearn.metrics.pairwise import euclidean_distances
 
-from jamie.train import Setting, best_mix_weight, regress, tune
-from jamie.train import _kernel as kernel
+from jamie.baselines import Setting, best_mix_weight, regress, tune
+from jamie.baselines import _kernel_ridge as kernel
 
 SETTING = Setting(0.4, 0.3)
 

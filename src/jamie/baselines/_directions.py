@@ -1,0 +1,72 @@
+"""Supervised directions: what ridge regression makes of a cell, as its coordinates for another regression."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh
+
+from jamie._types import Array
+
+PENALTIES = np.logspace(-7, 1, 25)  # of ridge, in units of the largest eigenvalue
+FOLDS = 10
+
+
+class Directions(NamedTuple):
+    """A linear map from inputs (n, k) to coordinates (n, d)."""
+
+    origin: Array  # (k,)
+    matrix: Array  # (k, d)
+
+    def __call__(self, x: Array) -> Array:
+        """Coordinates of cells."""
+        return (x - self.origin) @ self.matrix
+
+    @classmethod
+    def none(cls, k: int) -> Directions:
+        """Coordinates that are the inputs."""
+        return cls(np.zeros(k), np.eye(k))
+
+
+def supervised(x: Array, y: Array, rng: np.random.Generator) -> tuple[Directions, Array]:
+    """Directions in the inputs that tell the outputs, and the coordinates of these cells as if they were new.
+
+    The coordinates of a cell are the outputs that ridge regression predicts, less a constant. A kernel regression sees
+    all components of the source alike, whether they tell anything of the target or not; here it sees what does, by as
+    much as it does. Coordinates of the cells that ridge was fitted on are nearer to their outputs than those of new
+    cells will be, so that what is tuned has to see others: those of each of `FOLDS` parts come from the other parts.
+
+    The penalty is the one with the least squared error of each cell predicted from all others, in closed form. Outputs
+    without missing values only: these would stand at the mean, and draw all coordinates towards it.
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    penalty, mean = _penalty(x, y), y.mean(axis=0)
+    order = rng.permutation(len(x))
+    left_out = np.zeros((len(x), y.shape[1]))
+    for part in np.array_split(order, min(FOLDS, len(x))):
+        others = np.setdiff1d(order, part, assume_unique=True)
+        if len(others):
+            left_out[part] = _fitted(x[others], y[others], penalty)(x[part]) + y[others].mean(axis=0) - mean
+    return _fitted(x, y, penalty), left_out
+
+
+def _fitted(x: Array, y: Array, penalty: float) -> Directions:
+    origin = x.mean(axis=0)
+    centred = x - origin
+    gram = centred.T @ centred
+    gram[np.diag_indices_from(gram)] += penalty
+    return Directions(origin, np.linalg.solve(gram, centred.T @ (y - y.mean(axis=0))))
+
+
+def _penalty(x: Array, y: Array) -> float:
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    values, vectors = eigh(x.T @ x)
+    scores, fitted = x @ vectors, vectors.T @ (x.T @ y)
+    best, unit = (np.inf, 1.0), float(values[-1]) if values[-1] > 0 else 1.0
+    for penalty in PENALTIES * unit:
+        shrunk = 1 / (np.maximum(values, 0) + penalty)
+        left = np.maximum(1 - np.square(scores) @ shrunk, 1e-12)
+        error = float(np.square((y - scores @ (shrunk[:, None] * fitted)) / left[:, None]).sum())
+        best = min(best, (error, float(penalty)))
+    return best[1]
