@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,3 +109,75 @@ def test_a_stratum_of_one_is_named(toy):
 def test_too_few_held_out_for_the_strata_is_said_in_our_words(toy):
     with pytest.raises(ValueError, match=r"expected .*test_fraction.*found"):
         jm.pp.split(toy, test_fraction=0.02, stratify="cell_type")
+
+
+def mice(mdata, n, seed=0):
+    """Mice of unlike size, one for each cell of the MuData."""
+    rng = np.random.default_rng(seed)
+    mdata.obs["mouse"] = [
+        f"m{i}" for i in rng.choice(n, mdata.n_obs, p=np.arange(1, n + 1) / np.arange(1, n + 1).sum())
+    ]
+    return mdata
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
+def test_whole_groups_are_held_out(toy, fraction):
+    mdata = mice(toy, 12)
+    jm.pp.split(mdata, group="mouse", test_fraction=fraction)
+    by_mouse = mdata.obs.groupby("mouse", observed=True)["jamie_split"].nunique()
+    assert (by_mouse == 1).all()
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
+    assert (mdata.obs.loc[both, "jamie_split"] == "test").mean() == pytest.approx(fraction, abs=0.06)
+
+
+def test_groups_may_be_in_a_modality_and_cells_without_one_are_not_held_out(toy):
+    rna = toy["rna"]
+    rna.obs["batch"] = pd.Categorical(np.where(np.arange(rna.n_obs) % 3 == 0, None, np.arange(rna.n_obs) % 5))
+    jm.pp.split(toy, group="batch")
+    held_out = toy.obs_names[toy.obs["jamie_split"] == "test"]
+    assert len(held_out)
+    assert rna.obs["batch"].reindex(held_out).notna().all()
+    assert rna.obs["batch"].reindex(held_out).nunique() == 1
+
+
+def test_strata_of_groups_come_near_to_the_share(toy):
+    mdata = mice(toy, 20)
+    jm.pp.split(mdata, group="mouse", stratify="cell_type", test_fraction=0.3)
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
+    obs = mdata.obs.loc[both]
+    share = (obs["jamie_split"] == "test").groupby(obs["cell_type"], observed=True).mean()
+    assert share.to_numpy() == pytest.approx(0.3, abs=0.15)
+
+
+def test_groups_that_pairs_connect_go_together(toy):
+    mdata = mice(toy, 8)
+    a, b = mdata["rna"].obs_names, mdata["protein"].obs_names
+    pairs = pd.DataFrame({"rna": a[:2], "protein": b[[-1, -2]]})
+    jm.pp.correspondence(mdata, pairs=pairs)
+    jm.pp.split(mdata, group="mouse", test_fraction=0.3)
+    split = mdata.obs["jamie_split"].astype(str)
+    assert (split[pairs["rna"]].to_numpy() == split[pairs["protein"]].to_numpy()).all()
+    assert (mdata.obs.groupby("mouse", observed=True)["jamie_split"].nunique() == 1).all()
+
+
+def test_the_share_that_groups_come_to_is_said(toy, capsys):
+    jm.pp.split(mice(toy, 12), group="mouse")
+    assert re.search(r"held out \d+ of 12 values of 'mouse', \d+ % of the cells", capsys.readouterr().err)
+
+
+def test_one_group_or_none_is_refused(toy):
+    toy.obs["mouse"] = "m1"
+    with pytest.raises(ValueError, match=r"at least two groups in 'mouse' .* found 1; name a column of smaller"):
+        jm.pp.split(toy, group="mouse")
+    assert "jamie_split" not in toy.obs
+    with pytest.raises(KeyError, match="mouze"):
+        jm.pp.split(toy, group="mouze")
+
+
+def test_the_seed_decides_the_groups(toy):
+    held = []
+    for seed in (0, 0, 1, 2, 3):
+        jm.pp.split(mice(toy, 12), group="mouse", rng=seed)
+        held.append(frozenset(toy.obs["mouse"][toy.obs["jamie_split"] == "test"]))
+    assert held[0] == held[1]
+    assert len(set(held)) > 1
