@@ -85,3 +85,13 @@ def test_columns_that_depend_on_each_other_still_give_a_basis():
     basis = _pca.orthonormal(vectors)
     assert_allclose(basis.T @ basis, np.eye(4), atol=1e-5)
     assert_allclose(basis @ (basis.T @ vectors), vectors, atol=1e-5)
+
+
+def test_few_blocks_of_many_are_the_same_cells():
+    rng = np.random.default_rng(0)
+    x = sparse.random(60, 9, density=0.4, format="csr", rng=rng)
+    blocks = [x[i : i + 3] for i in range(0, 60, 3)]
+    merged = _pca._merged(blocks)
+    assert len(merged) == _pca.MERGED
+    assert_allclose(sparse.vstack(merged).toarray(), x.toarray())
+    assert _pca._merged(blocks[:5]) == blocks[:5]

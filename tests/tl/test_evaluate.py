@@ -343,3 +343,19 @@ def test_features_are_taken_to_components_once_a_call(toy, monkeypatch, is_prepa
         counted.clear()
         verb(toy, model, source="rna", target="protein")
         assert counted == ["counts"]
+
+
+def test_the_gain_over_a_baseline_has_a_standard_error_over_cells(toy):
+    jm.pp.split(toy)
+    model = jm.tl.train(toy, max_steps=20)
+    table = jm.tl.evaluate(toy, model, baselines=["mean", "ridge"])
+    for (_, _), rows in table.groupby(["source", "target"]):
+        rows = rows.set_index("method")
+        assert rows.loc["ridge", "gain"] == pytest.approx(
+            rows.loc["jamie", "correlation"] - rows.loc["ridge", "correlation"], abs=1e-6
+        )
+        assert 0 < rows.loc["ridge", "gain_se"] < 0.5
+        assert 0 <= rows.loc["ridge", "p_value"] <= 1
+        assert (rows.loc[["jamie", "ridge"], "correlation_se"] > 0).all()
+        assert rows.loc["jamie", ["gain", "gain_se", "p_value"]].isna().all()
+        assert rows.loc["mean", ["correlation_se", "gain"]].isna().all()

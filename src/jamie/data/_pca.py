@@ -40,6 +40,8 @@ GAIN = 1e-4
 """Of explained variance, by which a further step must be better."""
 OVERSAMPLED = 16
 DENSE_ROWS = 1_024
+MERGED = 8
+"""Blocks of the cells in memory."""
 ROUNDS = 3
 """Steps on cells in memory."""
 PASSES = 12
@@ -70,7 +72,7 @@ def principal_components(
     if n_some >= n:
         gathered = list(cells.map(lambda x, chosen: standardise(x[chosen], np.float64), train, description="gathering"))
         if sparse.issparse(gathered[0]) and sum(block.nnz for block in gathered) > EXACT_VALUES:
-            return of_many_values(gathered, n_comps=n_comps, rng=rng)
+            return of_many_values(_merged(gathered), n_comps=n_comps, rng=rng)
         stack = sparse.vstack if sparse.issparse(gathered[0]) else np.vstack
         return of_gathered(gathered[0] if len(gathered) == 1 else stack(gathered), n_comps=n_comps, seed=seed)
 
@@ -83,7 +85,7 @@ def principal_components(
     if cells.shape[1] <= EXACT_FEATURES:
         return of_covariance(over(train, None).covariance, n_comps=n_comps)
     sample = drawn(train, max(n_some, 2 * n_comps), rng)
-    gathered = list(cells.map(single, sample, description="gathering"))
+    gathered = _merged(list(cells.map(single, sample, description="gathering")))
     vectors = orthonormal(rng.standard_normal((cells.shape[1], n_comps + OVERSAMPLED)))
     for _ in range(ROUNDS):
         vectors = orthonormal(total(in_threads(partial(summed, vectors=vectors), gathered)).covariance)
@@ -93,6 +95,15 @@ def principal_components(
     for _ in range(passes - 1):
         vectors = orthonormal(over(most, vectors).covariance)
     return of_products(over(most, vectors).covariance, vectors, n_comps=n_comps)
+
+
+def _merged(blocks: list[Matrix]) -> list[Matrix]:
+    """The same cells in few blocks: each costs sums over all features, however few its cells are."""
+    if len(blocks) <= MERGED:
+        return blocks
+    stack = sparse.vstack if sparse.issparse(blocks[0]) else np.vstack
+    groups = np.array_split(np.arange(len(blocks)), MERGED)
+    return [stack([blocks[i] for i in group]) for group in groups]
 
 
 def of_many_values(blocks: list[sparse.csr_matrix], *, n_comps: int, rng: np.random.Generator) -> Components:

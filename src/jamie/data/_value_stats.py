@@ -52,21 +52,33 @@ class _Block(NamedTuple):
 
 
 def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
-    """Look at every value once."""
-    blocks = list(cells.map(_look, train, description="surveying"))
-    n_train, n_missing = int(train.sum()), sum(block.n_missing for block in blocks)
+    """Look at every value once; of a block no more is kept than two numbers per cell."""
+    n_train, n_missing, n_values, n_filled, is_whole = int(train.sum()), 0, 0, 0, True
+    per_feature = {name: np.zeros(cells.shape[1]) for name in ("negative", "missing", "sums", "opened")}
+    totals, n_open = [], []
+    for block in cells.map(_look, train, description="surveying"):
+        is_whole &= block.is_whole
+        n_values, n_missing, n_filled = (
+            n_values + block.n_values,
+            n_missing + block.n_missing,
+            n_filled + block.n_filled,
+        )
+        totals.append(block.totals)
+        n_open.append(block.n_open)
+        for name, summed in per_feature.items():
+            summed += getattr(block, name)
     return ValueStats(
-        is_whole=all(block.is_whole for block in blocks) and any(block.n_values for block in blocks),
-        negative=np.sum([block.negative for block in blocks], axis=0),
-        missing=np.sum([block.missing for block in blocks], axis=0),
+        is_whole=is_whole and n_values > 0,
+        negative=per_feature["negative"].astype(np.int64),
+        missing=per_feature["missing"].astype(np.int64),
         n_cells=cells.shape[0],
         n_train=n_train,
         n_missing=n_missing,
-        filled=sum(block.n_filled for block in blocks) / max(n_train * cells.shape[1] - n_missing, 1),
-        totals=np.concatenate([block.totals for block in blocks]),
-        n_open=np.concatenate([block.n_open for block in blocks]),
-        sums=np.sum([block.sums for block in blocks], axis=0),
-        opened=np.sum([block.opened for block in blocks], axis=0),
+        filled=n_filled / max(n_train * cells.shape[1] - n_missing, 1),
+        totals=np.concatenate(totals),
+        n_open=np.concatenate(n_open),
+        sums=per_feature["sums"],
+        opened=per_feature["opened"],
     )
 
 

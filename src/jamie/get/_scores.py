@@ -13,7 +13,7 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
-from jamie.metrics import binomial_test
+from jamie.metrics import MethodComparison, binomial_test
 
 from ._evaluation import method_means
 from ._stored import stored
@@ -66,8 +66,13 @@ class FeatureScores:
         hint = "name it in `baselines` of jm.tl.evaluate"
         return require_name(name, list(baselines.index), name="against", hint=hint)
 
+    def gain(self, against: str) -> MethodComparison:
+        """The model's mean correlation less that of a baseline, by resampling cells."""
+        row = self.means.loc[against]
+        return MethodComparison(*(float(row.get(name, np.nan)) for name in ("gain", "gain_se", "p_value")))
+
     def wins(self, measure: Literal["correlation", "auroc"], against: str) -> Wins:
-        """How often the model scores higher than a baseline, by feature."""
+        """How often the model scores higher than a baseline, by feature, as if these did not share cells."""
         table = getattr(self, measure)
         test = binomial_test(table[OURS], table[against])
         return Wins(test.wins, test.wins + test.losses + test.ties, test.p_value)

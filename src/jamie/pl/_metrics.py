@@ -24,8 +24,9 @@ STYLES = ["-", "--", "-.", ":"]
 def metrics(mdata: MuData, *, source: str, target: str, against: str | None = None, key_added: str = "jamie") -> Figure:
     """Draw correlation and AUROC of each imputed feature against a baseline, and the JS distances of all methods.
 
-    The first two panels show a feature as a point, above the line where the model is better, and the p-value of
-    :func:`jamie.metrics.binomial_test` on their number. The third shows the fraction of features, within each label
+    The first two panels show a feature as a point, above the line where the model is better. The title of the first
+    says by how much its mean correlation is higher, with the standard error over cells and the p-value of
+    :func:`jamie.metrics.compare_methods`. The third shows the fraction of features, within each label
     where :func:`jamie.tl.evaluate` was given labels, with at most a distance: the further left the better.
 
     Parameters
@@ -58,14 +59,18 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
     """
     scores = get.scores(mdata, source=source, target=target, key_added=key_added)
     against = scores.baseline(against)
+    gain = scores.gain(against)
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5), layout="constrained")
     for ax, name, table, test in (
         (axes[0], "correlation", scores.correlation, scores.wins("correlation", against)),
         (axes[1], "AUROC", scores.auroc, scores.wins("auroc", against)),
     ):
         _draw_features(ax, table[against].to_numpy(), table[OURS].to_numpy())
-        p_value = f"p = {test.p_value:.1g}" if test.p_value > 0 else "p < 1e-300"
-        ax.set_title(f"{name}\n{OURS} higher in {test.n_wins:,} of {test.n_features:,} features, {p_value}", fontsize=8)
+        title = f"{name}\n{OURS} higher in {test.n_wins:,} of {test.n_features:,} features"
+        if name == "correlation" and np.isfinite(gain.p_value):
+            p_value = f"p = {gain.p_value:.1g}" if gain.p_value > 1e-16 else "p < 1e-16"
+            title += f"\nmean {gain.difference:+.3f} ± {gain.standard_error:.3f} over cells, {p_value}"
+        ax.set_title(title, fontsize=8)
         ax.set_xlabel(_shown(against), fontsize=8)
         ax.set_ylabel(OURS, fontsize=8)
     _draw_distances(axes[2], scores.js_distance, "features × labels" if scores.within_labels else "features")

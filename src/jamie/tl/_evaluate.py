@@ -20,11 +20,19 @@ from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict
 from jamie.data import CellPairs, Cells, Layers, open_for_model, writable
-from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
+from jamie.metrics import (
+    MEASURES,
+    FeatureScores,
+    compare_methods,
+    correlation_error,
+    foscttm,
+    label_transfer_accuracy,
+)
 from jamie.model import JAMIE
 
 COLUMNS = (
-    "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "foscttm", "lta", "seconds",
+    "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "correlation_se", "gain", "gain_se",
+    "p_value", "foscttm", "lta", "seconds",
 )  # fmt: skip
 FEWEST = 3  # pairs of cells to score
 
@@ -75,7 +83,9 @@ def evaluate(
     -------
     A data frame with a row for each source, target and method: `cells` (held-out, new, in-sample), `n_cells` of them,
     mean `correlation`, `auroc`, `js_distance` and `sd_ratio` over features, `n_failed` features without a correlation,
-    `foscttm`, `lta` (accuracy on the source of labels learned on the target's latents) and `seconds`. Sets
+    `correlation_se` (standard error of the mean correlation over cells), `gain`, `gain_se` and `p_value` (the model's
+    mean correlation less that of a baseline, on the same cells; see :func:`jamie.metrics.compare_methods`), `foscttm`,
+    `lta` (accuracy on the source of labels learned on the target's latents) and `seconds`. Sets
 
     `mdata.uns['jamie_evaluation']` : :class:`~pandas.DataFrame`
         The same table.
@@ -177,8 +187,15 @@ def _rows(
         for method, (x, y, seconds) in latents.items()
     }
     measured = cells.measured(direction.target, pairs.test[1], direction.columns)
+    ours: Array | None = None
     for method, imputed, seconds in _predictions(cells, model, direction, baselines, rng):
         scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
+        scored["correlation_se"] = correlation_error(measured, imputed)
+        if ours is None:
+            ours = imputed
+        else:
+            compared = compare_methods(measured, ours, imputed)
+            scored |= {"gain": compared.difference, "gain_se": compared.standard_error, "p_value": compared.p_value}
         yield {**about, "method": method, **scored}
     yield from ({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
 
