@@ -33,7 +33,7 @@ def small_network(monkeypatch):
 
 @pytest.fixture
 def small_grid(small_network, monkeypatch):
-    monkeypatch.setattr(_regressions, "_GAMMAS", (1 / 8, 1.0))
+    monkeypatch.setattr(_regressions, "RATES", (1 / 8, 1.0))
     monkeypatch.setattr(_regressions, "_KERNEL_ALPHAS", (0.03, 0.3, 3.0, 30.0))
 
 

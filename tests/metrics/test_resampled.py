@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from jamie.metrics import binomial_test, compare_methods, correlation_error, feature_correlation
-from jamie.metrics._resampled import _correlations, _weights
+from jamie.metrics._resampled import resampled, resamples
 
 
 def predicted(n=60, d=8, noise=(1.0, 1.0), seed=0):
@@ -22,8 +22,10 @@ def test_correlations_of_resampled_cells_are_those_of_repeated_rows(holes):
     measured, imputed, _ = predicted()
     if holes:
         measured[np.random.default_rng(1).random(measured.shape) < 0.2] = np.nan
-    weights = _weights(60, 20, 0)
-    found = _correlations(measured, imputed, weights)
+    weights = resamples(60, 20)
+    assert (weights[0] == 1).all()
+    assert (weights.sum(axis=1) == 60).all()
+    found = resampled(measured, imputed, weights)
     for draw, counts in zip(found, weights.astype(int), strict=True):
         rows = np.repeat(np.arange(60), counts)
         np.testing.assert_allclose(draw, feature_correlation(measured[rows], imputed[rows]), atol=1e-8)
@@ -77,7 +79,7 @@ def test_a_method_is_no_better_than_itself():
 
 def test_features_without_a_correlation_of_both_are_left_out():
     measured, a, b = predicted()
-    a[:, 0], b[:, 1], measured[:, 2] = 4.0, 4.0 + 1e-14 * np.arange(60), 7.0
+    a[:, 0], b[:, 1], measured[:, 2] = 4.0, 4.0 + 4e-16 * np.arange(60), 7.0
     rest = slice(3, None)
     expected = compare_methods(measured[:, rest], a[:, rest], b[:, rest])
     assert compare_methods(measured, a, b) == pytest.approx(expected)
@@ -101,3 +103,11 @@ def test_other_shapes_are_refused():
         compare_methods(measured, a, a[1:])
     with pytest.raises(ValueError, match="imputed"):
         correlation_error(measured, a[:, 1:])
+
+
+def test_constants_of_single_precision_are_constants_here_too():
+    """As for the correlation itself, so that a gain is of the features that have one."""
+    measured, a, b = (values.astype(np.float32) for values in predicted())
+    b[:, 0] = 4 + 1e-6 * np.random.default_rng(0).normal(size=60)
+    assert np.isnan(feature_correlation(measured, b)[0])
+    assert compare_methods(measured, a, b) == pytest.approx(compare_methods(measured[:, 1:], a[:, 1:], b[:, 1:]))

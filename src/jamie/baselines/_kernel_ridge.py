@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from jamie._patterns import patterns
 from jamie._types import Array
 
-RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # γ, in units of 1 / median distance
+from ._kernel import RATES, inverse_root, similarity
+
 ALPHAS = np.logspace(-3, 3, 19)
 TUNED = 2_000  # cells that settings are chosen on
 LANDMARKS = 1_000
@@ -77,7 +78,7 @@ def tune(x: Array, y: Array, rng: np.random.Generator, partial: Partial | None =
                 ((_, centred),) = outputs
                 by_group = [_left_out(*_principal(kernel), centred)]
             else:
-                features = np.exp(-rate * among) @ _inverse_root(kernel)
+                features = np.exp(-rate * among) @ inverse_root(kernel)
                 by_group = [_left_out(*_axes(features[rows]), y) for rows, y in outputs]
             for alpha, *errors in zip(ALPHAS, *by_group, strict=True):
                 best = min(best, (sum(errors), Setting(rate, float(alpha))))
@@ -103,10 +104,10 @@ def regress(
     right = np.zeros((len(landmarks), y.shape[1]))
     with threadpool_limits(1):
         for start in range(0, len(x), BLOCK):
-            k = np.exp(-setting.rate * euclidean_distances(x[start : start + BLOCK].astype(np.float64), landmarks))
+            k = similarity(x[start : start + BLOCK].astype(np.float64), landmarks, setting.rate)
             gram += k.T @ k
             right += k.T @ (y[start : start + BLOCK] - offset)
-        gram += setting.alpha * np.exp(-setting.rate * euclidean_distances(landmarks.astype(np.float64)))
+        gram += setting.alpha * similarity(landmarks.astype(np.float64), landmarks.astype(np.float64), setting.rate)
         gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / len(gram)  # cells that are equal twice
         if partial is None:
             coefficients = solve(gram, right, assume_a="pos")
@@ -194,7 +195,7 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
     blocks = []
     for start in range(0, len(rows), BLOCK):
         cells = rows[start : start + BLOCK]
-        k = np.exp(-setting.rate * euclidean_distances(x[cells].astype(np.float64), landmarks))
+        k = similarity(x[cells].astype(np.float64), landmarks, setting.rate)
         blocks.append((k, missing[np.ix_(cells, columns)]))
     factor = cho_factor(gram)
 
@@ -216,9 +217,3 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
         size, before = float((residual * step).sum()), size
         direction = step + size / before * direction
     return c
-
-
-def _inverse_root(kernel: Array) -> Array:
-    values, vectors = eigh(kernel, driver="evd")
-    kept = values > 1e-8 * values[-1]
-    return vectors[:, kept] / np.sqrt(values[kept])

@@ -23,10 +23,11 @@ from sklearn.utils.extmath import randomized_svd
 from jamie._patterns import patterns
 from jamie._types import Array
 
+from ._kernel import RATES, inverse_root, similarity
+
 _NEIGHBORS = (5, 10, 20, 30, 50)
 _ALPHAS = tuple(np.logspace(-2, 5, 22))  # ridge, in units of the first component's variance
 _KERNEL_ALPHAS = tuple(np.logspace(-3, 2, 16))
-_GAMMAS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # in units of 1 / median distance
 _EXACT = 3_000  # training cells up to which the kernel is exact
 LANDMARKS = 1_000  # of the Nyström approximation
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 30)  # of partial least squares, and ranks
@@ -87,7 +88,7 @@ def kernel_ridge(
             path = _path(similarity(x, x, gamma), y, similarity(x_new, x, gamma), alphas, direct=direct)
         else:
             landmarks = x[np.random.default_rng(seed).choice(len(x), LANDMARKS, replace=False)]
-            root = _inverse_root(similarity(landmarks, landmarks, gamma))
+            root = inverse_root(similarity(landmarks, landmarks, gamma))
             features, new = (similarity(cells, landmarks, gamma) @ root for cells in (x, x_new))
             path = ridge(features, y, new, alphas, seed, direct=direct)
         yield from (((gamma, alpha), predicted) for alpha, predicted in path)
@@ -108,17 +109,6 @@ def kernel_ridge_errors(
             yield (gamma, alpha), vectors @ (inverse[:, None] * projected) / (squared @ inverse)[:, None]
 
 
-def similarity(x: Array, z: Array, gamma: float) -> Array:
-    """exp(−γ ‖x − z‖), which has a kink where cells are equal: it follows what changes from cell to cell."""
-    return np.exp(-gamma * euclidean_distances(x, z))
-
-
-def _inverse_root(kernel: Array) -> Array:
-    values, vectors = eigh(kernel, driver="evd")
-    kept = values > 1e-8 * values[-1]
-    return vectors[:, kept] / np.sqrt(values[kept])
-
-
 def _path(
     gram: Array, target: Array, new: Array, alphas: Iterable[float], *, direct: bool
 ) -> Iterator[tuple[float, Array]]:
@@ -136,7 +126,7 @@ def _path(
 def _kernel_grid(x: Array) -> list[tuple[float, float]]:
     sample = x[:LANDMARKS]
     distances = euclidean_distances(sample)[np.triu_indices(len(sample), 1)]
-    return list(product([gamma / (np.median(distances) or 1.0) for gamma in _GAMMAS], _KERNEL_ALPHAS))
+    return list(product([gamma / (np.median(distances) or 1.0) for gamma in RATES], _KERNEL_ALPHAS))
 
 
 def pls(

@@ -58,11 +58,9 @@ def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
     totals, n_open = [], []
     for block in cells.map(_look, train, description="surveying"):
         is_whole &= block.is_whole
-        n_values, n_missing, n_filled = (
-            n_values + block.n_values,
-            n_missing + block.n_missing,
-            n_filled + block.n_filled,
-        )
+        n_values += block.n_values
+        n_missing += block.n_missing
+        n_filled += block.n_filled
         totals.append(block.totals)
         n_open.append(block.n_open)
         for name, summed in per_feature.items():

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from jamie._checks import generator, require_same_shape
 
-from ._columns import column_blocks
+from ._columns import column_blocks, rounding, vary
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
@@ -55,8 +55,7 @@ def correlation_error(measured: Matrix, imputed: Matrix, *, n_resamples: int = N
     True
     """
     require_same_shape(measured, imputed, names=("measured", "imputed"))
-    draws = _mean_correlations(measured, imputed, _weights(measured.shape[0], n_resamples, rng))
-    return float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else float("nan")
+    return mean_error(resampled(measured, imputed, resamples(np.shape(measured)[0], n_resamples, rng)))
 
 
 def compare_methods(
@@ -94,24 +93,33 @@ def compare_methods(
     """
     for name, imputed in (("imputed_a", imputed_a), ("imputed_b", imputed_b)):
         require_same_shape(measured, imputed, names=("measured", name))
-    n = measured.shape[0]
-    weights = np.concatenate([np.ones((1, n)), _weights(n, n_resamples, rng)])
-    a, b = (_correlations(measured, imputed, weights) for imputed in (imputed_a, imputed_b))
-    with np.errstate(invalid="ignore"):
-        differences = _nanmean(a - b)
-    difference, draws = float(differences[0]), differences[1:]
-    error = float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else float("nan")
+    weights = resamples(np.shape(measured)[0], n_resamples, rng)
+    return comparison(*(resampled(measured, imputed, weights) for imputed in (imputed_a, imputed_b)))
+
+
+def resamples(n: int, n_resamples: int = N_RESAMPLES, rng: Seed = 0) -> Array:
+    """How often each of n cells counts: once, and in each resample, (1 + n_resamples, n)."""
+    drawn = generator(rng).multinomial(n, np.full(n, 1 / n), size=n_resamples)
+    return np.concatenate([np.ones((1, n)), drawn])
+
+
+def resampled(measured: Matrix, imputed: Matrix, weights: Array) -> Array:
+    """Correlation of each feature, with these weights of the cells, (1 + n_resamples, d)."""
+    relative = rounding(measured, imputed)
+    return np.concatenate([_weighted(a, b, weights, relative) for a, b in column_blocks(measured, imputed)], axis=1)
+
+
+def mean_error(values: Array) -> float:
+    """Standard error of the mean over features of what `resampled` gives; NaN where there is none."""
+    draws = _nanmean(values)[1:]
+    return float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else float("nan")
+
+
+def comparison(a: Array, b: Array) -> MethodComparison:
+    """Compare what `resampled` gives of two methods, over the features that both have a correlation of."""
+    difference, error = float(_nanmean(a[:1] - b[:1])[0]), mean_error(a - b)
     p_value = float(2 * norm.sf(abs(difference) / error)) if error > 0 else (1.0 if difference == 0 else float("nan"))
     return MethodComparison(difference, error, p_value)
-
-
-def _weights(n: int, n_resamples: int, rng: Seed) -> Array:
-    """How often each cell is in each resample."""
-    return generator(rng).multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
-
-
-def _mean_correlations(measured: Matrix, imputed: Matrix, weights: Array) -> Array:
-    return _nanmean(_correlations(measured, imputed, weights))
 
 
 def _nanmean(values: Array) -> Array:
@@ -121,29 +129,16 @@ def _nanmean(values: Array) -> Array:
     return np.divide(total, finite.sum(axis=1), out=np.full(len(values), np.nan), where=finite.any(axis=1))
 
 
-def _correlations(measured: Matrix, imputed: Matrix, weights: Array) -> Array:
-    """Correlation of each feature in each resample, (n_resamples, d), from weighted sums."""
-    return np.concatenate([_weighted(a, b, weights) for a, b in column_blocks(measured, imputed)], axis=1)
-
-
-def _weighted(a: Array, b: Array, weights: Array) -> Array:
-    seen = np.isfinite(a) & np.isfinite(b)
-    a, b = (_centred(values, seen) for values in (a, b))
+def _weighted(a: Array, b: Array, weights: Array, relative: float) -> Array:
+    """Correlations of a block of features, from weighted sums; NaN where either side is constant but for rounding."""
+    seen, varies = np.isfinite(a), vary(a, relative) & vary(b, relative)
+    a, b = (np.where(seen, values - _nanmean(values.T), 0.0) for values in (a, b))
     n = np.maximum(weights @ seen, 1)
     mean_a, mean_b = weights @ a / n, weights @ b / n
     variance_a, variance_b = weights @ np.square(a) / n - mean_a**2, weights @ np.square(b) / n - mean_b**2
     covariance = weights @ (a * b) / n - mean_a * mean_b
     least_a, least_b = (SMALL * np.square(values).sum(0) / np.maximum(seen.sum(0), 1) for values in (a, b))
-    valid = (variance_a > least_a) & (variance_b > least_b) & (n >= 3)
+    valid = varies & (variance_a > least_a) & (variance_b > least_b) & (n >= 3)
     return np.divide(
         covariance, np.sqrt(np.where(valid, variance_a * variance_b, 1)), out=np.full(n.shape, np.nan), where=valid
     )
-
-
-def _centred(values: Array, seen: Array) -> Array:
-    """Values less their mean, 0 where nothing was seen; all 0 where they differ by rounding only."""
-    values = np.where(seen, values, 0.0)
-    mean = values.sum(0) / np.maximum(seen.sum(0), 1)
-    centred = np.where(seen, values - mean, 0.0)
-    rounding = 1e-9 * np.abs(values).max(axis=0, initial=0)
-    return np.where(np.abs(centred).max(axis=0, initial=0) > rounding, centred, 0.0)

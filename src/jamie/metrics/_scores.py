@@ -9,6 +9,7 @@ from jamie._types import Array
 
 from ._comparison import js_distance
 from ._imputation import feature_auroc, feature_correlation, sd_ratio
+from ._resampled import comparison, mean_error, resampled, resamples
 
 MEASURES = {
     "correlation": feature_correlation,
@@ -25,15 +26,32 @@ class FeatureScores:
         self._features, self._labels = features, labels
         self._scores: dict[str, dict[str, Array]] = {}
         self._distances: dict[str, Array] = {}
+        self._resampled: dict[str, Array] = {}
 
     def add(self, method: str, measured: Array, imputed: Array) -> dict[str, float]:
-        """Score test cells × features; return means over features with a score, and how many have no correlation."""
+        """Score test cells × features; return means over features with a score, and how many have no correlation.
+
+        With them come the standard error of the mean correlation over cells, and by how much that of the method that
+        was added first is higher.
+        """
         scores = {name: measure(measured, imputed) for name, measure in MEASURES.items()}
-        self._scores[method] = scores
+        self._scores[method], self._resampled[method] = (
+            scores,
+            resampled(measured, imputed, resamples(measured.shape[0])),
+        )
         if self._labels is not None:
             self._distances.update(_by_label(method, measured, imputed, self._labels))
         n_failed = int(np.isnan(scores["correlation"]).sum())
-        return {**{name: _mean(values) for name, values in scores.items()}, "n_failed": n_failed}
+        means = {name: _mean(values) for name, values in scores.items()}
+        return {**means, "n_failed": n_failed, **self._over_cells(method)}
+
+    def _over_cells(self, method: str) -> dict[str, float]:
+        first, *_ = self._resampled
+        error = {"correlation_se": mean_error(self._resampled[method])}
+        if method == first:
+            return error
+        gain = comparison(self._resampled[first], self._resampled[method])
+        return {**error, "gain": gain.difference, "gain_se": gain.standard_error, "p_value": gain.p_value}
 
     def frame(self, features: pd.Index) -> pd.DataFrame:
         """Scores of all features in columns `<measure>_<method>`, measure by measure; NaN where not scored."""

@@ -20,14 +20,7 @@ from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict
 from jamie.data import CellPairs, Cells, Layers, open_for_model, writable
-from jamie.metrics import (
-    MEASURES,
-    FeatureScores,
-    compare_methods,
-    correlation_error,
-    foscttm,
-    label_transfer_accuracy,
-)
+from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
 from jamie.model import JAMIE
 
 COLUMNS = (
@@ -187,15 +180,8 @@ def _rows(
         for method, (x, y, seconds) in latents.items()
     }
     measured = cells.measured(direction.target, pairs.test[1], direction.columns)
-    ours: Array | None = None
     for method, imputed, seconds in _predictions(cells, model, direction, baselines, rng):
         scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
-        scored["correlation_se"] = correlation_error(measured, imputed)
-        if ours is None:
-            ours = imputed
-        else:
-            compared = compare_methods(measured, ours, imputed)
-            scored |= {"gain": compared.difference, "gain_se": compared.standard_error, "p_value": compared.p_value}
         yield {**about, "method": method, **scored}
     yield from ({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
 
