@@ -360,13 +360,13 @@ def test_settings_are_chosen_by_the_error_of_measured_values(how, errors, monkey
 def test_settings_of_many_groups_are_about_those_of_all_values(monkeypatch):
     x, complete = smooth(200, 40, noise=0.5)
     values = np.where(np.random.default_rng(0).random(complete.shape) < 0.3, np.nan, complete)
-    loadings, sizes, left_out = rotation(40), [], kernel._left_out
+    loadings, sizes, left_out = rotation(40), [], kernel.left_out_errors
 
     def watch(p, *rest):
         sizes.append(len(p))
         return left_out(p, *rest)
 
-    monkeypatch.setattr(kernel, "_left_out", watch)
+    monkeypatch.setattr(kernel, "left_out_errors", watch)
     setting = tune(x, *partly(values, loadings)[:1], fresh(), partly(values, loadings)[1])
     assert len(sizes) == len(kernel.RATES) * kernel.PATTERNS
     assert sum((n / 200) ** 3 for n in sizes[: kernel.PATTERNS]) <= kernel.EXTRA  # decompositions of all cells

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
 
 from jamie._types import Array
+
+from ._kernel_ridge import axes, left_out_errors
 
 PENALTIES = np.logspace(-7, 1, 25)  # of ridge, in units of the largest eigenvalue
 FOLDS = 10
@@ -60,13 +61,6 @@ def _fitted(x: Array, y: Array, penalty: float) -> Directions:
 
 
 def _penalty(x: Array, y: Array) -> float:
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    values, vectors = eigh(x.T @ x)
-    scores, fitted = x @ vectors, vectors.T @ (x.T @ y)
-    best, unit = (np.inf, 1.0), float(values[-1]) if values[-1] > 0 else 1.0
-    for penalty in PENALTIES * unit:
-        shrunk = 1 / (np.maximum(values, 0) + penalty)
-        left = np.maximum(1 - np.square(scores) @ shrunk, 1e-12)
-        error = float(np.square((y - scores @ (shrunk[:, None] * fitted)) / left[:, None]).sum())
-        best = min(best, (error, float(penalty)))
-    return best[1]
+    scores, values = axes(x - x.mean(axis=0))
+    penalties = PENALTIES * (float(values.max(initial=0)) or 1.0)
+    return float(penalties[np.argmin(left_out_errors(scores, values, y - y.mean(axis=0), penalties))])

@@ -76,10 +76,10 @@ def tune(x: Array, y: Array, rng: np.random.Generator, partial: Partial | None =
             kernel = np.exp(-rate * distances)
             if len(landmarks) == len(x) and partial is None:
                 ((_, centred),) = outputs
-                by_group = [_left_out(*_principal(kernel), centred)]
+                by_group = [left_out_errors(*_principal(kernel), centred, ALPHAS)]
             else:
                 features = np.exp(-rate * among) @ inverse_root(kernel)
-                by_group = [_left_out(*_axes(features[rows]), y) for rows, y in outputs]
+                by_group = [left_out_errors(*axes(features[rows]), y, ALPHAS) for rows, y in outputs]
             for alpha, *errors in zip(ALPHAS, *by_group, strict=True):
                 best = min(best, (sum(errors), Setting(rate, float(alpha))))
     return best[1]
@@ -135,14 +135,14 @@ def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
     return float(np.clip((n * best + PRIOR * 0.5) / (n + PRIOR), 0, 1))
 
 
-def _left_out(p: Array, values: Array, y: Array) -> list[float]:
-    """Squared error of each cell predicted from all others, by ridge on these axes, for each of `ALPHAS`."""
-    shrunk = 1 / (values[:, None] + ALPHAS)  # (r, n_alphas)
+def left_out_errors(p: Array, values: Array, y: Array, alphas: Array) -> list[float]:
+    """Squared error of each cell predicted from all others, by ridge on these axes, for each penalty."""
+    shrunk = 1 / (values[:, None] + alphas)  # (r, n_alphas)
     fitted, kept = p.T @ y, 1 - np.square(p) @ shrunk
-    return [float(np.square((y - p @ (shrunk[:, [k]] * fitted)) / kept[:, [k]]).sum()) for k in range(len(ALPHAS))]
+    return [float(np.square((y - p @ (shrunk[:, [k]] * fitted)) / kept[:, [k]]).sum()) for k in range(len(alphas))]
 
 
-def _axes(features: Array) -> tuple[Array, Array]:
+def axes(features: Array) -> tuple[Array, Array]:
     """Coordinates of cells on the principal axes of their features, not scaled, and the eigenvalue of each axis."""
     if len(features) < features.shape[1]:  # the same hat matrix from the smaller of two products
         return _principal(features @ features.T)
