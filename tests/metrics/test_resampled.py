@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from jamie._errors import InvalidValueError
 from jamie.metrics import binomial_test, compare_methods, correlation_error, feature_correlation
 from jamie.metrics._resampled import resampled, resamples
 
@@ -111,3 +112,13 @@ def test_constants_of_single_precision_are_constants_here_too():
     b[:, 0] = 4 + 1e-6 * np.random.default_rng(0).normal(size=60)
     assert np.isnan(feature_correlation(measured, b)[0])
     assert compare_methods(measured, a, b) == pytest.approx(compare_methods(measured[:, 1:], a[:, 1:], b[:, 1:]))
+
+
+def test_no_cells_and_no_resamples_are_refused_in_our_words():
+    measured, a, b = predicted()
+    with pytest.raises(InvalidValueError, match="at least one cell"):
+        correlation_error(measured[:0], a[:0])
+    with pytest.raises(InvalidValueError, match="at least one cell"):
+        compare_methods(measured[:0], a[:0], b[:0])
+    with pytest.raises(InvalidValueError, match="n_resamples"):
+        correlation_error(measured, a, n_resamples=-1)

@@ -181,3 +181,16 @@ def test_the_seed_decides_the_groups(toy):
         held.append(frozenset(toy.obs["mouse"][toy.obs["jamie_split"] == "test"]))
     assert held[0] == held[1]
     assert len(set(held)) > 1
+
+
+def test_a_group_may_be_called_nan_and_errors_name_the_argument(toy):
+    toy.obs["mouse"] = ["nan" if i % 2 else "m1" for i in range(toy.n_obs)]
+    held_out = set()
+    for seed in range(8):
+        jm.pp.split(toy, group="mouse", test_fraction=0.5, rng=seed)
+        held_out |= set(toy.obs["mouse"][toy.obs["jamie_split"] == "test"])
+    assert held_out == {"nan", "m1"}
+    with pytest.raises(KeyError, match="expected `group` to name a column"):
+        jm.pp.split(toy, group="donor")
+    with pytest.raises(KeyError, match="expected `stratify` to name a column"):
+        jm.pp.split(toy, stratify="donor")

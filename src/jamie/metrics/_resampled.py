@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from jamie._checks import generator, require_same_shape
+from jamie._checks import generator, require_positive, require_same_shape
 
-from ._columns import column_blocks, rounding, vary
+from ._columns import column_blocks, paired_columns, rounding, vary
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
@@ -54,7 +54,7 @@ def correlation_error(measured: Matrix, imputed: Matrix, *, n_resamples: int = N
     >>> 0 < correlation_error(measured, measured + rng.normal(size=(50, 20))) < 0.1
     True
     """
-    require_same_shape(measured, imputed, names=("measured", "imputed"))
+    paired_columns(measured, imputed)  # which says what is wrong with them
     return mean_error(resampled(measured, imputed, resamples(np.shape(measured)[0], n_resamples, rng)))
 
 
@@ -93,12 +93,14 @@ def compare_methods(
     """
     for name, imputed in (("imputed_a", imputed_a), ("imputed_b", imputed_b)):
         require_same_shape(measured, imputed, names=("measured", name))
+        paired_columns(measured, imputed)
     weights = resamples(np.shape(measured)[0], n_resamples, rng)
     return comparison(*(resampled(measured, imputed, weights) for imputed in (imputed_a, imputed_b)))
 
 
 def resamples(n: int, n_resamples: int = N_RESAMPLES, rng: Seed = 0) -> Array:
     """How often each of n cells counts: once, and in each resample, (1 + n_resamples, n)."""
+    require_positive(n_resamples=n_resamples)
     drawn = generator(rng).multinomial(n, np.full(n, 1 / n), size=n_resamples)
     return np.concatenate([np.ones((1, n)), drawn])
 

@@ -20,8 +20,6 @@ from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.data import Cells, open_cells, require_several, writable
 
-MISSING = "nan"
-
 
 @in_one_line
 @document("mdata", "rng", "key_added", "copy")
@@ -88,7 +86,7 @@ def split(
     cells = open_cells(mdata, keys=Keys(key_added))
     require_several(cells)
     require_fraction(test_fraction, name="test_fraction")
-    strata = None if stratify is None else _labels(cells, stratify)
+    strata = None if stratify is None else _values(cells, stratify, "stratify").fillna("nan").to_numpy()
     rng, keys = generator(rng), cells.keys
     linked = _linked(cells)
     measured = np.bincount(np.concatenate([cells.rows(name) for name in cells.names]), minlength=cells.n_obs)
@@ -103,7 +101,9 @@ def split(
         test = _draw(candidates, test_fraction, None if strata is None else strata[first[candidates]], rng)
         held_out = np.isin(linked, test)
     else:
-        held_out = _whole_groups(_labels(cells, group), linked, has_counterpart, strata, test_fraction, group, rng)
+        held_out = _whole_groups(
+            _values(cells, group, "group"), linked, has_counterpart, strata, test_fraction, group, rng
+        )
     label = np.where(held_out, "test", "train")
     write(mdata, None, "obs", keys.split, pd.Categorical(label, categories=["train", "test"]))
     return mdata if copy else None
@@ -119,17 +119,17 @@ def _linked(cells: Cells) -> Array:
     return connected_components(total, directed=False)[1]
 
 
-def _labels(cells: Cells, column: str) -> Array:
-    """Value of each cell of the MuData in a column, as text; ``"nan"`` where it has none."""
-    values = np.full(cells.n_obs, MISSING, dtype=object)
+def _values(cells: Cells, column: str, argument: str) -> pd.Series:
+    """Value of each cell of the MuData in a column, as text; NaN where it has none."""
+    values = np.full(cells.n_obs, np.nan, dtype=object)
     for name in reversed(cells.names):
-        labels = cells.labels(column, name)
+        labels = cells.labels(column, name, argument=argument)
         values[cells.rows(name)[labels.notna()]] = labels.dropna().astype(str)
-    return values
+    return pd.Series(values, dtype=object)
 
 
 def _whole_groups(
-    groups: Array,
+    groups: pd.Series,
     linked: Array,
     has_counterpart: Array,
     strata: Array | None,
@@ -141,8 +141,9 @@ def _whole_groups(
 
     Groups that known pairs connect go together.
     """
-    named = groups != MISSING
-    values, code = np.unique(groups[named].astype(str), return_inverse=True)
+    code, values = pd.factorize(groups, sort=True)
+    named = code >= 0
+    code = code[named]
     joined = sparse.coo_matrix((np.ones(len(code)), (code, linked[named])), shape=(len(values), linked.max() + 1))
     whole = connected_components(joined @ joined.T, directed=False)[1]
     of_cell = np.full(len(groups), -1)
@@ -174,7 +175,7 @@ def _whole_groups(
     mask = np.isin(of_cell, chosen)
     logger.info(
         "held out %d of %d values of %r, %.0f %% of the cells with a counterpart",
-        len(np.unique(groups[mask].astype(str))), len(values), column, 100 * mask[has_counterpart].mean(),
+        groups[mask].nunique(), len(values), column, 100 * mask[has_counterpart].mean(),
     )  # fmt: skip
     return mask
 
