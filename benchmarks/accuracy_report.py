@@ -15,15 +15,20 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-SIMPLE = ["knn", "ridge", "kernel_ridge", "pls", "reduced_rank"]
+SIMPLE = [
+    "knn", "ridge", "kernel_ridge", "supervised_kernel_ridge", "pls", "reduced_rank", "extra_trees", "average",
+]  # fmt: skip
 PEERS = ["totalvi", "multivi", "mofa"]
 NAMES = {
     "jamie": "jamie",
     "knn": "kNN",
     "ridge": "ridge",
     "kernel_ridge": "kernel ridge",
+    "supervised_kernel_ridge": "supervised kernel",
     "pls": "PLS",
     "reduced_rank": "reduced rank",
+    "extra_trees": "extra trees",
+    "average": "average of simple ones",
     "mlp": "MLP",
     "jamie, paper": "paper's recipe",
     "cca": "CCA",
@@ -36,7 +41,17 @@ NAMES = {
     "mofa": "MOFA+",
 }
 SHADES = {  # simple methods are orange, aligners purple, published models grey
-    "Oranges": ["reduced_rank", "pls", "ridge", "knn", "kernel_ridge", "mlp"],
+    "Oranges": [
+        "reduced_rank",
+        "pls",
+        "ridge",
+        "knn",
+        "extra_trees",
+        "kernel_ridge",
+        "supervised_kernel_ridge",
+        "average",
+        "mlp",
+    ],
     "Purples": ["lma", "nlma", "cca"],
     "Greys": ["mofa", "multivi", "totalvi", "unioncom"],
 }

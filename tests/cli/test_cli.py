@@ -139,6 +139,18 @@ def no_source(tmp_path, monkeypatch):
     monkeypatch.setenv("JAMIE_DATA_DIR", str(tmp_path / "data"))
 
 
+def test_demo_has_a_table_of_every_data_set(tmp_path, capsys, monkeypatch):
+    """The whole of it on few cells and steps; the slow test below has its own."""
+    monkeypatch.setattr(_demo, "_datasets", lambda _: {"toy": jm.datasets.toy()})
+    train = jm.tl.train
+    monkeypatch.setattr(jm.tl, "train", lambda mdata, **options: train(mdata, max_steps=10, **options))
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    printed = capsys.readouterr().out
+    for shown in ("jamie", "kNN", "ridge", "supervised kernel", "FOSCTTM", "rna → protein", "protein → rna"):
+        assert shown in printed
+    assert (tmp_path / "demo" / "toy.h5mu").exists()
+
+
 @pytest.mark.slow
 def test_demo_needs_no_files_and_no_network(no_source, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
@@ -149,7 +161,7 @@ def test_demo_needs_no_files_and_no_network(no_source, tmp_path, capsys):
         "branching_manifold_imputation.png",
     ]
     printed = capsys.readouterr().out
-    assert "without patchseq_motor_cortex: could not fetch file:" in printed
+    assert "without patchseq_motor_cortex: could not fetch 'motor_data_filtered.rda' from file:" in printed
     assert "x → y" in printed
     assert "y → x" in printed
 
