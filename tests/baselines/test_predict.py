@@ -497,9 +497,10 @@ def test_supervised_directions_help_where_most_inputs_tell_nothing():
     y = truth(x) + 0.2 * rng.normal(size=(300, 2))
     error = {
         method: np.square(predict(method, x, y, x_test, rng=0) - truth(x_test)).mean()
-        for method in ("ridge", "kernel_ridge", "supervised_kernel_ridge")
+        for method in ("ridge", "kernel_ridge", "supervised_kernel_ridge", "knn", "supervised_knn")
     }
     assert error["supervised_kernel_ridge"] < 0.7 * min(error["ridge"], error["kernel_ridge"])
+    assert error["supervised_knn"] < 0.7 * error["knn"]
 
 
 def test_the_average_is_the_mean_of_the_simple_ones(curved):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ._aligners import ALIGNERS, align
 from ._directions import Directions, supervised
-from ._kernel_ridge import KernelRidge, Partial, Setting, best_mix_weight, regress, tune
+from ._kernel_ridge import LANDMARKS, LAST_LANDMARKS, KernelRidge, Partial, Setting, best_mix_weight, regress, tune
 from ._predict import METHODS, Components, predict
 
 __all__ = [
     "ALIGNERS",
+    "LANDMARKS",
+    "LAST_LANDMARKS",
     "METHODS",
     "Components",
     "Directions",

@@ -31,7 +31,10 @@ from jamie._types import Array, Seed
 from ._directions import supervised
 from ._regressions import FAMILIES, LANDMARKS, MEASURED, Family, completed, kernel_ridge, kernel_ridge_errors
 
-METHODS = ("mean", *FAMILIES, "supervised_kernel_ridge", "average")
+SUPERVISED = {"supervised_knn": "knn", "supervised_kernel_ridge": "kernel_ridge"}
+"""Methods whose distances are along the directions by which ridge predicts the target, and what they are otherwise."""
+
+METHODS = ("mean", *FAMILIES, *SUPERVISED, "average")
 AVERAGED = ("knn", "ridge", "kernel_ridge", "supervised_kernel_ridge", "reduced_rank")
 
 _TUNED = 3_000  # training cells that settings are chosen on
@@ -61,8 +64,8 @@ def predict(
     Parameters
     ----------
     method
-        One of `METHODS`. ``"supervised_kernel_ridge"`` is kernel ridge along the directions that ridge predicts the
-        target by; ``"average"`` the mean of those in `AVERAGED`.
+        One of `METHODS`. ``"supervised_knn"`` and ``"supervised_kernel_ridge"`` measure distances along the directions
+        by which ridge predicts the target; ``"average"`` is the mean of those in `AVERAGED`.
     x_train, x_test
         Prepared inputs (`n_train × k` and `n_test × k`), such as principal components.
     y_train
@@ -124,9 +127,8 @@ class _Outputs(NamedTuple):
 
 def _predicted(method: str, x: Array, y: Array, components: _Outputs | None, x_test: Array, seed: int) -> Array:
     """Standardised features of the test cells."""
-    tuned_on, name = x, method
-    if method == "supervised_kernel_ridge":
-        name = "kernel_ridge"
+    tuned_on, name = x, SUPERVISED.get(method, method)
+    if method in SUPERVISED:
         told = _leading(x, y, seed) if components is None else components.y
         directions, tuned_on = supervised(x, told, np.random.default_rng(seed))
         x, x_test = directions(x), directions(x_test)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import groupby, product
 from typing import Any
 
@@ -28,7 +27,7 @@ from ._kernel import RATES, inverse_root, similarity
 _NEIGHBORS = (5, 10, 20, 30, 50)
 _ALPHAS = tuple(np.logspace(-2, 5, 22))  # ridge, in units of the first component's variance
 _KERNEL_ALPHAS = tuple(np.logspace(-3, 2, 16))
-_EXACT = 3_000  # training cells up to which the kernel is exact
+_EXACT = 8_000  # training cells up to which the kernel is exact: half a gigabyte
 LANDMARKS = 1_000  # of the Nyström approximation
 _COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 30)  # of partial least squares, and ranks
 _HIDDEN = ((128,), (256, 256))
@@ -64,10 +63,9 @@ def ridge(
     seed: int,
     *,
     tuning: bool = False,
-    direct: bool = False,
 ) -> Iterator[tuple[float, Array]]:
     """Ridge regression, β = (xᵀx + α)⁻¹ xᵀy."""
-    return _path(x.T @ x, x.T @ y, x_new, settings, direct=direct)
+    return _path(x.T @ x, x.T @ y, x_new, settings)
 
 
 def kernel_ridge(
@@ -78,19 +76,18 @@ def kernel_ridge(
     seed: int,
     *,
     tuning: bool = False,
-    direct: bool = False,
 ) -> Iterator[tuple[tuple[float, float], Array]]:
     """Kernel ridge regression, (K + α)⁻¹ y with the kernel exp(−γ ‖x − z‖); of many cells by the Nyström method."""
     exact = len(x) <= (LANDMARKS if tuning else _EXACT)
     for gamma, group in groupby(settings, key=lambda setting: setting[0]):
         alphas = [alpha for _, alpha in group]
         if exact:
-            path = _path(similarity(x, x, gamma), y, similarity(x_new, x, gamma), alphas, direct=direct)
+            path = _path(similarity(x, x, gamma), y, similarity(x_new, x, gamma), alphas)
         else:
             landmarks = x[np.random.default_rng(seed).choice(len(x), LANDMARKS, replace=False)]
             root = inverse_root(similarity(landmarks, landmarks, gamma))
             features, new = (similarity(cells, landmarks, gamma) @ root for cells in (x, x_new))
-            path = ridge(features, y, new, alphas, seed, direct=direct)
+            path = ridge(features, y, new, alphas, seed)
         yield from (((gamma, alpha), predicted) for alpha, predicted in path)
 
 
@@ -109,12 +106,10 @@ def kernel_ridge_errors(
             yield (gamma, alpha), vectors @ (inverse[:, None] * projected) / (squared @ inverse)[:, None]
 
 
-def _path(
-    gram: Array, target: Array, new: Array, alphas: Iterable[float], *, direct: bool
-) -> Iterator[tuple[float, Array]]:
-    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition; a single α `direct`, if that is asked."""
+def _path(gram: Array, target: Array, new: Array, alphas: Iterable[float]) -> Iterator[tuple[float, Array]]:
+    """Take `new` (gram + α)⁻¹ `target` for each α, by one eigendecomposition; for a single α by solving directly."""
     alphas = list(alphas)
-    if direct and len(alphas) == 1:
+    if len(alphas) == 1:
         yield alphas[0], new @ solve(gram + alphas[0] * np.eye(len(gram)), target, assume_a="pos")
         return
     values, vectors = eigh(gram, driver="evd")
@@ -261,7 +256,7 @@ def completed(family: Family, alpha: float) -> Family:
 
 measured_knn = by_pattern(knn)
 measured_ridge = by_pattern(ridge)
-measured_kernel_ridge = by_pattern(partial(kernel_ridge, direct=True), n_solved=_SOLVED)
+measured_kernel_ridge = by_pattern(kernel_ridge, n_solved=_SOLVED)
 
 
 def _components(x: Array) -> list[int]:

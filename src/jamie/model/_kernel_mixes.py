@@ -11,7 +11,17 @@ import torch
 from scipy import sparse
 
 from jamie._types import Array, Pair
-from jamie.baselines import Directions, Partial, Setting, best_mix_weight, regress, supervised, tune
+from jamie.baselines import (
+    LANDMARKS,
+    LAST_LANDMARKS,
+    Directions,
+    Partial,
+    Setting,
+    best_mix_weight,
+    regress,
+    supervised,
+    tune,
+)
 from jamie.data import Problem
 from jamie.nn import Ensemble, KernelMix
 
@@ -42,7 +52,7 @@ class KernelMixes:
             if len(cells.x) >= LEAST:
                 directions, left_out = self._directions(cells, rng)
                 self._settings[pair] = tune(left_out, cells.y, rng, cells.partial)
-                self._fit(pair, cells, directions, mix_weight=0.5, rng=rng)
+                self._fit(pair, cells, directions, mix_weight=0.5, n_landmarks=LANDMARKS, rng=rng)
         for (a, b), cells in self._pairs(validation):
             if kernel_mix := self._network.kernel_mix(a, b):
                 inputs = self._tensor(cells.x)
@@ -61,7 +71,8 @@ class KernelMixes:
         for (a, b), pairs in self._pairs(cells):
             if kernel_mix := self._network.kernel_mix(a, b):
                 directions, _ = self._directions(pairs, rng)
-                self._fit((a, b), pairs, directions, mix_weight=float(kernel_mix.mix_weight), rng=rng)
+                weight = float(kernel_mix.mix_weight)
+                self._fit((a, b), pairs, directions, mix_weight=weight, n_landmarks=LAST_LANDMARKS, rng=rng)
 
     def _directions(self, cells: Pairs, rng: np.random.Generator) -> tuple[Directions, Array]:
         """Coordinates of the source that tell the target: all of its components where the target misses values."""
@@ -70,10 +81,18 @@ class KernelMixes:
         return Directions.none(cells.x.shape[1]), cells.x
 
     def _fit(
-        self, pair: Pair, cells: Pairs, directions: Directions, *, mix_weight: float, rng: np.random.Generator
+        self,
+        pair: Pair,
+        cells: Pairs,
+        directions: Directions,
+        *,
+        mix_weight: float,
+        n_landmarks: int,
+        rng: np.random.Generator,
     ) -> None:
         directions = Directions(*(part.astype(np.float32) for part in directions))
-        ridge = regress(directions(cells.x), cells.y, self._settings[pair], rng, cells.partial)
+        setting, x = self._settings[pair], directions(cells.x)
+        ridge = regress(x, cells.y, setting, rng, cells.partial, n_landmarks=n_landmarks)
         self._network.add_kernel_mix(
             *pair,
             KernelMix(

@@ -59,9 +59,10 @@ def evaluate(
         Column of `mdata.obs` or of the modalities' `.obs`, such as cell types, for the label transfer accuracy and the
         JS distances within each label; both are left out if `None`.
     baselines
-        Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"supervised_kernel_ridge"`` (along the directions
-        by which ridge predicts the target, the best of the simple ones), ``"pls"``, ``"reduced_rank"``,
-        ``"extra_trees"``, ``"mlp"``, ``"average"`` (of all simple ones); empty for none.
+        Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"supervised_kernel_ridge"`` (with distances along
+        the directions by which ridge predicts the target, the best of the simple ones), ``"supervised_knn"``,
+        ``"pls"``, ``"reduced_rank"``, ``"extra_trees"``, ``"mlp"``, ``"average"`` (of ridge and reduced rank, kNN and
+        both kernels); empty for none.
     aligners
         Of ``"cca"``, ``"lma"`` and ``"nlma"`` (canonical correlation, linear and nonlinear manifold alignment), or
         slots of `.obsm` that the modalities have, such as latents of another package: `foscttm` and `lta` of these

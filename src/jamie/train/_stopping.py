@@ -47,9 +47,9 @@ class ConstantRate:
 class Cycles:
     """A rate that rises and falls in cycles; weights are judged where each ends, at a rate low enough to tell.
 
-    With held-out pairs training ends when `patience` cycles were no better, and better means by more than the standard
-    error over cells: a longer training that a handful of cells prefer has learned noise as soon as signal. Without
-    held-out pairs nothing tells whether a longer cycle helps, and there is but the first.
+    With held-out pairs training ends when `patience` cycles were no better, and better means by more than half a
+    standard error over cells: a longer training that a handful of cells prefer has learned noise as soon as signal.
+    Without held-out pairs nothing tells whether a longer cycle helps, and there is but the first.
     """
 
     ends: tuple[int, ...]  # last step of each

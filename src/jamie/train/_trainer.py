@@ -25,6 +25,13 @@ from ._schedule import averaging_weight, kl_weight
 from ._step import Moment, TrainingStep, as_losses
 from ._stopping import CHECK_EVERY, steps_per_tick, stopping_of
 
+SURELY = 0.5
+"""Standard errors by which a later cycle must be better.
+
+Splits 10 and 11 of four small sets come out alike with 0, ½ and 1, but cell lines atac → rna, .369, .369 and .363; of
+held-out mice a whole one once ended the training with its first cycle, where a kernel alone was as good.
+"""
+
 
 class Fitted(NamedTuple):
     """Where training ended."""
@@ -223,8 +230,8 @@ def _predicted(network: JointVAE, batch: Batch) -> Outputs:
 class _Best:
     """The weights with the lowest score, and for how many scores they have stood.
 
-    Where errors of single cells are given, a lower score must also be lower by more than the standard error of their
-    mean difference: a longer training that a handful of cells prefer has learned noise as soon as signal.
+    Where errors of single cells are given, a lower score must also be lower by more than `SURELY` standard errors of
+    their mean difference: a longer training that a handful of cells prefer has learned noise as soon as signal.
     """
 
     def __init__(self, network: JointVAE, scored: JointVAE) -> None:
@@ -244,8 +251,8 @@ class _Best:
 
 
 def _surely_less(new: list[Tensor], old: list[Tensor]) -> bool:
-    """Whether the sum of the means is lower by more than its standard error, cell by cell."""
+    """Whether the sum of the means is lower by more than `SURELY` of its standard error, cell by cell."""
     differences = [before - after for before, after in zip(old, new, strict=True) if len(after) > 1]
     gain = sum(difference.mean().item() for difference in differences)
     variance = sum(difference.var().item() / len(difference) for difference in differences)
-    return gain > variance**0.5
+    return gain > SURELY * variance**0.5
