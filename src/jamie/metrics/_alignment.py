@@ -64,7 +64,7 @@ def foscttm(x: Array, y: Array, *, groups: Any | None = None) -> float:
         raise InvalidValueError(msg)
     x, y = x[kept], y[kept]
     codes = np.zeros(len(x)) if groups is None else pd.factorize(_labels(groups, len(kept), "x")[kept])[0]
-    total = n_cells = 0
+    total, n_cells = 0.0, 0
     for code in np.unique(codes[codes >= 0]):
         members = codes == code
         n = int(members.sum())

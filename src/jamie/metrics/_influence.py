@@ -1,4 +1,4 @@
-"""How much each cell moves a correlation: the standard error of their mean, features a part at a time, without draws."""
+"""How much each cell moves the mean correlation over features: its standard error without draws."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class FeatureScores:
         return {**error, "gain": gain.difference, "gain_se": gain.standard_error, "p_value": gain.p_value}
 
     def frame(self, features: pd.Index) -> pd.DataFrame:
-        """Scores of all features in columns `<measure>_<method>`, measure by measure, then `LIMITS`; NaN if not scored."""
+        """Scores of all features in columns `<measure>_<method>`, measure by measure, and `LIMITS`; NaN if unscored."""
         columns = {f"{name}_{method}": scores[name] for name in MEASURES for method, scores in self._scores.items()}
         return pd.DataFrame({**columns, **self._limits}, index=self._features).reindex(features)
 

@@ -152,14 +152,17 @@ def evaluate(
     pairs_of = _enough(pairs_to_score(cells, pairs), are_given=pairs is not None)
     drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
     (rng_limits,) = rng.spawn(1)
-    r_max = {name: cells.max_correlation(name, drawn[name], rng_limits) for pair in pairs_of for name in pair}
+    in_use = [name for name in cells.names if any(name in pair for pair in pairs_of)]
+    r_max = {name: cells.max_correlation(name, drawn[name], rng_limits) for name in in_use}
     rows: list[dict[str, object]] = []
     scores: dict[Pair, FeatureScores] = {}
     for (a, b), both in pairs_of.items():
         latents = {"jamie": (model.encode(cells.inputs(a), a), model.encode(cells.inputs(b), b), np.nan)}
         latents |= _aligner_latents(cells, (a, b), both, aligners, rng)
-        for source, target, pairs in ((a, b, both), (b, a, both.reversed())):
-            direction = _Direction(source, target, pairs, drawn[target], *(labels_of[m] for m in (source, target)))
+        for source, target, of_direction in ((a, b, both), (b, a, both.reversed())):
+            direction = _Direction(
+                source, target, of_direction, drawn[target], *(labels_of[m] for m in (source, target))
+            )
             scores[source, target] = FeatureScores(
                 model.preparations_[target].features[drawn[target]], direction.labels[1]
             )
