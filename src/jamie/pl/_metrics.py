@@ -13,7 +13,7 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, scored_cells
 
 OURS = "jamie"
 COLORS = [color for color in PALETTE if color != "#F0E442"] + ["0.55"]  # a thin yellow line is lost on white
@@ -81,8 +81,8 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
     _draw_distances(
         axes[2], scores.js_distance, scores.js_floor, "features × labels" if scores.within_labels else "features"
     )
-    what = ours["cells"] if ours["cells"].endswith("pairs") else f"{ours['cells']} cells"
-    figure.suptitle(f"{source} → {target}, {ours['n_cells']:,} {what}\n{_alignment(ours)}", fontsize=10)
+    cells = scored_cells(ours["n_cells"], ours["cells"])
+    figure.suptitle(f"{source} → {target}, {cells}\n{_alignment(ours)}", fontsize=10)
     return figure
 
 

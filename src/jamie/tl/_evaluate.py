@@ -151,7 +151,7 @@ def evaluate(
     labels_of = {name: _labels(cells, labels, name) for name in cells.names}
     pairs_of = _enough(pairs_to_score(cells, pairs), are_given=pairs is not None)
     drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
-    (rng_limits,) = rng.spawn(1)
+    rng_limits = np.random.default_rng(0)  # the same limits beside every model
     in_use = [name for name in cells.names if any(name in pair for pair in pairs_of)]
     r_max = {name: cells.max_correlation(name, drawn[name], rng_limits) for name in in_use}
     rows: list[dict[str, object]] = []
