@@ -552,3 +552,19 @@ def test_on_disk_it_is_the_same(mdata, model, tmp_path):
     backed = md.read_h5mu(tmp_path / "x.h5mu", backed="r")
     for name, latent in model.embed(backed).items():
         assert_allclose(latent, model.embed(mdata)[name], atol=1e-5)
+
+
+def test_measured_values_without_some_features_are_on_the_scale_of_all(trained):
+    """A total of fewer genes is compared with the share that they had in the training."""
+    mdata, model = trained
+    few = MuData({"rna": mdata["rna"][:, 4:].copy(), "protein": mdata["protein"].copy()})
+    cells = open_for_model(few, model)
+    rows = np.arange(20)
+    x = mdata["rna"].X[rows]
+    x = (x.toarray() if sparse.issparse(x) else np.asarray(x)).astype(float)
+    normaliser = model.preparations_["rna"].normaliser
+    size = x[:, 4:].sum(axis=1) / normaliser.levels[4:].sum()
+    expected = np.log1p(x[:, 4:] * normaliser.depth / size[:, None])
+    found = cells.measured("rna", rows, np.arange(x.shape[1]))
+    assert np.isnan(found[:, :4]).all()
+    np.testing.assert_allclose(found[:, 4:], expected, rtol=1e-5, atol=1e-6)

@@ -36,6 +36,9 @@ def test_distances_within_labels_lie_under_each_other(evaluated):
     assert found.js_distance.shape == (36, 3)
     ours = [frame[f"jamie: type {letter}"] for letter in "ABC"]
     assert_array_equal(np.sort(found.js_distance["jamie"]), np.sort(np.concatenate(ours)))
+    floor = [frame[f"floor: type {letter}"] for letter in "ABC"]
+    assert_array_equal(np.sort(found.js_floor), np.sort(np.concatenate(floor)))
+    assert_array_equal(found.r_max, mdata["protein"].varm["jamie_scores_rna"]["r_max"])
 
 
 def test_without_labels_distances_of_features(evaluated):

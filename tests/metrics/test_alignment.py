@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from jamie.metrics import _alignment, foscttm, label_transfer_accuracy
+from jamie.metrics import _alignment, foscttm, foscttm_error, label_transfer_accuracy
 
 
 def loops(x, y):
@@ -134,6 +134,57 @@ def test_foscttm_refuses(latents):
         foscttm(x, np.where(y == y[0, 0], np.inf, y))
     with pytest.raises(ValueError, match="found none among 60"):
         foscttm(x, np.full_like(y, np.nan))
+
+
+def test_foscttm_within_groups_counts_others_of_the_group_alone(latents):
+    x, y = latents
+    groups = np.random.default_rng(0).choice(["a", "b", None], size=60).astype(object)
+    groups[7] = "alone"
+    expected = []
+    for i in range(60):
+        others = [j for j in range(60) if j != i and groups[j] == groups[i] and groups[i] is not None]
+        if others:
+            for a, b in ((x, y), (y, x)):
+                own = np.sum((a[i] - b[i]) ** 2)
+                expected.append(np.mean([np.sum((a[i] - b[j]) ** 2) < own for j in others]))
+    assert foscttm(x, y, groups=groups) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert foscttm(x, y, groups=["all"] * 60) == foscttm(x, y)
+    assert np.isnan(foscttm(x, y, groups=np.arange(60)))
+    with pytest.raises(ValueError, match="one label for each of the 60"):
+        foscttm(x, y, groups=["a"])
+
+
+def test_types_alone_are_chance_within_types():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(5, size=400)
+    x, y = (10 * np.eye(5)[kind] + 0.1 * rng.normal(size=(400, 5)) for _ in range(2))
+    assert foscttm(x, y) < 0.15
+    assert foscttm(x, y, groups=kind) == pytest.approx(0.5, abs=0.04)
+    centres = 10 * np.eye(5)[kind]  # collapsed to a point for each type
+    assert foscttm(centres, centres, groups=kind) == 0.5
+
+
+def test_foscttm_error_is_what_other_cells_would_move():
+    rng = np.random.default_rng(0)
+
+    def drawn(n=150):
+        x = rng.normal(size=(n, 4))
+        return x, x + 0.7 * rng.normal(size=x.shape)
+
+    anew = np.std([foscttm(*drawn()) for _ in range(200)])
+    assert np.mean([foscttm_error(*drawn()) for _ in range(10)]) == pytest.approx(anew, rel=0.2)
+    assert foscttm_error(np.zeros((20, 2)), np.zeros((20, 2))) == 0
+    assert np.isnan(foscttm_error(*drawn(2)))
+
+
+def test_the_macro_average_is_over_labels():
+    x = np.array([[0.0], [0.1], [0.2], [0.3], [9.0], [5.0]])
+    y = np.array([[0.0], [0.1], [0.2], [0.3], [9.0], [0.0]])
+    labels = ["a", "a", "a", "a", "b", "c"]
+    assert label_transfer_accuracy(x, y, labels, n_neighbors=1) == pytest.approx(5 / 6)
+    assert label_transfer_accuracy(x, y, labels, n_neighbors=1, average="macro") == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"`average`.*did you mean 'macro'"):
+        label_transfer_accuracy(x, y, labels, average="macr")
 
 
 def vote(x, y, labels_x, labels_y, k):

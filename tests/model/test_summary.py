@@ -13,6 +13,8 @@ from mudata import MuData
 from numpy.testing import assert_allclose
 
 import jamie as jm
+from jamie.data import VALIDATION
+from jamie.metrics import correlation_error, foscttm_error
 from jamie.model import Summary, announce
 from jamie.train._schedule import cycle_ends
 
@@ -63,18 +65,26 @@ def test_kernel_ridge_stands_beside_each_correlation(trained, capsys):
     _, model = trained
     announce(model.summary_, model.recipe_)
     logged = capsys.readouterr().err
+    errors = {
+        (s.source, s.target): s.standard_error
+        for s in model.summary_.scores
+        if (s.measure, s.method) == ("correlation", "jamie")
+    }
     for pair in (("rna", "protein"), ("protein", "rna")):
         alone = model.summary_.value("correlation", *pair, method="kernel_ridge")
         assert -1 <= alone <= 1
         ours = model.summary_.value("correlation", *pair)
-        assert f"correlation {pair[0]} → {pair[1]} {ours:.3f} (kernel ridge alone {alone:.3f})" in logged
+        assert (
+            f"correlation {pair[0]} → {pair[1]} {ours:.3f} ± {errors[pair]:.3f} (kernel ridge alone {alone:.3f})"
+            in logged
+        )
     assert logged.count("kernel ridge alone") == 2
 
 
 def test_the_table_has_a_row_for_each_score(trained):
     _, model = trained
     table = model.summary_.table()
-    assert list(table) == ["source", "target", "measure", "value", "method"]
+    assert list(table) == ["source", "target", "measure", "value", "standard_error", "method"]
     assert table.groupby(["measure", "method"]).size().to_dict() == {
         ("correlation", "jamie"): 2,
         ("correlation", "kernel_ridge"): 2,
@@ -82,6 +92,24 @@ def test_the_table_has_a_row_for_each_score(trained):
     }
     for row in table.itertuples(index=False):
         assert model.summary_.value(row.measure, row.source, row.target, method=row.method) == row.value
+
+
+def test_scores_have_standard_errors_over_the_validation_cells(trained):
+    mdata, model = trained
+    model = jm.JAMIE(replace(model.recipe_, kernel_mix=False)).fit(mdata)  # which is fitted on these cells in the end
+    scores = model.summary_.table().set_index(["measure", "source", "target"])
+    cells = model.open(mdata)
+    rows = np.flatnonzero(cells.role("rna") == VALIDATION)
+    partners = cells.cells("protein").get_indexer(cells.cells("rna")[rows])
+    both = partners >= 0
+    rows, partners = rows[both], partners[both]
+    x, y = cells.inputs("rna")[rows], cells.inputs("protein")[partners]
+    expected = correlation_error(
+        cells.measured("protein", partners, np.arange(12)), model.translate(x, "rna", "protein"), n_resamples=2000
+    )
+    assert scores.loc[("correlation", "rna", "protein"), "standard_error"] == pytest.approx(expected, rel=0.3)
+    found = scores.loc[("foscttm", "rna", "protein"), "standard_error"]
+    assert found == pytest.approx(foscttm_error(model.encode(x, "rna"), model.encode(y, "protein")))
 
 
 def test_a_training_that_still_improved_at_its_end_is_told_from_one_that_did_not(trained, capsys):
@@ -138,8 +166,15 @@ def test_names_with_spaces_and_underscores_break_nothing(names, capsys, tmp_path
 def test_no_score_and_scores_that_are_no_number_come_back_from_files(toy, tmp_path):
     none = Summary("training", 3, 0.5)
     assert none.table().empty
-    assert list(none.table()) == ["source", "target", "measure", "value", "method"]
-    score = {"source": ["a"], "target": ["b"], "measure": ["correlation"], "value": [float("nan")], "method": ["jamie"]}
+    assert list(none.table()) == ["source", "target", "measure", "value", "standard_error", "method"]
+    score = {
+        "source": ["a"],
+        "target": ["b"],
+        "measure": ["correlation"],
+        "value": [float("nan")],
+        "standard_error": [0.1],
+        "method": ["jamie"],
+    }
     one = Summary.from_dict({**none.to_dict(), "scores": score})
     assert np.isnan(one.scores[0].value)
     toy.uns["none"], toy.uns["one"] = none.to_dict(), one.to_dict()
@@ -157,7 +192,7 @@ def test_no_score_and_scores_that_are_no_number_come_back_from_files(toy, tmp_pa
         {"cells": "training", "best_step": 3, "seconds": 0.5, "scores": {"source": ["a"]}},
         {
             "cells": "training", "best_step": 3, "seconds": 0.5,
-            "scores": {"source": ["a"], "target": [], "measure": [], "value": [], "method": []},
+            "scores": {"source": ["a"], "target": [], "measure": [], "value": [], "standard_error": [], "method": []},
         },
         {},
     ],

@@ -61,5 +61,5 @@ def test_without_labels_it_says_so(evaluated):
 
 def test_metrics_leave_out_what_imputes_nothing(evaluated):
     figure = jm.pl.metrics(evaluated, **DIRECTION)
-    assert len(figure.axes[2].lines) == 2
+    assert len(figure.axes[2].lines) == 3  # the model, a baseline, and two measured samples
     assert np.isfinite(figure.axes[0].collections[0].get_offsets()).all()

@@ -49,7 +49,8 @@ def test_points_are_the_features(evaluated, unchanged):
         assert ax.get_xlim() == ax.get_ylim()
     row = evaluated.uns["jamie_evaluation"].query("source == 'rna' and method == 'knn'").iloc[0]
     said = f"mean {row['gain']:+.3f} ± {row['gain_se']:.3f} over cells, p = {row['p_value']:.1g}"
-    assert figure.axes[0].get_title().endswith(said)
+    assert said in figure.axes[0].get_title()
+    assert "a perfect predictor 0.9" in figure.axes[0].get_title()
     assert "over cells" not in figure.axes[1].get_title()
 
 
@@ -79,16 +80,19 @@ def test_curves_are_fractions_at_or_below_a_distance(evaluated, unchanged):
     figure = jm.pl.metrics(unchanged(evaluated), source="rna", target="protein")
     ax = figure.axes[2]
     lines = {line.get_label().split(" ")[0]: line for line in ax.get_lines()}
-    assert set(lines) == {"jamie", "mean", "knn", "ridge"}
+    assert set(lines) == {"jamie", "mean", "knn", "ridge", "two"}
+    lines["floor"] = lines.pop("two")
     for method, line in lines.items():
         values = np.ravel(frame[[f"{method}: type {letter}" for letter in "ABC"]])
         values = values[np.isfinite(values)]
         x, y = line.get_data()
         for distance in (0.3, 0.5, 0.7):
             assert y[x <= distance].max(initial=0) == pytest.approx((values <= distance).mean())
-        assert line.get_label() == f"{method} ({np.median(values):.2f})"
+        shown = "two measured samples" if method == "floor" else method
+        assert line.get_label() == f"{shown} ({np.median(values):.2f})"
     assert lines["jamie"].get_linewidth() > lines["ridge"].get_linewidth()
-    assert [text.get_text().split(" ")[0] for text in ax.get_legend().get_texts()] == ["jamie", "mean", "knn", "ridge"]
+    shown = [text.get_text().split(" ")[0] for text in ax.get_legend().get_texts()]
+    assert shown == ["jamie", "mean", "knn", "ridge", "two"]
     assert ax.get_ylabel() == "fraction of features × labels"
 
 
@@ -104,13 +108,18 @@ def test_without_labels_curves_are_of_features(evaluated, unchanged):
 def test_the_title_says_which_cells_and_how_many(evaluated, toy):
     n_test = (evaluated.obs["jamie_split"] == "test").sum()
     figure = jm.pl.metrics(evaluated, source="rna", target="protein")
-    assert figure.get_suptitle() == f"rna → protein, {n_test} held-out cells"
+    title, aligned = figure.get_suptitle().split("\n")
+    assert title == f"rna → protein, {n_test} held-out cells"
+    ours = evaluated.uns["jamie_evaluation"].iloc[0]
+    assert f"within labels {ours['foscttm_within']:.3f} (chance 0.5)" in aligned
+    assert f"label transfer {ours['lta']:.3f} (chance {ours['lta_chance']:.2f})" in aligned
     model = jm.tl.train(toy, max_steps=2)
     jm.tl.evaluate(toy, model, baselines=["mean"])
     figure = jm.pl.metrics(toy, source="protein", target="rna")
-    assert figure.get_suptitle() == "protein → rna, 48 in-sample cells"
+    assert figure.get_suptitle().startswith("protein → rna, 48 in-sample cells\nFOSCTTM 0.")
+    assert "label" not in figure.get_suptitle()
     assert not figure.axes[0].collections  # the mean has no correlation
-    assert figure.axes[0].get_title() == "correlation\njamie higher in 0 of 0 features"
+    assert figure.axes[0].get_title().startswith("correlation\njamie higher in 0 of 0 features")
 
 
 def test_many_features_are_small_points(evaluated):
@@ -138,8 +147,8 @@ def test_every_method_has_a_line_of_its_own(evaluated):
         frame = frame.assign(**{f"{name}_{method}": frame[f"{name}_knn"] for name in MEASURES})
     evaluated["protein"].varm[SLOT], evaluated.uns["jamie_evaluation"] = frame, table
     lines = jm.pl.metrics(evaluated, source="rna", target="protein", against="reduced_rank").axes[2].get_lines()
-    assert len(lines) == 8
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 8
+    assert len(lines) == 9
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 9
 
 
 def test_what_was_not_evaluated_is_said(evaluated, toy, unchanged):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from scipy.stats import pearsonr
 
 import jamie as jm
@@ -107,7 +108,7 @@ def test_every_score_of_every_method_is_stored(evaluated):
     mdata, model, table = evaluated
     measured, imputed = held_out(mdata, model)
     frame = mdata["protein"].varm["jamie_scores_rna"]
-    assert list(frame) == [f"{measure}_{method}" for measure in MEASURES for method in METHODS]
+    assert list(frame) == [*(f"{measure}_{method}" for measure in MEASURES for method in METHODS), "r_max", "js_floor"]
     for name, measure in zip(MEASURES, (feature_correlation, feature_auroc, js_distance, sd_ratio), strict=True):
         assert_allclose(frame[f"{name}_jamie"], measure(measured, imputed), atol=1e-4)
         assert_array_equal(mdata["protein"].var[f"jamie_{name}"], frame[f"{name}_jamie"])
@@ -137,9 +138,11 @@ def test_distances_within_each_label(by_label):
     jm.tl.evaluate(mdata, model, labels="label", baselines=["mean"])
     frame = mdata["protein"].varm["jamie_js_distance_rna"]
     names = ["CD4_T", "CD4_T-1", "none", "one"]
-    assert list(frame) == [f"{method}: {name}" for method in ("jamie", "mean") for name in names]
+    assert list(frame) == [f"{method}: {name}" for method in ("floor", "jamie", "mean") for name in names]
     assert (
-        frame[[f"{method}: {name}" for method in ("jamie", "mean") for name in ("none", "one")]].isna().all(axis=None)
+        frame[[f"{method}: {name}" for method in ("floor", "jamie", "mean") for name in ("none", "one")]]
+        .isna()
+        .all(axis=None)
     )
     measured, imputed = held_out(mdata, model)
     labels = mdata.obs["label"].iloc[test].to_numpy()
@@ -359,3 +362,99 @@ def test_the_gain_over_a_baseline_has_a_standard_error_over_cells(toy):
         assert (rows.loc[["jamie", "ridge"], "correlation_se"] > 0).all()
         assert rows.loc["jamie", ["gain", "gain_se", "p_value"]].isna().all()
         assert rows.loc["mean", ["correlation_se", "gain"]].isna().all()
+
+
+def test_ceilings_and_floors_stand_beside_the_scores(evaluated):
+    mdata, _, table = evaluated
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        rows = table[(table["source"] == source) & (table["target"] == target)]
+        frame = mdata[target].varm[f"jamie_scores_{source}"]
+        for limit in ("r_max", "js_floor"):
+            assert frame[limit].between(0, 1).all()
+            assert rows[limit].to_numpy() == pytest.approx([frame[limit].mean()] * len(rows))
+    n = int(row(table, "rna", "protein")["n_cells"])
+    x = mdata["protein"].X.astype(np.float64)
+    clr = np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True)))
+    expected = jm.metrics.js_floor(clr, n, n_draws=50)
+    assert_allclose(row(table, "rna", "protein")["js_floor"], expected.mean(), atol=0.03)
+    assert_allclose(mdata["protein"].varm["jamie_scores_rna"]["r_max"], jm.metrics.max_correlation(
+        x, normalise=lambda x: np.log1p(x / np.exp(np.log1p(x).mean(1, keepdims=True))), n_splits=40
+    ), atol=0.05)  # fmt: skip
+    within = mdata["protein"].varm["jamie_js_distance_rna"]
+    kind = mdata.obs["cell_type"].reindex(mdata["protein"].obs_names).to_numpy()
+    n_a = int((mdata.obs["cell_type"][mdata.obs["jamie_split"] == "test"] == "type A").sum())
+    expected = jm.metrics.js_floor(clr[kind == "type A"], n_a, n_draws=50)
+    assert_allclose(within["floor: type A"].mean(), expected.mean(), atol=0.06)
+
+
+def test_only_counts_have_a_ceiling(toy):
+    toy["protein"].X = toy["protein"].X + np.float32(0.5)
+    jm.pp.split(toy)
+    model = jm.tl.train(toy, max_steps=2)
+    table = jm.tl.evaluate(toy, model, baselines=[])
+    assert np.isnan(row(table, "rna", "protein")["r_max"])
+    assert row(table, "protein", "rna")["r_max"] > 0
+
+
+def test_alignment_within_labels_and_by_label_beside_chance(evaluated):
+    mdata, _, table = evaluated
+    test = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    x, y = (pd.DataFrame(mdata[m].obsm["X_jamie"], index=mdata[m].obs_names).loc[test].to_numpy() for m in mdata.mod)
+    labels = mdata.obs.loc[test, "cell_type"].astype(str).to_numpy()
+    ours = row(table, "rna", "protein")
+    assert ours["foscttm_within"] == pytest.approx(jm.metrics.foscttm(x, y, groups=labels), abs=1e-6)
+    assert ours["foscttm_within"] > ours["foscttm"]
+    macro = jm.metrics.label_transfer_accuracy(x, y, labels, average="macro")
+    assert ours["lta_macro"] == pytest.approx(macro)
+    _, counts = np.unique(labels, return_counts=True)
+    assert ours["lta_chance"] == pytest.approx(counts.max() / len(labels))
+    assert ours["lta_macro_chance"] == pytest.approx(1 / len(counts))
+
+
+@pytest.fixture(scope="module")
+def half_told():
+    """Cells of one name of which half are known to be the same, and the pairs of the others."""
+    mdata = jm.datasets.toy(n_cells=120, share_paired=1)
+    names = mdata["rna"].obs_names.to_numpy()
+    table = pd.DataFrame({"rna": names, "protein": names})
+    jm.pp.correspondence(mdata, pairs=table[::2])
+    return mdata, jm.tl.train(mdata, max_steps=30), table
+
+
+@pytest.mark.parametrize("form", ["table", "matrix", "by pair"])
+def test_pairs_that_the_model_was_not_told_are_scored(half_told, form, capsys):
+    mdata, model, table = half_told
+    n = len(table)
+    forms = {
+        "table": table[["protein", "rna"]],
+        "matrix": sparse.csr_matrix(np.equal.outer(*(mdata[m].obs_names.to_numpy(str) for m in mdata.mod)) * 1.0),
+        "by pair": {("protein", "rna"): table[["protein", "rna"]]},
+    }
+    found = jm.tl.evaluate(mdata, model, pairs=forms[form], baselines=["ridge"])
+    assert (found["cells"] == "unknown pairs").all()
+    assert (found["n_cells"] == n // 2).all()
+    assert f"{n // 2} of the {n} pairs" in capsys.readouterr().err
+    cells = table["rna"][1::2]
+    x, y = (mdata[m].obsm["X_jamie"][mdata[m].obs_names.get_indexer(cells)] for m in ("rna", "protein"))
+    assert row(found, "rna", "protein")["foscttm"] == pytest.approx(jm.metrics.foscttm(x, y), abs=1e-6)
+    assert np.isfinite(row(found, "rna", "protein", "ridge")["correlation"])
+
+
+def test_given_pairs_of_held_out_cells_are_called_so(trained):
+    mdata, model = trained
+    names = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
+    found = jm.tl.evaluate(mdata, model, pairs=pd.DataFrame({"rna": names, "protein": names}), baselines=[])
+    expected = jm.tl.evaluate(mdata, model, baselines=[])
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), expected.drop(columns="seconds"))
+
+
+def test_pairs_that_were_told_or_do_not_fit_are_refused(half_told):
+    mdata, model, table = half_told
+    with pytest.raises(
+        ValueError, match=r"at least 3 pairs .*found 0; pass `pairs` that jm\.pp\.correspondence did not"
+    ):
+        jm.tl.evaluate(mdata, model, pairs=table[::2])
+    with pytest.raises(ValueError, match=r"expected `pairs` by two modalities.*found 'rna'; pass pairs=\{\('rna'"):
+        jm.tl.evaluate(mdata, model, pairs={"rna": table})
+    with pytest.raises(ValueError, match="found 1 unknown of 1"):
+        jm.tl.evaluate(mdata, model, pairs=pd.DataFrame({"rna": ["nobody"], "protein": ["cell1"]}))

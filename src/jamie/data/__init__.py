@@ -21,7 +21,7 @@ from ._cells import (
     two_modalities,
 )
 from ._container import require_model, require_mudata, writable
-from ._correspondences import Pairs, correspondences, true_pairs, truth
+from ._correspondences import Pairs, correspondences, pairs_to_score, true_pairs, truth
 from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
@@ -81,6 +81,7 @@ __all__ = [
     "note_kind",
     "open_cells",
     "open_for_model",
+    "pairs_to_score",
     "permuted",
     "prepare",
     "prepare_cells",

@@ -24,6 +24,7 @@ from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix, Pair
 from jamie.correspondence import from_mask, from_names
+from jamie.metrics import is_counts, max_correlation
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
@@ -37,6 +38,8 @@ MAX_MISSING = 0.2
 """Share of the model's features that a modality may lack."""
 SINGLE = 1e8
 """Stored values beyond which what is sparse is standardised in single precision."""
+MOST_SPLIT = 5_000
+"""Cells whose counts are split: of more, ceilings of rare features hardly move."""
 DEFAULT_KEYS = Keys()
 Layers = str | Mapping[str, str | None] | None
 _UPDATE = f"call mdata.update() after every change of a modality's cells, or where it fails {ANEW}"
@@ -72,7 +75,7 @@ class CellPairs(NamedTuple):
 
     train: tuple[Array, Array]  # (p,) each: both cells were learned from
     test: tuple[Array, Array]  # (q,) each: neither was; all of them where there are none such
-    cells: str  # what those to score are: held-out, new, held-out and new, or in-sample
+    cells: str  # what those to score are: held-out, new, held-out and new, in-sample, or unknown pairs
 
     def reversed(self) -> CellPairs:
         """The same pairs, the modalities exchanged."""
@@ -179,12 +182,40 @@ class Cells:
 
     def measured(self, name: str, rows: Array, columns: Array) -> Array:
         """Measured values of some cells and features of the model on the imputed scale, dense; NaN where not there."""
-        preparation = self._preparation(name)
-        position = self.features(name).get_indexer(pd.Index(preparation.features))
-        x = self.matrix(name)[rows][:, position[position >= 0]]
-        x = preparation.measured(x)[:, np.cumsum(position >= 0)[columns] - 1]
+        x = self.on_imputed_scale(name, self.matched(name).cells[rows], columns)
         x = x.toarray() if sparse.issparse(x) else x
-        return np.where(position[columns] >= 0, x, np.nan)
+        return np.where(self._is_there(name)[columns], x, np.nan)
+
+    def on_imputed_scale(self, name: str, matched: Matrix, columns: Array) -> Matrix:
+        """Values such as `matched` has on the imputed scale, of some features of the model.
+
+        In place of a feature that is not there stand the values of another.
+        """
+        x = self._preparation(name).measured(matched, self.matched(name).columns)
+        return x[:, np.maximum(np.cumsum(self._is_there(name))[columns] - 1, 0)]
+
+    def max_correlation(self, name: str, columns: Array, rng: np.random.Generator) -> Array:
+        """Correlation that a perfect predictor of some features of the model would have; NaN where they are no counts.
+
+        Of all cells of the modality, or `MOST_SPLIT` of them: it is a property of the measurement.
+        """
+        limits = np.full(len(columns), np.nan)
+        if self._preparation(name).kind not in ("counts", "protein"):
+            return limits
+        n = len(self.cells(name))
+        rows = np.arange(n) if n <= MOST_SPLIT else np.sort(rng.choice(n, MOST_SPLIT, replace=False))
+        counts, there = self.matched(name).cells[rows], self._is_there(name)[columns]
+        if is_counts(counts):
+            limits[there] = max_correlation(
+                counts, normalise=lambda x: self.on_imputed_scale(name, x, columns[there]), rng=rng
+            )
+        return limits
+
+    def _is_there(self, name: str) -> Array:
+        """Which features of the model a modality has, (d,) bool."""
+        there = np.zeros(len(self._preparation(name).features), dtype=bool)
+        there[self.matched(name).columns] = True
+        return there
 
     def labels(self, column: str, name: str, *, argument: str = "labels") -> pd.Series:
         """Labels of the cells of a modality, (n_m,): of its own `.obs`, else of `mdata.obs`, else of the others'."""

@@ -16,7 +16,8 @@ from jamie._settings import logger
 from jamie._types import Array, Pair, Slot
 from jamie.correspondence import from_mask, from_matrix, from_names, from_table, normalised
 
-from ._cells import Cells, require_several
+from ._cells import CellPairs, Cells, require_several
+from ._seen import IN_SAMPLE, unseen_pairs
 
 Pairs: TypeAlias = pd.DataFrame | sparse.sparray | sparse.spmatrix | None
 """Pairs as users give them: a table of names, or a matrix of one modality's cells × the other's."""
@@ -26,6 +27,8 @@ SLOTS: dict[str, str] = {
     "known": "jm.pp.correspondence(mdata, pairs=...)",
 }
 """What writes each of them."""
+UNKNOWN_PAIRS = "unknown pairs"
+"""What those to score are where the model saw the cells, but was not told that they are partners."""
 
 
 def correspondences(cells: Cells, slot: Slot) -> dict[Pair, sparse.csr_matrix]:
@@ -75,6 +78,57 @@ def true_pairs(cells: Cells, pair: Pair, slot: Slot, pairs: Pairs) -> tuple[Arra
     if given.any():
         logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
     return rows[~given], partners[~given], "held-out pairs"
+
+
+def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pair, CellPairs]:
+    """Pairs of cells to learn from and to score, by pair of modalities; of those given, the ones not told to the model.
+
+    The model was told what is known of the cells that it was trained on. Of a cell with a known partner another pair
+    says as much, so that it is left out as well.
+    """
+    every = list(combinations(cells.names, 2))
+    if pairs is None:
+        return {pair: cells.pairs(*pair) for pair in every}
+    scored = {}
+    for pair, of_pair in _by_modalities(cells, pairs).items():
+        likeliest = truth(cells, pair, of_pair)
+        (rows,) = np.nonzero(np.asarray(likeliest.sum(axis=1)).ravel() > 0)
+        columns = np.asarray(likeliest.argmax(axis=1)).ravel()[rows]
+        told = cells.known_of_training(*pair)
+        is_told = [np.asarray(told.sum(axis=axis)).ravel() > 0 for axis in (1, 0)]
+        left_out = is_told[0][rows] | is_told[1][columns]
+        logger.info(
+            "%d of the %d pairs of %r and %r that were given are scored; %d were left out, as the model was told a "
+            "partner of a cell of theirs",
+            (~left_out).sum(), len(rows), *pair, left_out.sum(),
+        )  # fmt: skip
+        rows, columns = rows[~left_out], columns[~left_out]
+        roles = [cells.role(name)[of] for name, of in zip(pair, (rows, columns), strict=True)]
+        unseen, kind = unseen_pairs(*roles)
+        kind = kind if len(rows) and unseen.all() and kind != IN_SAMPLE else UNKNOWN_PAIRS
+        scored[pair] = CellPairs(cells.pairs(*pair).train, (rows, columns), kind)
+    return scored
+
+
+def _by_modalities(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pair, Pairs]:
+    """Given pairs by pair of modalities: those of a mapping, those that a table's columns name, or the only two."""
+    every = list(combinations(cells.names, 2))
+    example = f"pass pairs={{{every[0]!r}: ...}}" if every else "train on two modalities or more"
+    if isinstance(pairs, Mapping):
+        by_pair = {}
+        for pair, of_pair in pairs.items():
+            if pair not in every and not (isinstance(pair, tuple) and pair[::-1] in every):
+                msg = f"expected `pairs` by two modalities, each of {every} once, found {pair!r}; {example}"
+                raise InvalidValueError(msg)
+            by_pair[pair] = of_pair
+        return by_pair
+    named = [pair for pair in every if isinstance(pairs, pd.DataFrame) and set(pair) <= set(pairs.columns)]
+    if len(every) > 1 and len(named) != 1:
+        msg = f"expected to know the two modalities of `pairs`, of {every}; {example}, or name the table's columns so"
+        raise InvalidValueError(msg)
+    if not every:
+        require_several(cells)
+    return {(named or every)[0]: pairs}
 
 
 def _given(cells: Cells, pair: Pair, slot: Slot) -> sparse.csr_matrix:

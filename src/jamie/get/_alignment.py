@@ -23,7 +23,8 @@ def alignment(mdata: MuData, *, source: str, target: str, key_added: str = "jami
 
     Returns
     -------
-    Rows of the evaluation by method, the model first, with `foscttm`, `lta`, and which `cells` and how many, `n_cells`.
+    Rows of the evaluation by method, the model first, with `foscttm` and `foscttm_within` labels (chance 0.5), `lta`,
+    its mean over labels `lta_macro` and chance of both, and which `cells` and how many, `n_cells`.
 
     Raises
     ------

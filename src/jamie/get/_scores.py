@@ -13,7 +13,7 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
-from jamie.metrics import MethodComparison, binomial_test
+from jamie.metrics import FLOOR, MethodComparison, binomial_test
 
 from ._evaluation import method_means
 from ._stored import stored
@@ -44,6 +44,10 @@ class FeatureScores:
         The same, or of each feature within each label, labels under each other, × methods.
     within_labels
         Whether distances are within labels.
+    r_max
+        Correlation of each feature that a perfect predictor would have; NaN where the target is no counts.
+    js_floor
+        Distance of two measured samples in place of each of `js_distance`.
     """
 
     means: pd.DataFrame
@@ -51,6 +55,8 @@ class FeatureScores:
     auroc: pd.DataFrame
     js_distance: pd.DataFrame
     within_labels: bool
+    r_max: pd.Series
+    js_floor: pd.Series
 
     def baseline(self, name: str | None = None) -> str:
         """Name of the baseline with the highest mean correlation, or `name` if there is such a baseline."""
@@ -91,8 +97,9 @@ def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie")
     Returns
     -------
     Tables with a column for each method, the model first: `means` by measure, `correlation` and `auroc` by feature, and
-    `js_distance` by feature, within each label where there were any. `wins(measure, against)` counts the features that
-    the model imputes better than a baseline, with a p-value.
+    `js_distance` by feature, within each label where there were any; beside them `r_max`, what a perfect predictor
+    would reach, and `js_floor`, the distance of two measured samples. `wins(measure, against)` counts the features
+    that the model imputes better than a baseline, with a p-value.
 
     Raises
     ------
@@ -121,6 +128,8 @@ def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie")
         auroc=_columns(frame, "auroc", methods),
         js_distance=_columns(frame, "js_distance", methods) if by_label is None else _stacked(by_label, methods),
         within_labels=by_label is not None,
+        r_max=frame["r_max"],
+        js_floor=frame["js_floor"] if by_label is None else _stacked(by_label, [FLOOR])[FLOOR].rename("js_floor"),
     )
 
 

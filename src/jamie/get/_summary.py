@@ -22,8 +22,8 @@ def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
     Returns
     -------
     `best_step`, `seconds`, whose pairs were scored, `cells` (``"validation"``, or ``"training"`` if none were set
-    aside), and the scores: `table()` has a row for each source, target, measure and method, and
-    `value(measure, source, target)` is one of them.
+    aside), and the scores: `table()` has a row for each source, target, measure and method, with a standard error over
+    these cells, and `value(measure, source, target)` is one of them.
 
     Raises
     ------
@@ -39,6 +39,6 @@ def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> summary = jm.get.summary(mdata)
     >>> summary.cells, list(summary.table())
-    ('training', ['source', 'target', 'measure', 'value', 'method'])
+    ('training', ['source', 'target', 'measure', 'value', 'standard_error', 'method'])
     """
     return Summary.from_dict(stored_training(mdata.uns, Keys(key_added).model)["summary"])

@@ -1,10 +1,17 @@
 """Measures of integration and imputation: arrays in, numbers out."""
 
-from ._alignment import foscttm, label_transfer_accuracy
+from ._alignment import alignment_scores as alignment_scores
+from ._alignment import foscttm, foscttm_error, label_transfer_accuracy
 from ._comparison import binomial_test, js_distance
 from ._imputation import feature_auroc, feature_correlation, sd_ratio
+from ._influence import MeanCorrelation as MeanCorrelation
+from ._js_floor import js_floor
+from ._max_correlation import is_counts as is_counts
+from ._max_correlation import max_correlation
 from ._resampled import MethodComparison as MethodComparison
 from ._resampled import compare_methods, correlation_error
+from ._scores import FLOOR as FLOOR
+from ._scores import LIMITS as LIMITS
 from ._scores import MEASURES as MEASURES
 from ._scores import FeatureScores as FeatureScores
 
@@ -15,7 +22,10 @@ __all__ = [
     "feature_auroc",
     "feature_correlation",
     "foscttm",
+    "foscttm_error",
     "js_distance",
+    "js_floor",
     "label_transfer_accuracy",
+    "max_correlation",
     "sd_ratio",
 ]

@@ -117,13 +117,22 @@ def sd_ratio(measured: Matrix, imputed: Matrix) -> Array:
     return np.concatenate([_sd_ratio(a, b, relative) for a, b in column_blocks(measured, imputed)])
 
 
-def _pearson(a: Array, b: Array, relative: float) -> Array:
+def correlated(a: Array, b: Array, relative: float) -> tuple[Array, Array, Array]:
+    """Correlations of the features of a block that have one, and their centred values as columns of length 1."""
+    valid = _valid(a, b, relative)
     n = np.isfinite(a).sum(0)
-    valid = (n >= 3) & vary(a, relative) & vary(b, relative)
-    r = np.full(a.shape[1], np.nan)
     a, b = (_unit(side[:, valid], n[valid]) for side in (a, b))
-    r[valid] = np.clip(np.einsum("nd,nd->d", a, b), -1, 1)
+    return np.clip(np.einsum("nd,nd->d", a, b), -1, 1), a, b
+
+
+def _pearson(a: Array, b: Array, relative: float) -> Array:
+    r = np.full(a.shape[1], np.nan)
+    r[_valid(a, b, relative)], _, _ = correlated(a, b, relative)
     return r
+
+
+def _valid(a: Array, b: Array, relative: float) -> Array:
+    return (np.isfinite(a).sum(0) >= 3) & vary(a, relative) & vary(b, relative)
 
 
 def _unit(values: Array, n: Array) -> Array:

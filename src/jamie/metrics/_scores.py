@@ -9,8 +9,13 @@ from jamie._types import Array
 
 from ._comparison import js_distance
 from ._imputation import feature_auroc, feature_correlation, sd_ratio
+from ._js_floor import js_floor
 from ._resampled import comparison, mean_error, resampled, resamples
 
+FLOOR = "floor"
+"""Stands in place of a method where distances are of two measured samples."""
+LIMITS = ("r_max", "js_floor")
+"""What bounds the measures of a feature, whatever the method."""
 MEASURES = {
     "correlation": feature_correlation,
     "auroc": feature_auroc,
@@ -27,6 +32,24 @@ class FeatureScores:
         self._scores: dict[str, dict[str, Array]] = {}
         self._distances: dict[str, Array] = {}
         self._resampled: dict[str, Array] = {}
+        self._limits: dict[str, Array] = {}
+
+    def bound(
+        self, r_max: Array, measured: Array, labels: pd.Series | None, n_cells: int, rng: np.random.Generator
+    ) -> dict[str, float]:
+        """Note what a perfect predictor could reach; return means over features.
+
+        `r_max` is that of each feature. Measured values are of the test cells, of which there are `n_cells`, and of
+        others of their labels: two samples of them are as far apart as the floor of the JS distances.
+        """
+        self._limits = {"r_max": r_max, "js_floor": js_floor(measured, n_cells, rng=rng)}
+        if self._labels is not None and labels is not None:
+            counts = self._labels.value_counts()
+            for label in self._labels.cat.categories:
+                within, n = measured[(labels == label).to_numpy()], int(counts[label])
+                unknown = np.full(measured.shape[1], np.nan)
+                self._distances[f"{FLOOR}: {label}"] = js_floor(within, n, rng=rng) if n > 1 else unknown
+        return {name: _mean(values) for name, values in self._limits.items()}
 
     def add(self, method: str, measured: Array, imputed: Array) -> dict[str, float]:
         """Score test cells × features; return means over features with a score, and how many have no correlation.
@@ -54,12 +77,12 @@ class FeatureScores:
         return {**error, "gain": gain.difference, "gain_se": gain.standard_error, "p_value": gain.p_value}
 
     def frame(self, features: pd.Index) -> pd.DataFrame:
-        """Scores of all features in columns `<measure>_<method>`, measure by measure; NaN where not scored."""
+        """Scores of all features in columns `<measure>_<method>`, measure by measure, and `LIMITS`; NaN if unscored."""
         columns = {f"{name}_{method}": scores[name] for name in MEASURES for method, scores in self._scores.items()}
-        return pd.DataFrame(columns, index=self._features).reindex(features)
+        return pd.DataFrame({**columns, **self._limits}, index=self._features).reindex(features)
 
     def distances(self, features: pd.Index) -> pd.DataFrame | None:
-        """JS distances of all features in columns `<method>: <label>`, method by method; NaN where not scored."""
+        """JS distances of all features in columns `<method>: <label>`, those of `FLOOR` first; NaN where not scored."""
         if self._labels is None:
             return None
         return pd.DataFrame(self._distances, index=self._features).reindex(features)

@@ -80,7 +80,8 @@ class JAMIE(BaseEstimator):
         By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
     summary_
         Best step, seconds, and scores on validation pairs, or on training pairs if none were set aside: `cells` says
-        which, `table()` gives FOSCTTM and correlations of all modalities, `value(measure, source, target)` one of them.
+        which, `table()` gives FOSCTTM and correlations of all modalities with standard errors over these cells,
+        `value(measure, source, target)` one of them.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from jamie._errors import InvalidValueError, MissingNameError
 from jamie._settings import logger
 from jamie._types import Array, Matrix
 from jamie.data import Cells, Preparation, Problem, SeenCells
-from jamie.metrics import feature_correlation, foscttm
+from jamie.metrics import MeanCorrelation, foscttm, foscttm_error
 from jamie.nn import Ensemble
 from jamie.train import Recipe
 
@@ -38,6 +38,8 @@ class PairScore:
         ``"foscttm"``, or ``"correlation"``: the mean over the features of the target, imputed from the source.
     value
         The score.
+    standard_error
+        Of the score, over cells: how far it would move with other cells of the same kind.
     method
         ``"jamie"``, or ``"kernel_ridge"``: the regression beside the networks, by itself.
     """
@@ -46,6 +48,7 @@ class PairScore:
     target: str
     measure: str
     value: float
+    standard_error: float
     method: str = "jamie"
 
 
@@ -74,7 +77,7 @@ class Summary:
     scores: tuple[PairScore, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """A row for each score: source, target, measure, value, method."""
+        """A row for each score: source, target, measure, value, standard_error, method."""
         return pd.DataFrame([asdict(score) for score in self.scores], columns=list(COLUMNS))
 
     def value(self, measure: str, source: str, target: str, *, method: str = "jamie") -> float:
@@ -106,8 +109,8 @@ class Summary:
             )
             raise InvalidValueError(msg)
         scores = tuple(
-            PairScore(str(source), str(target), str(measure), float(value), str(method))
-            for source, target, measure, value, method in zip(*columns.values(), strict=True)
+            PairScore(str(source), str(target), str(measure), float(value), float(error), str(method))
+            for source, target, measure, value, error, method in zip(*columns.values(), strict=True)
         )
         return cls(str(stored["cells"]), int(stored["best_step"]), float(stored["seconds"]), scores)
 
@@ -140,7 +143,7 @@ def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mappin
         index = {a: rows, b: columns}
         inputs = {name: problem.modalities[name].inputs[index[name]] for name in (a, b)}
         latents = [model.encode(inputs[name], name) for name in (a, b)]
-        scores.append(PairScore(a, b, "foscttm", foscttm(*latents)))
+        scores.append(PairScore(a, b, "foscttm", foscttm(*latents), foscttm_error(*latents)))
         for source, target in permutations((a, b)):
             preparation = problem.modalities[target].preparation
             measured = preparation.measured(opened.matrix(target, preparation.layer or "X")[index[target]])
@@ -148,13 +151,13 @@ def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mappin
             if model.network_.kernel_mix(source, target):
                 methods["kernel_ridge"] = model.regressed
             for method, impute in methods.items():
-                value = _mean_correlation(measured, partial(impute, inputs[source], source, target))
-                scores.append(PairScore(source, target, "correlation", value, method))
+                mean = _mean_correlation(measured, partial(impute, inputs[source], source, target))
+                scores.append(PairScore(source, target, "correlation", mean.value, mean.standard_error, method))
     return tuple(scores)
 
 
 def announce(summary: Summary, recipe: Recipe) -> None:
-    """Log the summary in one line, and warn where the alignment is near chance."""
+    """Log the summary in one line, scores with their standard errors, and warn where the alignment is near chance."""
     was_improving = recipe.cycles and summary.cells == "validation" and summary.best_step == recipe.max_steps
     alone = {(s.measure, s.source, s.target): s.value for s in summary.scores if s.method == "kernel_ridge"}
     shown = []
@@ -162,7 +165,7 @@ def announce(summary: Summary, recipe: Recipe) -> None:
         if score.method == "jamie":
             beside = alone.get((score.measure, score.source, score.target))
             added = "" if beside is None else f" (kernel ridge alone {beside:.3f})"
-            shown.append(f"{_named(score)} {score.value:.3f}{added}")
+            shown.append(f"{_shown(score)}{added}")
     logger.info(
         "trained in %.1f s, best step %d%s; %s",
         summary.seconds,
@@ -181,21 +184,24 @@ def announce(summary: Summary, recipe: Recipe) -> None:
             )
 
 
+def _shown(score: PairScore) -> str:
+    error = f" ± {score.standard_error:.3f}" if np.isfinite(score.standard_error) else ""
+    return f"{_named(score)} {score.value:.3f}{error}"
+
+
 def _named(score: PairScore) -> str:
     return f"{score.measure} {score.source} → {score.target}"
 
 
-def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> float:
+def _mean_correlation(measured: Matrix, impute: Callable[[slice], Array]) -> MeanCorrelation:
     """Mean over the features that vary, of which a part is imputed at a time."""
     n, d = measured.shape
     step = max(1, VALUES // n)
-    with np.errstate(invalid="ignore"):
-        scores = [
-            feature_correlation(measured[:, features], impute(features))
-            for features in (slice(start, min(start + step, d)) for start in range(0, d, step))
-        ]
-    score = np.concatenate(scores)
-    return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")
+    mean = MeanCorrelation()
+    for start in range(0, d, step):
+        features = slice(start, min(start + step, d))
+        mean.add(measured[:, features], impute(features))
+    return mean
 
 
 def described(
@@ -212,6 +218,6 @@ def described(
         n_train, n_validation, n_held_out = seen[name].counts
         cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")
         lines.append(f"    {name}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
-    shown = [f"{_named(score)} {score.value:.3f}" for score in summary.scores if score.method == "jamie"]
+    shown = [_shown(score) for score in summary.scores if score.method == "jamie"]
     lines.append(f"    on {summary.cells} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from mudata import MuData
 from jamie import get
 from jamie._docs import document
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, scored_cells
 
 OURS = "jamie"
 COLORS = [color for color in PALETTE if color != "#F0E442"]
@@ -63,9 +63,8 @@ def alignment(mdata: MuData, *, source: str, target: str, ax: Axes | None = None
         )  # fmt: skip
     _limits(ax, methods)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
-    ax.set_title(
-        f"{source} → {target}, {int(methods['n_cells'].iloc[0]):,} {methods['cells'].iloc[0]} cells", fontsize=9
-    )
+    cells = scored_cells(int(methods["n_cells"].iloc[0]), methods["cells"].iloc[0])
+    ax.set_title(f"{source} → {target}, {cells}", fontsize=9)
     ax.set_xlabel("FOSCTTM, lower is better", fontsize=8)
     ax.set_ylabel("label transfer accuracy, higher is better", fontsize=8)
     bare(ax).tick_params(labelsize=7)

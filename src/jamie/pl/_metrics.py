@@ -13,7 +13,7 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, scored_cells
 
 OURS = "jamie"
 COLORS = [color for color in PALETTE if color != "#F0E442"] + ["0.55"]  # a thin yellow line is lost on white
@@ -26,8 +26,11 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
 
     The first two panels show a feature as a point, above the line where the model is better. The title of the first
     says by how much its mean correlation is higher, with the standard error over cells and the p-value of
-    :func:`jamie.metrics.compare_methods`. The third shows the fraction of features, within each label
-    where :func:`jamie.tl.evaluate` was given labels, with at most a distance: the further left the better.
+    :func:`jamie.metrics.compare_methods`, and which mean a perfect predictor would have, if the target is counts
+    (:func:`jamie.metrics.max_correlation`). The third shows the fraction of features, within each label where
+    :func:`jamie.tl.evaluate` was given labels, with at most a distance: the further left the better. The grey line is
+    the floor, two measured samples of as many cells (:func:`jamie.metrics.js_floor`). Above all stands how well cells
+    are aligned, beside chance.
 
     Parameters
     ----------
@@ -59,8 +62,8 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
     """
     scores = get.scores(mdata, source=source, target=target, key_added=key_added)
     against = scores.baseline(against)
-    gain = scores.gain(against)
-    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5), layout="constrained")
+    gain, ours = scores.gain(against), scores.means.loc[OURS]
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.7), layout="constrained")
     for ax, name, table, test in (
         (axes[0], "correlation", scores.correlation, scores.wins("correlation", against)),
         (axes[1], "AUROC", scores.auroc, scores.wins("auroc", against)),
@@ -70,13 +73,28 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
         if name == "correlation" and np.isfinite(gain.p_value):
             p_value = f"p = {gain.p_value:.1g}" if gain.p_value > 1e-16 else "p < 1e-16"
             title += f"\nmean {gain.difference:+.3f} ± {gain.standard_error:.3f} over cells, {p_value}"
+        if name == "correlation" and scores.r_max.notna().any():
+            title += f"\n{OURS} {ours['correlation']:.3f}, a perfect predictor {ours['r_max']:.2f}"
         ax.set_title(title, fontsize=8)
         ax.set_xlabel(_shown(against), fontsize=8)
         ax.set_ylabel(OURS, fontsize=8)
-    _draw_distances(axes[2], scores.js_distance, "features × labels" if scores.within_labels else "features")
-    ours = scores.means.loc[OURS]
-    figure.suptitle(f"{source} → {target}, {ours['n_cells']:,} {ours['cells']} cells", fontsize=10)
+    _draw_distances(
+        axes[2], scores.js_distance, scores.js_floor, "features × labels" if scores.within_labels else "features"
+    )
+    cells = scored_cells(ours["n_cells"], ours["cells"])
+    figure.suptitle(f"{source} → {target}, {cells}\n{_alignment(ours)}", fontsize=10)
     return figure
+
+
+def _alignment(ours: pd.Series) -> str:
+    """How well cells are aligned, beside chance."""
+    if not np.isfinite(ours.get("lta", np.nan)):
+        return f"FOSCTTM {ours['foscttm']:.3f} (chance 0.5)"
+    return (
+        f"FOSCTTM {ours['foscttm']:.3f}, within labels {ours['foscttm_within']:.3f} (chance 0.5); label transfer "
+        f"{ours['lta']:.3f} (chance {ours['lta_chance']:.2f}), mean over labels {ours['lta_macro']:.3f} (chance "
+        f"{ours['lta_macro_chance']:.2f})"
+    )
 
 
 def _draw_features(ax: Axes, theirs: Array, ours: Array) -> None:
@@ -97,7 +115,11 @@ def _draw_features(ax: Axes, theirs: Array, ours: Array) -> None:
     ax.axline((low, low), slope=1, color="0.3", lw=0.9)
 
 
-def _draw_distances(ax: Axes, distances: pd.DataFrame, what: str) -> None:
+def _draw_distances(ax: Axes, distances: pd.DataFrame, floor: pd.Series, what: str) -> None:
+    lowest = np.sort(floor.dropna())
+    if len(lowest):
+        label = f"two measured samples ({np.median(lowest):.2f})"
+        ax.ecdf(lowest, color="0.7", lw=4, label=label, zorder=1)
     for i, method in reversed(list(enumerate(distances))):
         values = np.sort(distances[method].dropna())
         color = COLORS[i % len(COLORS)]

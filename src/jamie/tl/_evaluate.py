@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +18,19 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict
-from jamie.data import CellPairs, Cells, Layers, open_for_model, writable
-from jamie.metrics import MEASURES, FeatureScores, foscttm, label_transfer_accuracy
+from jamie.data import CellPairs, Cells, Layers, Pairs, open_for_model, pairs_to_score, writable
+from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
 from jamie.model import JAMIE
 
 COLUMNS = (
-    "source", "target", "method", "cells", "n_cells", *MEASURES, "n_failed", "correlation_se", "gain", "gain_se",
-    "p_value", "foscttm", "lta", "seconds",
+    "source", "target", "method", "cells", "n_cells", *MEASURES, *LIMITS, "n_failed", "correlation_se", "gain",
+    "gain_se", "p_value", "foscttm", "foscttm_within", "lta", "lta_chance", "lta_macro", "lta_macro_chance", "seconds",
 )  # fmt: skip
 FEWEST = 3  # pairs of cells to score
+HOLD_OUT = (
+    "call jm.pp.split(mdata) with a larger test_fraction before jm.tl.train(mdata), or name more pairs with "
+    "jm.pp.correspondence"
+)
 
 
 @in_one_line
@@ -37,6 +40,7 @@ def evaluate(
     model: JAMIE,
     *,
     labels: str | None = None,
+    pairs: Pairs | Mapping[Pair, Pairs] = None,
     baselines: Sequence[str] = ("knn", "ridge", "supervised_kernel_ridge"),
     aligners: Sequence[str] = (),
     n_features: int = 2_000,
@@ -56,8 +60,14 @@ def evaluate(
     ----------
     {shared}
     labels
-        Column of `mdata.obs` or of the modalities' `.obs`, such as cell types, for the label transfer accuracy and the
-        JS distances within each label; both are left out if `None`.
+        Column of `mdata.obs` or of the modalities' `.obs`, such as cell types, for the label transfer accuracy, the
+        FOSCTTM and the JS distances within each label; all are left out if `None`.
+    pairs
+        True pairs that the model was not told, as for :func:`jamie.pp.correspondence`: a table of names or a sparse
+        matrix, of more than two modalities by pair, ``{("rna", "protein"): table}``, or a table whose columns are
+        called as two of them. Only these are scored, and `cells` says ``unknown pairs`` where the model has seen the
+        cells. Pairs of cells of which it knew a partner, by what `mdata` says of known pairs, are left out, and the log
+        says how many. If `None`, known pairs of cells that it has not seen.
     baselines
         Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"supervised_kernel_ridge"`` (with distances along
         the directions by which ridge predicts the target, the best of the simple ones), ``"supervised_knn"``,
@@ -75,19 +85,39 @@ def evaluate(
 
     Returns
     -------
-    A data frame with a row for each source, target and method: `cells` (held-out, new, in-sample), `n_cells` of them,
-    mean `correlation`, `auroc`, `js_distance` and `sd_ratio` over features, `n_failed` features without a correlation,
-    `correlation_se` (standard error of the mean correlation over cells), `gain`, `gain_se` and `p_value` (the model's
-    mean correlation less that of a baseline, on the same cells; see :func:`jamie.metrics.compare_methods`), `foscttm`,
-    `lta` (accuracy on the source of labels learned on the target's latents) and `seconds`. Sets
+    A data frame with a row for each source, target and method:
+
+    =================== =========================================================================================
+    column              meaning
+    =================== =========================================================================================
+    `cells`, `n_cells`  what is scored (held-out, new, in-sample, unknown pairs), and how many
+    `correlation`       mean over features, as are `auroc`, `js_distance` and `sd_ratio`
+    `r_max`             mean correlation of a perfect predictor, if the target is counts
+                        (:func:`jamie.metrics.max_correlation`)
+    `js_floor`          mean JS distance of two measured samples of as many cells (:func:`jamie.metrics.js_floor`)
+    `n_failed`          features without a correlation
+    `correlation_se`    standard error of the mean correlation over cells
+    `gain`              the model's mean correlation less that of a baseline, on the same cells, with `gain_se` and
+                        `p_value` (:func:`jamie.metrics.compare_methods`)
+    `foscttm`           0.5 is chance
+    `foscttm_within`    the same among the cells of each label; 0.5 is chance
+    `lta`               accuracy on the source of labels learned on the target's latents; `lta_chance` is the share of
+                        the commonest label
+    `lta_macro`         the mean of that accuracy over labels; `lta_macro_chance` is one over their number
+    `seconds`           that the method took
+    =================== =========================================================================================
+
+    Sets
 
     `mdata.uns['jamie_evaluation']` : :class:`~pandas.DataFrame`
         The same table.
     `mdata[target].varm['jamie_scores_<source>']` : :class:`~pandas.DataFrame`
-        Measures of each feature as imputed by each method, in columns ``<measure>_<method>``; NaN where not scored.
+        Measures of each feature as imputed by each method, in columns ``<measure>_<method>``, and `r_max` and
+        `js_floor`; NaN where not scored.
     `mdata[target].varm['jamie_js_distance_<source>']` : :class:`~pandas.DataFrame`
-        With `labels`, JS distances of each feature within each label, in columns ``<method>: <label>``; NaN where
-        fewer than two of the scored cells have the label.
+        With `labels`, JS distances of each feature within each label, in columns ``<method>: <label>``, and of two
+        measured samples of as many cells of the label, ``floor: <label>``; NaN where fewer than two of the scored cells
+        have the label.
     `mdata[target].var['jamie_correlation']`, `['jamie_auroc']`, `['jamie_js_distance']`, `['jamie_sd_ratio']` : float
         Measures of each feature, as imputed by the model from the last source that was scored.
 
@@ -96,8 +126,8 @@ def evaluate(
     KeyError
         If `labels` is not there.
     ValueError
-        If there is no such baseline or aligner, or no two modalities have three pairs of cells to score; those that
-        have fewer are left out otherwise.
+        If there is no such baseline or aligner, `pairs` do not fit the cells, or no two modalities have three pairs of
+        cells to score; those that have fewer are left out otherwise.
 
     Examples
     --------
@@ -120,20 +150,27 @@ def evaluate(
         _require_aligner(cells, method)
     baselines, rng = list(dict.fromkeys(baselines)), generator(rng)
     labels_of = {name: _labels(cells, labels, name) for name in cells.names}
-    pairs_of = _pairs_to_score(cells)
+    pairs_of = _enough(pairs_to_score(cells, pairs), are_given=pairs is not None)
     drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
+    rng_limits = np.random.default_rng(0)  # the same limits beside every model
+    in_use = [name for name in cells.names if any(name in pair for pair in pairs_of)]
+    r_max = {name: cells.max_correlation(name, drawn[name], rng_limits) for name in in_use}
     rows: list[dict[str, object]] = []
     scores: dict[Pair, FeatureScores] = {}
     for (a, b), both in pairs_of.items():
         latents = {"jamie": (model.encode(cells.inputs(a), a), model.encode(cells.inputs(b), b), np.nan)}
         latents |= _aligner_latents(cells, (a, b), both, aligners, rng)
-        for source, target, pairs in ((a, b, both), (b, a, both.reversed())):
-            direction = _Direction(source, target, pairs, drawn[target], *(labels_of[m] for m in (source, target)))
+        for source, target, of_direction in ((a, b, both), (b, a, both.reversed())):
+            direction = _Direction(
+                source, target, of_direction, drawn[target], *(labels_of[m] for m in (source, target))
+            )
             scores[source, target] = FeatureScores(
                 model.preparations_[target].features[drawn[target]], direction.labels[1]
             )
+            limits = _bounded(cells, direction, scores[source, target], r_max[target], rng_limits)
             placed = {m: (x, y, s) if source == a else (y, x, s) for m, (x, y, s) in latents.items()}
-            rows += _rows(cells, model, direction, placed, baselines, scores[source, target], rng)
+            scored = _rows(cells, model, direction, placed, baselines, scores[source, target], rng)
+            rows += [{**row, **limits} if "correlation" in row else row for row in scored]
     table = pd.DataFrame(rows)[[name for name in COLUMNS if any(name in row for row in rows)]]
     for (source, target), of_pair in scores.items():
         _write(cells, source, target, of_pair)
@@ -177,7 +214,7 @@ def _rows(
         "n_cells": len(pairs.test[0]),
     }
     aligned = {
-        method: {"seconds": seconds, **_alignment(x[pairs.test[0]], y[pairs.test[1]], *labels)}
+        method: {"seconds": seconds, **alignment_scores(x[pairs.test[0]], y[pairs.test[1]], *labels)}
         for method, (x, y, seconds) in latents.items()
     }
     measured = cells.measured(direction.target, pairs.test[1], direction.columns)
@@ -185,6 +222,20 @@ def _rows(
         scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
         yield {**about, "method": method, **scored}
     yield from ({**about, "method": method, **of_aligner} for method, of_aligner in aligned.items())
+
+
+def _bounded(
+    cells: Cells, direction: _Direction, scores: FeatureScores, r_max: Array, rng: np.random.Generator
+) -> dict[str, float]:
+    """Note how far apart two measured samples are, of the cells that are scored and as many others of each label."""
+    test, labels = direction.pairs.test[1], direction.of_target
+    others = rng.permutation(np.setdiff1d(np.arange(len(cells.cells(direction.target))), test))
+    codes = np.zeros(len(test) + len(others), int) if labels is None else labels.cat.codes.to_numpy() + 1
+    wanted, of_others = np.bincount(codes[test], minlength=codes.max() + 1), codes[others]
+    place = pd.Series(of_others).groupby(of_others).cumcount().to_numpy()  # of each among those of its label
+    pool = np.concatenate([test, others[place < wanted[of_others]]])
+    measured = cells.measured(direction.target, pool, direction.columns)
+    return scores.bound(r_max, measured, None if labels is None else labels.iloc[pool], len(test), rng)
 
 
 def _predictions(
@@ -208,16 +259,14 @@ def _predictions(
         yield method, imputed, time.perf_counter() - began
 
 
-def _pairs_to_score(cells: Cells) -> dict[Pair, CellPairs]:
+def _enough(pairs_of: dict[Pair, CellPairs], *, are_given: bool) -> dict[Pair, CellPairs]:
     """Pairs of cells by pair of modalities, of those that share enough."""
-    pairs_of = {(a, b): cells.pairs(a, b) for a, b in combinations(cells.names, 2)}
     counts = {pair: len(pairs.test[0]) for pair, pairs in pairs_of.items()}
     most = max(counts.values(), default=0)
     if most < FEWEST:
-        shown = " or ".join(f"{a!r} and {b!r}" for a, b in pairs_of) or f"two modalities of the model, {cells.names},"
-        msg = (
-            f"expected at least {FEWEST} pairs of {shown} to score, found {most}; call jm.pp.split(mdata) with a "
-            "larger test_fraction before jm.tl.train(mdata), or name more pairs with jm.pp.correspondence"
+        shown = " or ".join(f"{a!r} and {b!r}" for a, b in pairs_of) or "two modalities of the model"
+        msg = f"expected at least {FEWEST} pairs of {shown} to score, found {most}; " + (
+            "pass `pairs` that jm.pp.correspondence did not know before the training" if are_given else HOLD_OUT
         )
         raise InvalidValueError(msg)
     for (a, b), pairs in list(pairs_of.items()):
@@ -276,14 +325,6 @@ def _aligner_latents(
             x, y = (np.asarray(cells.mdata[name].obsm[method], dtype=np.float64) for name in names)
             latents[method] = x, y, float("nan")
     return latents
-
-
-def _alignment(x: Array, y: Array, labels_x: pd.Series | None, labels_y: pd.Series | None) -> dict[str, float]:
-    """How close cells are to their partners, and to cells of their label."""
-    scores = {"foscttm": foscttm(x, y)}
-    if labels_x is not None:
-        scores["lta"] = label_transfer_accuracy(x, y, labels_x, labels_y=labels_y, n_neighbors=min(5, len(y)))
-    return scores
 
 
 def _write(cells: Cells, source: str, target: str, scores: FeatureScores) -> None:
