@@ -46,6 +46,7 @@ from ._plan import (
     require_ranks,
     require_side_by_side,
     widest,
+    widths_of,
 )
 from ._recovery import with_recovery
 from ._summary import Summary, described, pair_scores
@@ -153,7 +154,7 @@ class JAMIE(BaseEstimator):
         width = widest(self.preparations_, self.recipe_)
         with on_threads(width), seeded(rng, device), joined(device) as n_processes:
             require_ranks(n_processes, self.recipe_)
-            ensemble = ensemble_of(self.preparations_, self.recipe_).to(device)
+            ensemble = ensemble_of(widths_of(self.preparations_), self.recipe_).to(device)
             network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
             network.low_precision = is_low_precision(width, min(self.recipe_.batch_size, len(training)), device)
             own_noise()
