@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as deserialised
 from safetensors.numpy import save as serialised
 
-from jamie._atomic import whole
+from jamie._atomic import require_place, whole
 from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
@@ -76,9 +76,7 @@ class LearnedState:
 
 def save(state: LearnedState, path: Path) -> None:
     """Write through a temporary file, so that `path` is never half a model."""
-    if not path.parent.is_dir():
-        msg = f"expected a folder to write the model to, found none at `{path.parent}`; make it first"
-        raise MissingFileError(msg)
+    require_place(path)
     header, arrays = _described(state)
     _require(header, arrays, "expected a model that can be read again")
     if not is_first():

@@ -71,6 +71,8 @@ SUMMARY = {
     "cells": option(["validation", "training"]),
     "best_step": whole(),
     "seconds": number(0),
+    "n_steps": whole(),
+    "interrupted": option(["", "SIGINT", "SIGTERM"]),
     "scores": columns(
         record(
             {
