@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from jamie._interrupts import InterruptedBy, Requests, signal_of, sigterm_as_ctrl_c
+from jamie._interrupts import InterruptedBy, Requests, interruptible, signal_of
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
@@ -41,7 +41,7 @@ def test_a_request_is_heeded_when_it_suits_and_a_second_one_at_once(number):
 
 
 def test_sigterm_raises_where_it_would_have_killed():
-    with sigterm_as_ctrl_c():
+    with interruptible():
         with pytest.raises(InterruptedBy) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal_of(caught.value) == "SIGTERM"
@@ -55,7 +55,7 @@ def test_sigterm_raises_where_it_would_have_killed():
 
 def test_a_handler_of_the_caller_is_left_alone():
     signal.signal(signal.SIGTERM, print)
-    with sigterm_as_ctrl_c(), Requests() as requests:
+    with interruptible(), Requests() as requests:
         assert signal.getsignal(signal.SIGTERM) is print
         os.kill(os.getpid(), signal.SIGTERM)
         requests.heed()
@@ -65,7 +65,7 @@ def test_another_thread_sets_up_nothing():
     found = []
 
     def inside():
-        with Requests() as requests, sigterm_as_ctrl_c():
+        with Requests() as requests, interruptible():
             found.extend(signal.getsignal(number) for number in BOTH)
             requests.heed()
 
@@ -77,3 +77,19 @@ def test_another_thread_sets_up_nothing():
 
 def test_an_interrupt_that_somebody_raises_is_ctrl_c():
     assert signal_of(KeyboardInterrupt()) == "SIGINT"
+
+
+def test_a_command_in_the_background_of_a_script_is_interrupted_too():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Requests() as requests:
+        os.kill(os.getpid(), signal.SIGINT)
+        requests.heed()  # a training by itself leaves it ignored
+    with interruptible():
+        with pytest.raises(InterruptedBy, match="SIGINT"):
+            os.kill(os.getpid(), signal.SIGINT)
+        with Requests() as requests:
+            os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(InterruptedBy, match="SIGINT"):
+                requests.heed()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,9 +26,14 @@ def signal_of(interrupt: KeyboardInterrupt) -> str:
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Raise where SIGTERM would end the process, so that what is half written is taken away."""
-    with _handlers({signal.SIGTERM: _raised}):
+def interruptible() -> Iterator[None]:
+    """Raise where SIGTERM would end the process, so that what is half written is taken away; for a command.
+
+    SIGINT raises as well where a shell has it ignored, as it does for a command that a script starts with ``&``: who
+    sends one to it means it.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    with _handlers({signal.SIGTERM: _raised}), _handlers({signal.SIGINT: _raised} if ignored else {}, signal.SIG_IGN):
         yield
 
 
@@ -67,13 +72,13 @@ def _raised(number: int, _: FrameType | None) -> NoReturn:
 
 
 @contextmanager
-def _handlers(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+def _handlers(handlers: Mapping[signal.Signals, Handler], *also: signal.Handlers) -> Iterator[None]:
     """Handle signals that would end or interrupt the process, and give the caller's handlers back."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             usual = signal.getsignal(number)
-            if usual in (signal.SIG_DFL, signal.default_int_handler, _raised):
+            if usual in (signal.SIG_DFL, signal.default_int_handler, _raised, *also):
                 before[number] = signal.signal(number, handler)
     try:
         yield

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jamie._errors import JamieError
-from jamie._interrupts import signal_of, sigterm_as_ctrl_c
+from jamie._interrupts import interruptible, signal_of
 
 OK, FAILED = 0, 1
 INTERRUPTED = {"SIGINT": 130, "SIGTERM": 143}
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     _print_anything()
     try:
-        with sigterm_as_ctrl_c():
+        with interruptible():
             interrupted = _command(given)
     except KeyboardInterrupt as error:
         print("jamie: interrupted, the output was not written", file=sys.stderr)
