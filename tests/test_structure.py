@@ -141,6 +141,38 @@ def test_an_import_of_what_is_private_is_seen(line, is_private, tmp_path):
     assert bool(list(private_imports(tmp_path))) is is_private
 
 
+RUNS_CODE = re.compile(
+    r"\b(pickle|cPickle|dill|cloudpickle|shelve|marshal|read_pickle|to_pickle|allow_pickle|weights_only)\b"
+    r"|\b(torch|joblib)\.(load|save|dump)\b|\bfrom (torch|joblib) import .*\b(load|save|dump)\b"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_code"),
+    [
+        ("import pickle", True),
+        ("model = torch.load(path)", True),
+        ("from joblib import Parallel, dump", True),
+        ("np.load(path, allow_pickle=True)", True),
+        ("from joblib import Parallel", False),
+        ("from safetensors.torch import load", False),
+        ("np.load(path)", False),
+    ],
+)
+def test_what_reads_code_from_a_file_is_seen(line, is_code):
+    assert bool(RUNS_CODE.search(line)) is is_code
+
+
+def test_no_file_is_pickled_or_unpickled():
+    """What is said of it in docstrings and comments is not meant."""
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = ""
+        assert not RUNS_CODE.search(ast.unparse(tree)), path
+
+
 def test_import_contracts_hold():
     pytest.importorskip("importlinter", reason="import-linter is not installed")
     done = subprocess.run(

@@ -27,6 +27,10 @@ class MissingFileError(JamieError, FileNotFoundError):
     """A file or folder that is not there."""
 
 
+class WriteError(JamieError, OSError):
+    """A file or folder that cannot be written: another process writes it, it is something else, the disk is full."""
+
+
 class MissingPackageError(JamieError, ImportError):
     """A package that only this call needs, and that is not installed."""
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import io
+import os
+import re
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import mudata
@@ -9,9 +14,11 @@ import numpy as np
 import pytest
 
 import jamie as jm
+from jamie._atomic import writing
 from jamie._compat import quiet_mudata
 from jamie.cli import _demo, main
 from jamie.cli._write import write_mudata
+from jamie.train import _trainer
 
 
 @pytest.fixture
@@ -77,8 +84,6 @@ def test_run_draws_the_figures(given, tmp_path):
     ],
 )
 def test_wrong_arguments_end_with_a_message_and_no_file(given, tmp_path, capsys, arguments, message):
-    import re
-
     out = tmp_path / "out.h5mu"
     assert main(["run", str(given), "-o", str(out), "--max-steps", "20", *arguments]) == 1
     error = capsys.readouterr().err
@@ -177,3 +182,102 @@ def test_demo_says_what_it_takes_and_why(no_source, tmp_path, capsys, monkeypatc
     printed = capsys.readouterr().out
     assert "without patchseq_motor_cortex" in printed
     assert "simulated" not in printed
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """Send this process a signal in the third step of a training."""
+
+    def at_third(number):
+        step = _trainer._Run.step
+
+        def and_signal(run, at, draws):
+            step(run, at, draws)
+            if at == 3:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(_trainer._Run, "step", and_signal)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield at_third
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_is_written_and_says_so(given, tmp_path, capsys, signalled, number, code):
+    out, saved = tmp_path / "out.h5mu", tmp_path / "model.jamie"
+    out.write_text("old")
+    signalled(number)
+    arguments = ["--impute", "rna:protein", "--model", str(saved), "--max-steps", "20"]
+    assert main(["run", str(given), "-o", str(out), *arguments]) == code
+    assert f"the training was interrupted ({number.name})" in capsys.readouterr().err
+    summary = jm.get.summary(read(out))
+    assert (summary.interrupted, summary.n_steps) == (number.name, 3)
+    model = jm.JAMIE.load(saved)
+    assert model.summary_ == summary
+    assert f"interrupted after step 3 ({number.name}), with the weights of step" in repr(model)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out.h5mu"
+    out.write_text("old")
+
+    def write(_, path, **__):
+        path.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(mudata.MuData, "write", write)
+    assert main(["run", str(given), "-o", str(out), "--max-steps", "2"]) == 143
+    assert "output was not written" in capsys.readouterr().err
+    assert out.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5mu", "out.h5mu"]
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (lambda folder: (folder / "m").mkdir(), ["--model", "{}/m"], "expected a file to write at .*, found a folder"),
+        (lambda folder: (folder / "m").touch(), ["--model", "{}/m/x"], "found that there can be no folder"),
+        (lambda folder: (folder / "f").touch(), ["--figures", "{}/f"], "found that there can be no folder"),
+        (lambda folder: None, ["--model", "{}/out.h5mu"], "expected another file for --model than for --output"),
+        (lambda folder: (folder / "out.h5mu").mkdir(), [], "expected a file to write at .*, found a folder"),
+    ],
+    ids=["model is a folder", "in a file", "figures in a file", "one for both", "output is a folder"],
+)
+def test_outputs_are_checked_before_the_training(given, tmp_path, capsys, monkeypatch, make, arguments, message):
+    monkeypatch.setattr(jm.tl, "train", lambda *_, **__: pytest.fail("trained before it was checked"))
+    make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [argument.format(tmp_path) for argument in arguments]
+    assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu"), *arguments]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_of_outputs_are_made_and_taken_away_if_nothing_came(given, tmp_path, monkeypatch):
+    arguments = ["--model", str(tmp_path / "a" / "b" / "m.jamie"), "--figures", str(tmp_path / "figures")]
+    with monkeypatch.context() as patched:
+        patched.setattr(jm.tl, "train", lambda *_, **__: (_ for _ in ()).throw(ValueError("no luck")))
+        assert main(["run", str(given), "-o", str(tmp_path / "c" / "out.h5mu"), *arguments]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5mu"]
+    assert main(["run", str(given), "-o", str(tmp_path / "c" / "out.h5mu"), "--max-steps", "2", *arguments[:2]]) == 0
+    assert jm.JAMIE.load(tmp_path / "a" / "b" / "m.jamie").summary_.n_steps == 2
+
+
+def test_a_second_command_with_one_output_is_told_before_it_trains(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jm.tl, "train", lambda *_, **__: pytest.fail("trained before it was told"))
+    out = tmp_path / "out.h5mu"
+    with ThreadPoolExecutor(1) as other, writing(out):
+        assert other.submit(main, ["run", str(given), "-o", str(out)]).result() == 1
+    assert "another process writes" in capsys.readouterr().err
+
+
+def test_what_stdout_has_no_character_for_is_escaped(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr(_demo, "demo", lambda *_, **__: print("rna → protein"))
+    assert main(["demo"]) == 0
+    sys.stdout.flush()
+    assert sys.stdout.buffer.getvalue() == b"rna \\u2192 protein\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import anndata as ad
 import h5py
@@ -15,7 +16,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie._atomic import writing
 from jamie.data import _stream
+from jamie.tl import _impute
 
 STEP = 7
 
@@ -170,3 +173,87 @@ def test_what_cannot_be_written_is_said_before_anything_is(trained, tmp_path):
     with pytest.raises(ValueError, match=r"h5mu.*zarr"):
         jm.tl.complete(mdata, model, out=tmp_path / "x.h5ad")
     assert not list(tmp_path.iterdir())
+
+
+OTHERS = {
+    "a folder": lambda path: (path.with_suffix(".zarr") / "mine").mkdir(parents=True),
+    "a file": lambda path: path.with_suffix(".h5ad").write_text("mine"),
+    "an AnnData": lambda path: jm.datasets.toy()["rna"].write_h5ad(path.with_suffix(".h5ad")),
+    "a store": lambda path: zarr.open_group(path.with_suffix(".zarr"), mode="w").create_array("x", data=np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("write", OTHERS.values(), ids=OTHERS)
+def test_what_was_not_written_here_is_never_replaced(trained, tmp_path, write, monkeypatch):
+    write(tmp_path / "x")
+    (out,) = tmp_path.iterdir()
+    before = content(out) if out.is_dir() else out.read_bytes()
+    monkeypatch.setattr(_impute, "open_for_model", lambda *_, **__: pytest.fail("computed before it was checked"))
+    with pytest.raises(ValueError, match=r"expected nothing at .*, or what jamie wrote there before, found another"):
+        impute(trained, out)
+    assert (content(out) if out.is_dir() else out.read_bytes()) == before
+    part = out.with_name(f"x{'.zarr' if out.suffix == '.h5ad' else '.h5ad'}.part")
+    out.rename(part)  # nor where the unfinished would be
+    with pytest.raises(ValueError, match=r"expected nothing at .*\.part`"):
+        impute(trained, part.with_suffix(""))
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("how", ["again", "empty", "link"])
+def test_what_was_written_here_is_replaced_and_links_are_followed(trained, tmp_path, suffix, how):
+    out = real = tmp_path / f"x.{suffix}"
+    if how == "link":
+        real = tmp_path / f"real.{suffix}"
+        impute(trained, real, dtype="float16")
+        out.symlink_to(real)
+    elif how == "empty":
+        out.mkdir() if suffix == "zarr" else out.touch()
+    else:
+        impute(trained, out, dtype="float16")
+    assert impute(trained, out).X.dtype == np.float32
+    assert out.is_symlink() == (how == "link")
+    assert {path.name for path in tmp_path.iterdir()} == {out.name, real.name}
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("error", [OSError("No space left on device"), ValueError("not a number")])
+def test_an_error_leaves_nothing_and_the_old_file(trained, tmp_path, monkeypatch, suffix, error):
+    out = tmp_path / f"x.{suffix}"
+    before = impute(trained, out, dtype="float16").X
+    translate, calls = type(trained[1]).translate, []
+
+    def fail(*given):
+        calls.append(given)
+        if len(calls) > 3:
+            raise error
+        return translate(*given)
+
+    monkeypatch.setattr(type(trained[1]), "translate", fail)
+    with pytest.raises(type(error), match=r"could not write .*No space left.*Nothing was kept; make room|not a number"):
+        impute(trained, out)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    found = ad.read_h5ad(out) if suffix == "h5ad" else ad.read_zarr(out)
+    assert_array_equal(found.X, before)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_the_second_of_two_writers_is_told_before_it_computes(trained, tmp_path, monkeypatch, suffix):
+    out = tmp_path / f"x.{suffix}"
+    with ThreadPoolExecutor(1) as other, writing(out, folder=True):
+        monkeypatch.setattr(_impute, "open_for_model", lambda *_, **__: pytest.fail("computed before it was told"))
+        with pytest.raises(OSError, match=r"another process writes .*; wait for its end, or pass another path"):
+            other.submit(impute, trained, out).result()
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_cut_off_before_its_first_block_starts_afresh(trained, tmp_path, monkeypatch):
+    out = tmp_path / "x.h5ad"
+    with monkeypatch.context() as patched:
+        patched.setattr(_stream, "_sign", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            impute(trained, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.h5ad.part", "x.h5ad.part.json"]
+    impute(trained, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]

@@ -292,12 +292,33 @@ def test_a_full_folder_for_temporary_files_is_named(source, public, tmp_path, mo
 
 def test_what_a_killed_process_left_is_cleaned_away(serve, source, public, tmp_path):
     serve(source)
-    old, new = (tmp_path / f".mini.{name}.part.h5mu" for name in ("00000000", "11111111"))
-    for file in (old, new):
-        file.touch()
-    os.utime(old, (0, 0))
+    for name in (".mini.part.h5mu", ".mini.h5mu.lock"):
+        (tmp_path / name).write_bytes(b"half")
     obtain(public, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "mini.h5mu"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mini.h5mu"]
+
+
+def test_two_that_want_a_set_make_it_once(serve, source, public, tmp_path, monkeypatch):
+    """As two threads here; the lock does not tell them from two processes."""
+    server, make, begun = serve(source), _cache._make, threading.Event()
+
+    def slowly(*given):
+        begun.set()
+        waiting.wait(10)
+        make(*given)
+
+    waiting = threading.Event()
+    monkeypatch.setattr(_cache, "_make", slowly)
+    monkeypatch.setattr("time.sleep", lambda _: waiting.set())
+    found = []
+    first = threading.Thread(target=lambda: found.append(obtain(public, tmp_path)))
+    first.start()
+    begun.wait(10)
+    found.append(obtain(public, tmp_path))
+    first.join()
+    assert len(server.asked) == len(public.files)
+    assert_array_equal(found[0]["x"].X, found[1]["x"].X)
+    assert [path.name for path in tmp_path.iterdir()] == ["mini.h5mu"]
 
 
 def test_a_missing_package_is_named_before_anything_is_fetched(serve, source, public, tmp_path, monkeypatch):

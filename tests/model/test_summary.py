@@ -164,7 +164,7 @@ def test_names_with_spaces_and_underscores_break_nothing(names, capsys, tmp_path
 
 
 def test_no_score_and_scores_that_are_no_number_come_back_from_files(toy, tmp_path):
-    none = Summary("training", 3, 0.5)
+    none = Summary("training", 3, 0.5, 3)
     assert none.table().empty
     assert list(none.table()) == ["source", "target", "measure", "value", "standard_error", "method"]
     score = {

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from jamie._errors import JamieError
+from jamie._interrupts import interruptible, signal_of
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED = 0, 1
+INTERRUPTED = {"SIGINT": 130, "SIGTERM": 143}
+"""As a shell counts: 128 and the number of the signal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 for a message on stderr, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0, 1 for a message on stderr, 2 for wrong usage, 130 for Ctrl-C and 143 for SIGTERM, also where the signal ended the
+    training alone, and what was learned by then is written.
+    """
     given = _parser().parse_args(arguments)
+    _print_anything()
     try:
-        if given.command == "demo":
-            from ._demo import demo
-
-            demo(given.out, seed=given.seed)
-        else:
-            from ._run import run
-
-            run(given)
-    except KeyboardInterrupt:
+        with interruptible():
+            interrupted = _command(given)
+    except KeyboardInterrupt as error:
         print("jamie: interrupted, the output was not written", file=sys.stderr)
-        return INTERRUPTED
+        return INTERRUPTED[signal_of(error)]
     except (JamieError, KeyError, TypeError, ValueError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"jamie: error: {message}", file=sys.stderr)
         return FAILED
+    if interrupted:
+        print(
+            f"jamie: the training was interrupted ({interrupted}); what was written has what was learned by then",
+            file=sys.stderr,
+        )
+        return INTERRUPTED[interrupted]
     return OK
+
+
+def _command(given: argparse.Namespace) -> str:
+    """Run a command; the name of the signal that ended its training early, or nothing."""
+    if given.command == "demo":
+        from ._demo import demo
+
+        demo(given.out, seed=given.seed)
+        return ""
+    from ._run import run
+
+    return run(given)
+
+
+def _print_anything() -> None:
+    """Show what the terminal or pipe has no character for as an escape, instead of failing at the end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from mudata import MuData
 
 import jamie as jm
 from jamie._errors import FetchError, MissingPackageError
+from jamie._interrupts import InterruptedBy
 
 from ._figures import headless, save
 from ._write import write_mudata
@@ -54,6 +55,8 @@ def _one(name: str, mdata: MuData, out: Path, seed: int) -> pd.DataFrame:
     began = time.perf_counter()
     model = jm.tl.train(mdata, rng=seed)
     seconds = time.perf_counter() - began
+    if model.summary_.interrupted:
+        raise InterruptedBy(model.summary_.interrupted)
     a, b = list(mdata.mod)[:2]
     for source, target in ((a, b), (b, a)):
         jm.tl.impute(mdata, model, source=source, target=target)

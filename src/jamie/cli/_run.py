@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import mudata
 from mudata import MuData
 
 import jamie as jm
+from jamie._atomic import writing
 from jamie._checks import require_name
 from jamie._compat import quiet_mudata
-from jamie._errors import InvalidValueError, MissingFileError
+from jamie._errors import InvalidValueError, MissingFileError, WriteError
+from jamie._settings import is_first
 from jamie.data import labels
 
 from ._figures import headless, save
 from ._write import write_mudata
 
 
-def run(given: argparse.Namespace) -> None:
-    """Train, embed, impute, and write the results last."""
+def run(given: argparse.Namespace) -> str:
+    """Train, embed, impute, and write the results last; the name of the signal that ended the training early, if any.
+
+    Places to write to are checked, and kept from others, before anything is computed.
+    """
     if given.output.suffix != ".h5mu":
         mend = given.output.with_suffix(".h5mu")
         msg = f"expected an output that ends in '.h5mu', found {str(given.output)!r}; pass --output {mend}"
@@ -32,6 +39,46 @@ def run(given: argparse.Namespace) -> None:
         labels(mdata, given.labels, argument="--labels")
     if given.test_fraction is not None:
         jm.pp.split(mdata, test_fraction=given.test_fraction, rng=given.seed)
+    with _outputs(given):
+        return _results(given, mdata)
+
+
+@contextmanager
+def _outputs(given: argparse.Namespace) -> Iterator[None]:
+    """Hold the places that will be written to; folders that are missing are made, and taken away if nothing came."""
+    files = [path for path in (given.output, given.model) if path is not None]
+    if len({path.resolve() for path in files}) < len(files):
+        msg = f"expected another file for --model than for --output, found {str(given.output)!r} for both"
+        raise InvalidValueError(msg)
+    if not is_first():
+        yield
+        return
+    made = [folder for path in files for folder in _made(path.parent, path)]
+    if given.figures is not None:
+        made += _made(given.figures, given.figures)
+    try:
+        with ExitStack() as held:
+            for path in files:
+                held.enter_context(writing(path))
+            yield
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # which says that something is in it
+                folder.rmdir()
+
+
+def _made(folder: Path, path: Path) -> list[Path]:
+    """Make a folder and those above it; those that were not there."""
+    missing = [above for above in (folder, *folder.parents) if not above.exists()][::-1]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"expected to write `{path}`, found that there can be no folder {str(folder)!r} ({error.strerror})"
+        raise WriteError(msg) from error
+    return missing
+
+
+def _results(given: argparse.Namespace, mdata: MuData) -> str:
     model = jm.tl.train(mdata, recipe=given.recipe, max_steps=given.max_steps, device=given.device, rng=given.seed)
     for source, target in given.impute:
         jm.tl.impute(mdata, model, source=source, target=target)
@@ -48,6 +95,7 @@ def run(given: argparse.Namespace) -> None:
     if given.model is not None:
         model.save(given.model)
     write_mudata(mdata, given.output)
+    return model.summary_.interrupted
 
 
 def _read(path: Path) -> MuData:

@@ -32,7 +32,7 @@ from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
 from ._seen import HELD_OUT, IN_SAMPLE, NEW, ROLES, TRAIN, VALIDATION, SeenCells, unseen_as, unseen_pairs
-from ._stream import Rows, digest, require_out, stream
+from ._stream import Rows, claimed, digest, stream
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
 
@@ -67,6 +67,7 @@ __all__ = [
     "Problem",
     "Rows",
     "SeenCells",
+    "claimed",
     "coordinates",
     "correspondences",
     "detect_kind",
@@ -91,7 +92,6 @@ __all__ = [
     "require_kind",
     "require_model",
     "require_mudata",
-    "require_out",
     "require_same_chromosomes",
     "require_several",
     "starts",

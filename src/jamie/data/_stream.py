@@ -2,16 +2,19 @@
 
 Everything goes to ``<out>.part``, beside which ``<out>.part.json`` says how many cells of each matrix are there for
 good; at the end it is renamed. Block limits depend on the matrix alone, so that what is written does not depend on
-where a run was cut.
+where a run was cut. One process writes at a time, which its lock says, so that what it has written so far is nobody
+else's to take away.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +23,19 @@ import numpy as np
 import zarr
 from scipy import sparse
 
+from jamie._atomic import writing
 from jamie._checks import require_option
 from jamie._compat import quiet_mudata
-from jamie._errors import MissingFileError
+from jamie._errors import InvalidValueError, JamieError, WriteError
 from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
 
 VALUES = 2**22
 """In a block, and in a chunk of the file."""
+FOLDER = ".zarr"
+SIGNATURE = "jamie-tools"
+"""Attribute of what was written here, with the version: nothing else is ever replaced."""
 
 
 class Rows(NamedTuple):
@@ -52,20 +59,49 @@ class Rows(NamedTuple):
 
 
 def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str, Rows], identity: str) -> None:
-    """Write what `write_frame` writes, and the matrices into it by path; `identity` tells runs apart."""
+    """Write what `write_frame` writes, and the matrices into it by path, to an `out` that `claimed` gave.
+
+    `identity` tells runs apart. A run that is killed or interrupted leaves what it has to the next; after an error
+    nothing is left, for what a full disk holds is not to be trusted, and should not fill it.
+    """
     if not is_first():
         return
     part, log = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
+    try:
+        _write(part, log, out.name, write_frame, matrices, identity)
+    except Exception as error:
+        _remove(part)
+        log.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, JamieError):
+            short = " ".join(str(error).split())[:200]
+            msg = f"could not write `{out}`: {short}. Nothing was kept; make room, or pass another `out=`"
+            raise WriteError(msg) from error
+        raise
+    _put(part, out)
+    log.unlink(missing_ok=True)
+    logger.info("wrote `%s`", out)
+
+
+def _write(
+    part: Path,
+    log: Path,
+    name: str,
+    write_frame: Callable[[Path], None],
+    matrices: Mapping[str, Rows],
+    identity: str,
+) -> None:
     written = _resumed(part, log, identity)
     if written is None:
+        _note(log, {"identity": identity, "written": None})
         _remove(part)
         with quiet_mudata():
             write_frame(part)
+        _sign(part)
         written = {}
     elif sum(written.values()):
         logger.info("going on with `%s`, of which %d rows are there", part, sum(written.values()))
     n_rows = sum(rows.shape[0] for rows in matrices.values())
-    with _opened(part) as file, progress(n_rows, description=f"writing {out.name}", unit="cells") as bar:
+    with _opened(part) as file, progress(n_rows, description=f"writing {name}", unit="cells") as bar:
         bar.update(sum(written.values()))
         for path, rows in matrices.items():
             matrix = (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
@@ -79,20 +115,80 @@ def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str
                 bar.update(stop - start)
     if part.is_dir():
         zarr.consolidate_metadata(part)
-    _remove(out)
-    part.rename(out)
-    log.unlink(missing_ok=True)
-    logger.info("wrote `%s`", out)
 
 
-def require_out(out: str | Path, suffixes: tuple[str, ...]) -> Path:
-    """Path to write to, in one of the formats."""
+@contextmanager
+def claimed(out: str | Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Path to write to, in one of the formats, for as long as it is written: nobody else writes there.
+
+    What is there already is replaced at the end if it was written here, or is empty; a link is followed.
+
+    Raises
+    ------
+    InvalidValueError
+        If it ends otherwise, or something else is there.
+    WriteError
+        If another process writes it, or nothing can be written there.
+    """
     out = Path(out)
     require_option(out.suffix, list(suffixes), name="out", hint="its ending is the format")
-    if not out.parent.is_dir():
-        msg = f"expected a folder to write to, found none at `{out.parent}`; make it first"
-        raise MissingFileError(msg)
-    return out
+    if not is_first():
+        yield out
+        return
+    with writing(out, folder=out.suffix == FOLDER) as target:
+        _require_ours(target, out)
+        part, log = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
+        if not log.exists():
+            _require_ours(part, part)
+        yield target
+
+
+def _require_ours(path: Path, named: Path) -> None:
+    """Raise if something is there that was not written here: it would be lost."""
+    if not path.exists() or _is_empty(path) or _is_signed(path):
+        return
+    what = "folder" if path.is_dir() else "file"
+    msg = (
+        f"expected nothing at `{named}`, or what jamie wrote there before, found another {what}, which would be lost; "
+        "move it, or pass another `out=`"
+    )
+    raise InvalidValueError(msg)
+
+
+def _is_empty(path: Path) -> bool:
+    return not any(path.iterdir()) if path.is_dir() else not path.stat().st_size
+
+
+def _is_signed(path: Path) -> bool:
+    try:
+        if not path.is_dir():
+            with h5py.File(path) as file:
+                return SIGNATURE in file.attrs
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what zarr says of files that are not its own
+            return SIGNATURE in zarr.open_group(path, mode="r", use_consolidated=False).attrs
+    except Exception:  # noqa: BLE001 - whatever a library says of what is not its own
+        return False
+
+
+def _sign(part: Path) -> None:
+    """Note in a new file that it was written here."""
+    with _opened(part) as file:
+        file.attrs[SIGNATURE] = version("jamie-tools")
+
+
+def _put(part: Path, out: Path) -> None:
+    """Move what is finished to its place; who reads a file there goes on with the old one."""
+    _require_ours(out, out)  # who knows what came there meanwhile
+    if not part.is_dir():
+        part.replace(out)
+        return
+    old = out.with_name(f".{out.name}.old")  # no system call puts one folder in the place of another
+    _remove(old)
+    if out.exists():
+        out.rename(old)
+    part.rename(out)
+    _remove(old)
 
 
 def digest(*parts: Any) -> str:
@@ -163,7 +259,7 @@ def _opened(path: Path) -> Iterator[Any]:
     if path.is_dir():
         yield zarr.open_group(path, mode="a", use_consolidated=False)
         return
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "r+") as file:
         yield file
 
 
@@ -171,10 +267,11 @@ def _resumed(part: Path, log: Path, identity: str) -> dict[str, int] | None:
     """Rows of each matrix that an earlier run of the same has written; `None` if there was none."""
     try:
         noted = json.loads(log.read_text())
+        if noted["identity"] != identity or noted["written"] is None:
+            return None
         with _opened(part) as file:
-            is_same = noted["identity"] == identity and all(path in file for path in noted["written"])
-        return dict(noted["written"]) if is_same else None
-    except (OSError, KeyError, ValueError):
+            return dict(noted["written"]) if all(path in file for path in noted["written"]) else None
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

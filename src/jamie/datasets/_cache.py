@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import h5py
 import mudata
 
-from jamie._atomic import whole
+from jamie._atomic import whole, writing
 from jamie._checks import typed
 from jamie._compat import quiet_mudata
 from jamie._errors import FetchError, InvalidValueError, MissingPackageError, WrongTypeError
@@ -42,8 +42,13 @@ def obtain(public: PublicSet, folder: str | Path | None = None) -> MuData:
     path = data_folder(folder) / f"{public.name}.h5mu"
     mdata, fault = _read(path, public)
     if mdata is None:
-        _make(public, path, fault)
-        mdata, fault = _read(path, public)
+        _require_packages(public)
+        _require_room(public, path)
+        with writing(path, waits=True):  # another may be making it
+            mdata, fault = _read(path, public)
+            if mdata is None:
+                _make(public, path, fault)
+                mdata, fault = _read(path, public)
     if mdata is None:
         msg = f"expected {str(path)!r} as it was just written, found it {fault}; the disk fails: pass another `folder=`"
         raise FetchError(msg)
@@ -120,8 +125,6 @@ def _is_whole_file_of_somebody(path: Path) -> bool:
 
 
 def _make(public: PublicSet, path: Path, fault: str) -> None:
-    _require_packages(public)
-    _require_room(public, path)
     is_public = source_host() == HOST
     remedy = (
         f"check the network, set {MIRROR} to an address or folder that has the files"

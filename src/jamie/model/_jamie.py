@@ -46,6 +46,7 @@ from ._plan import (
     require_ranks,
     require_side_by_side,
     widest,
+    widths_of,
 )
 from ._recovery import with_recovery
 from ._summary import Summary, described, pair_scores
@@ -79,9 +80,9 @@ class JAMIE(BaseEstimator):
     seen_
         By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
     summary_
-        Best step, seconds, and scores on validation pairs, or on training pairs if none were set aside: `cells` says
-        which, `table()` gives FOSCTTM and correlations of all modalities with standard errors over these cells,
-        `value(measure, source, target)` one of them.
+        Best step, seconds, whether it was interrupted, and scores on validation pairs, or on training pairs if none
+        were set aside: `cells` says which, `table()` gives FOSCTTM and correlations of all modalities with standard
+        errors over these cells, `value(measure, source, target)` one of them.
 
     Examples
     --------
@@ -154,7 +155,7 @@ class JAMIE(BaseEstimator):
         width = widest(self.preparations_, self.recipe_)
         with on_threads(width), seeded(rng, device), joined(device) as n_processes:
             require_ranks(n_processes, self.recipe_)
-            ensemble = ensemble_of(self.preparations_, self.recipe_).to(device)
+            ensemble = ensemble_of(widths_of(self.preparations_), self.recipe_).to(device)
             network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
             network.low_precision = is_low_precision(width, min(self.recipe_.batch_size, len(training)), device)
             own_noise()
@@ -182,6 +183,8 @@ class JAMIE(BaseEstimator):
             cells="validation" if len(validation) else "training",
             best_step=int(fitted.best_step),
             seconds=float(fitted.seconds),
+            n_steps=int(fitted.n_steps),
+            interrupted=fitted.interrupted,
             scores=pair_scores(self, cells, problem, linked.cells(judged)),
         )
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}
@@ -296,8 +299,13 @@ class JAMIE(BaseEstimator):
         for preparation in self.preparations_.values():
             yield from (preparation.loadings, *preparation.arrays().values())
 
+    @isolated()
     def save(self, path: str | Path) -> None:
-        """Write the model to one file: tensors and JSON, no pickle."""
+        """Write the model to one file: tensors and JSON, no pickle.
+
+        The file is there whole, or as it was before; who reads it meanwhile has the old one. Two processes that write
+        one file at a time are an :class:`OSError` of the second.
+        """
         require_model(self)
         parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}
         parameters["recipe"] = self.recipe if isinstance(self.recipe, str) else None

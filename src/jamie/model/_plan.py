@@ -81,9 +81,13 @@ def loss_target(view: ModalityView, scale: float, device: torch.device) -> Targe
     return Target(variance=float(view.preparation.variance.mean()) / scale**2, project=project)
 
 
-def network_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> JointVAE:
+def widths_of(preparations: Mapping[str, Preparation]) -> dict[str, int]:
+    """Components by modality."""
+    return {name: preparation.loadings.shape[1] for name, preparation in preparations.items()}
+
+
+def network_of(widths: Mapping[str, int], recipe: Recipe) -> JointVAE:
     """Network of the recipe's shape, for inputs of these widths."""
-    widths = {name: preparation.loadings.shape[1] for name, preparation in preparations.items()}
     return JointVAE(
         widths,
         n_latent=recipe.n_latent,
@@ -93,9 +97,15 @@ def network_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> Joint
     )
 
 
-def ensemble_of(preparations: Mapping[str, Preparation], recipe: Recipe) -> Ensemble:
+def ensemble_of(widths: Mapping[str, int], recipe: Recipe) -> Ensemble:
     """As many networks as the recipe has."""
-    return Ensemble([network_of(preparations, recipe) for _ in range(recipe.n_networks)])
+    return Ensemble([network_of(widths, recipe) for _ in range(recipe.n_networks)])
+
+
+def empty_ensemble(widths: Mapping[str, int], recipe: Recipe) -> Ensemble:
+    """The same, without first weights and without memory for any."""
+    with torch.device("meta"):
+        return ensemble_of(widths, recipe)
 
 
 def require_side_by_side(recipe: Recipe) -> None:

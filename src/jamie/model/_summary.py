@@ -67,6 +67,10 @@ class Summary:
         Step whose weights were kept.
     seconds
         That the training took.
+    n_steps
+        Steps that were taken.
+    interrupted
+        Signal that ended the training early, ``"SIGINT"`` (Ctrl-C) or ``"SIGTERM"``; empty if none did.
     scores
         Of each two modalities; empty where no pairs are known.
     """
@@ -74,6 +78,8 @@ class Summary:
     cells: str
     best_step: int
     seconds: float
+    n_steps: int
+    interrupted: str = ""
     scores: tuple[PairScore, ...] = ()
 
     def table(self) -> pd.DataFrame:
@@ -93,12 +99,13 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Numbers, text, and lists of them, for JSON and `.uns`; scores by column."""
         by_column = {name: [getattr(score, name) for score in self.scores] for name in COLUMNS}
-        return {"cells": self.cells, "best_step": self.best_step, "seconds": self.seconds, "scores": by_column}
+        about = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**about, "scores": by_column}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Summary:
         """Read back what `to_dict` gave, also from a file, which keeps lists as arrays."""
-        missing = {"cells", "best_step", "seconds", "scores"} - set(stored)
+        missing = {field.name for field in fields(cls)} - set(stored)
         columns = (
             {} if missing else {name: list(stored["scores"][name]) for name in COLUMNS if name in stored["scores"]}
         )
@@ -112,7 +119,14 @@ class Summary:
             PairScore(str(source), str(target), str(measure), float(value), float(error), str(method))
             for source, target, measure, value, error, method in zip(*columns.values(), strict=True)
         )
-        return cls(str(stored["cells"]), int(stored["best_step"]), float(stored["seconds"]), scores)
+        return cls(
+            cells=str(stored["cells"]),
+            best_step=int(stored["best_step"]),
+            seconds=float(stored["seconds"]),
+            n_steps=int(stored["n_steps"]),
+            interrupted=str(stored["interrupted"]),
+            scores=scores,
+        )
 
 
 class Predictor(Protocol):
@@ -158,7 +172,8 @@ def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mappin
 
 def announce(summary: Summary, recipe: Recipe) -> None:
     """Log the summary in one line, scores with their standard errors, and warn where the alignment is near chance."""
-    was_improving = recipe.cycles and summary.cells == "validation" and summary.best_step == recipe.max_steps
+    was_last = summary.cells == "validation" and summary.best_step == recipe.max_steps and not summary.interrupted
+    was_improving = recipe.cycles and was_last
     alone = {(s.measure, s.source, s.target): s.value for s in summary.scores if s.method == "kernel_ridge"}
     shown = []
     for score in summary.scores:
@@ -167,10 +182,11 @@ def announce(summary: Summary, recipe: Recipe) -> None:
             added = "" if beside is None else f" (kernel ridge alone {beside:.3f})"
             shown.append(f"{_shown(score)}{added}")
     logger.info(
-        "trained in %.1f s, best step %d%s; %s",
+        "trained in %.1f s, best step %d%s%s; %s",
         summary.seconds,
         summary.best_step,
         f", the last (max_steps={2 * recipe.max_steps} may find a better one)" if was_improving else "",
+        f", {_ended_early(summary)}" if summary.interrupted else "",
         f"on {summary.cells} pairs: {', '.join(shown)}" if shown else "no pairs are known to score it by",
     )
     for score in summary.scores:
@@ -187,6 +203,10 @@ def announce(summary: Summary, recipe: Recipe) -> None:
 def _shown(score: PairScore) -> str:
     error = f" ± {score.standard_error:.3f}" if np.isfinite(score.standard_error) else ""
     return f"{_named(score)} {score.value:.3f}{error}"
+
+
+def _ended_early(summary: Summary) -> str:
+    return f"interrupted after step {summary.n_steps} ({summary.interrupted})"
 
 
 def _named(score: PairScore) -> str:
@@ -218,6 +238,8 @@ def described(
         n_train, n_validation, n_held_out = seen[name].counts
         cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")
         lines.append(f"    {name}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
+    if summary.interrupted:
+        lines.append(f"    {_ended_early(summary)}, with the weights of step {summary.best_step}")
     shown = [_shown(score) for score in summary.scores if score.method == "jamie"]
     lines.append(f"    on {summary.cells} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by")
     return "\n".join(lines)

@@ -94,8 +94,9 @@ class Ensemble(nn.Module):
         self.kernel_mixes[self._key(source, target)] = kernel_mix
 
     def add_kernel_mixes_of(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for the kernel mixes of a state that is to be loaded."""
-        for key in {name.split(".")[1] for name in state if name.startswith("kernel_mixes.")}:
+        """Make room for the kernel mixes of a state that is to be loaded, in the order in which they are fitted."""
+        keys = {name.split(".")[1] for name in state if name.startswith("kernel_mixes.")}
+        for key in sorted(keys, key=lambda key: [int(place) for place in key.split("-")]):
             names = ("landmarks", "coefficients", "origin", "directions", "offset", "rate", "mix_weight")
             self.kernel_mixes[key] = KernelMix(**{name: state[f"kernel_mixes.{key}.{name}"] for name in names})
 

@@ -19,7 +19,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import CellMatrix, Cells, Layers, Rows, digest, note_kind, open_for_model, require_out, stream
+from jamie.data import CellMatrix, Cells, Layers, Rows, claimed, digest, note_kind, open_for_model, stream
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
@@ -49,7 +49,8 @@ def complete(
     {shared}
     out
         File ``….h5mu`` or folder ``….zarr`` to write to, a block of cells at a time, instead of returning what may not
-        fit into memory. A call that was cut off goes on where it was when it is made again.
+        fit into memory. A call that was cut off goes on where it was when it is made again. What is there under that
+        name is replaced at the end, if it was written by such a call; a link is followed.
     layer
         Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
         the matrix itself.
@@ -79,9 +80,11 @@ def complete(
     Raises
     ------
     KeyError
-        If `mdata` has no modality of the model, or `out` ends otherwise.
+        If `mdata` has no modality of the model.
     ValueError
-        If the features of a modality are not those of the model.
+        If the features of a modality are not those of the model, or `out` ends otherwise or is something else.
+    OSError
+        If another process writes `out`, or it cannot be written; then nothing is left of it.
 
     Examples
     --------
@@ -92,7 +95,22 @@ def complete(
     >>> whole["rna"].n_obs, whole["protein"].n_obs, int(whole["rna"].obs["jamie_imputed"].sum())
     (60, 60, 6)
     """
-    path = None if out is None else require_out(out, (".h5mu", ".zarr"))
+    if out is None:
+        completed, matrices, _ = _completed(mdata, model, layer, key_added)
+        for name, slot, values in matrices:
+            _set(completed[name], slot, values.whole())
+        return completed
+    with claimed(out, (".h5mu", ".zarr")) as path:
+        completed, matrices, identity = _completed(mdata, model, layer, key_added)
+        write = completed.write_zarr if path.suffix == ".zarr" else completed.write_h5mu
+        stream(path, write, {f"mod/{name}/{slot}": values for name, slot, values in matrices}, identity)
+    return None
+
+
+def _completed(
+    mdata: MuData, model: JAMIE, layer: Layers, key_added: str
+) -> tuple[MuData, list[tuple[str, str, Rows]], str]:
+    """All but the matrices; the matrices by modality and slot; and by what another call is known to be the same."""
     opened = open_for_model(mdata, model, layer=layer, key_added=key_added)
     keys, names = opened.keys, _same_features(opened, model)
     inputs = {name: opened.inputs(name) for name in names}
@@ -108,21 +126,10 @@ def complete(
     lost += _keep_common(completed, mdata, rows) + [slot for modality in modalities.values() for slot in modality.lost]
     completed.obsm[keys.latent] = known.joint
     _report(mdata, places, lost)
-    matrices = {
-        f"mod/{name}/{slot}": values
-        for name, modality in modalities.items()
-        for slot, values in modality.matrices.items()
-    }
-    if path is None:
-        for name, modality in modalities.items():
-            for slot, values in modality.matrices.items():
-                _set(completed[name], slot, values.whole())
-        return completed
-
-    kinds_of_values = [f"{at} {values.dtype}" for at, values in matrices.items()]
+    matrices = [(name, slot, x) for name, modality in modalities.items() for slot, x in modality.matrices.items()]
+    kinds_of_values = [f"mod/{name}/{slot} {values.dtype}" for name, slot, values in matrices]
     identity = digest(*model.arrays(), joint, list(mdata.obs_names), kinds_of_values, *inputs.values())
-    stream(path, completed.write_zarr if path.suffix == ".zarr" else completed.write_h5mu, matrices, identity)
-    return None
+    return completed, matrices, identity
 
 
 class _Place(NamedTuple):

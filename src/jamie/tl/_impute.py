@@ -19,7 +19,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Layers, Rows, digest, open_for_model, require_out, stream, writable
+from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
 from jamie.model import JAMIE
 
 
@@ -56,8 +56,8 @@ def impute(
         Features of the target to predict; all of them if `None`.
     out
         File ``….h5ad`` or folder ``….zarr`` to write to, a block of cells at a time, instead of to `mdata`: for more
-        values than fit into memory. A call that was cut off goes on where it was when it is made again; what is there
-        under that name is replaced at the end.
+        values than fit into memory. A call that was cut off goes on where it was when it is made again. What is there
+        under that name is replaced at the end, if it was written by such a call; a link is followed.
     dtype
         Of what is written to `out`.
     threshold
@@ -89,7 +89,9 @@ def impute(
     KeyError
         If a modality or feature is not there.
     ValueError
-        If `out` ends otherwise, or `dtype` or `threshold` are given without it.
+        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it.
+    OSError
+        If another process writes `out`, or it cannot be written; then nothing is left of it.
 
     Examples
     --------
@@ -101,9 +103,9 @@ def impute(
     (54, 12)
     """
     if out is not None:
-        path = require_out(out, (".h5ad", ".zarr"))
-        cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-        _impute_to(path, cells, model, source, target, features, dtype, threshold)
+        with claimed(out, (".h5ad", ".zarr")) as path:
+            cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+            _impute_to(path, cells, model, source, target, features, dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"

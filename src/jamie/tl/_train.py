@@ -43,7 +43,8 @@ def train(
     :func:`jamie.pp.correspondence` were not called. Cells held out by :func:`jamie.pp.split` are not learned from;
     cells without a partner train their own modality, and where few partners are known the default recipe infers likely
     ones from those pairs (:func:`jamie.pp.infer_correspondence`, whose result is used where it was called before).
-    Ctrl-C ends training early and keeps the best weights so far.
+    Ctrl-C, or a SIGTERM for which the caller has no handler, ends training after its step and keeps the best weights so
+    far; the summary says so, as `interrupted`. A second one ends the call.
 
     Parameters
     ----------

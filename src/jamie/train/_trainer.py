@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from jamie._errors import InvalidValueError
+from jamie._interrupts import Requests, signal_of
 from jamie._progress import progress
 from jamie._settings import logger
 from jamie.data import Batch, BatchIndex, Draw
@@ -39,6 +41,8 @@ class Fitted(NamedTuple):
     history: History
     best_step: int
     seconds: float
+    n_steps: int
+    interrupted: str  # name of the signal that ended it early, or empty
 
 
 class Loads(Protocol):
@@ -61,7 +65,7 @@ def fit(
     steps_per_epoch: int,
     validation: Batch | None,
 ) -> Fitted:
-    """Train `network` in place and leave its best weights in it; Ctrl-C ends early and keeps them too.
+    """Train `network` in place and leave its best weights in it; Ctrl-C and SIGTERM end early and keep them too.
 
     `draws` gives one draw for each of the networks that are trained side by side, and `validation` has the same cells
     for each. With a `validation` batch the best weights have its lowest cross-modal error, without one the lowest mean
@@ -71,19 +75,23 @@ def fit(
     run = _Run(network, loader, targets, recipe, steps_per_epoch=steps_per_epoch, validation=validation)
     description = f"jamie, recipe {recipe.name!r}"
     bar = progress(run.stopping.max_steps, description=description, unit="cells", scale=recipe.batch_size)
-    began, diverged = time.perf_counter(), None
+    began, diverged, interrupted = time.perf_counter(), None, ""
     network.train()
     try:
-        for step in range(1, run.stopping.max_steps + 1):
-            run.step(step, next(draws))
-            bar.update()
-            if not run.stopping.reads(step):
-                continue
-            run.read(step)
-            bar.set_postfix(loss=f"{run.loss:.3f}", best=f"{run.best.score:.3f}", refresh=False)
-            if run.stopping.judges(step) and run.stopping.is_over(run.best.stale):
-                break
-    except KeyboardInterrupt:
+        # Processes that train together would wait for the one that ends early: there a signal does what it did.
+        with nullcontext(Requests()) if n_ranks() > 1 else Requests() as requests:
+            for step in range(1, run.stopping.max_steps + 1):
+                run.step(step, next(draws))
+                bar.update()
+                requests.heed()
+                if not run.stopping.reads(step):
+                    continue
+                run.read(step)
+                bar.set_postfix(loss=f"{run.loss:.3f}", best=f"{run.best.score:.3f}", refresh=False)
+                if run.stopping.judges(step) and run.stopping.is_over(run.best.stale):
+                    break
+    except KeyboardInterrupt as error:
+        interrupted = signal_of(error)
         logger.warning("training interrupted after step %d; the best weights so far are kept", run.done)
     except _Diverged as error:
         diverged = error
@@ -95,7 +103,7 @@ def fit(
     if diverged:
         _tell(diverged, run.best.step, recipe)
     network.eval()
-    return Fitted(run.history, run.best.step or run.done, time.perf_counter() - began)
+    return Fitted(run.history, run.best.step or run.done, time.perf_counter() - began, run.done, interrupted)
 
 
 class _Run:

@@ -1,0 +1,209 @@
+"""What a model file holds: each field of its header and each of its arrays, and what each may be.
+
+This is the one place that lists them. A new field of the header gets a line in `HEADER` or `MODALITY`; a new array of a
+modality one in `ARRAYS`; a new group of arrays its own prefix, and a function beside `_check_preparation` that takes
+what it knows out of `left`, for an array that nobody took is an error. What is written is checked as well as what is
+read, so that a field that is missing here is found by the first model that is saved.
+
+Everything is checked against the arrays that are there, before anything is built of it: a header cannot ask for more
+memory or time than the file is large.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from itertools import permutations
+from typing import Any
+
+from jamie._errors import JamieError
+from jamie._types import KINDS, Array
+from jamie.train import RECIPES, Recipe
+
+from ._fields import (
+    ArrayField,
+    WrongFieldError,
+    columns,
+    flag,
+    listed,
+    named,
+    number,
+    option,
+    or_none,
+    record,
+    shape_of,
+    text,
+    typed_name,
+    whole,
+)
+from ._plan import empty_ensemble
+
+SCHEMA = 5
+
+_COUNTS = or_none(whole(1))
+
+PARAMETERS = {
+    "recipe": or_none(option(RECIPES)),
+    "n_latent": _COUNTS,
+    "n_networks": _COUNTS,
+    "dropout": or_none(number(0, 1)),
+    "batch_size": _COUNTS,
+    "max_steps": _COUNTS,
+    "rng": or_none(whole(most=float("inf"))),
+}
+"""Those the model was made with."""
+
+MODALITY = {
+    "kind": option(KINDS),
+    "depth": number(above=0),
+    "n_fitted": whole(1),
+    "max_value": number(0),
+    "layer": text,
+    "is_whole": flag,
+    "is_nonnegative": flag,
+    "features": listed(text, least=1, unique=True),
+    "divisor": number(above=0),
+    "seen": listed(whole(), length=3),
+}
+"""A preparation, what components are divided by, and how many cells were trained on, chosen by and held out."""
+
+SUMMARY = {
+    "cells": option(["validation", "training"]),
+    "best_step": whole(),
+    "seconds": number(0),
+    "n_steps": whole(),
+    "interrupted": option(["", "SIGINT", "SIGTERM"]),
+    "scores": columns(
+        record(
+            {
+                "source": listed(text),
+                "target": listed(text),
+                "measure": listed(text),
+                "value": listed(number(may_be_nan=True)),
+                "standard_error": listed(number(may_be_nan=True)),
+                "method": listed(text),
+            }
+        )
+    ),
+}
+
+
+def _recipe(value: Any, where: str) -> None:
+    """The settings of a recipe, which checks them itself."""
+    record(dict.fromkeys((field.name for field in fields(Recipe)), _anything), optional=["hidden"])(value, where)
+    try:
+        Recipe.from_dict(value)
+    except (JamieError, OverflowError) as error:
+        raise WrongFieldError(where, "a recipe", f"one where jamie {error}") from None
+
+
+def _anything(value: Any, where: str) -> None:
+    """To be checked by somebody else."""
+
+
+HEADER = record(
+    {
+        "sha256": text,
+        "schema": whole(SCHEMA, SCHEMA),
+        "version": text,
+        "parameters": record(PARAMETERS, optional=["rng"]),
+        "recipe": _recipe,
+        "modalities": named(record(MODALITY), least=2),
+        "history": columns(named(listed(number(may_be_nan=True)))),
+        "summary": record(SUMMARY),
+    }
+)
+
+_DIGEST = ("int32",)
+
+ARRAYS = {
+    "loadings": ArrayField("d k", ("float32",)),
+    "mean": ArrayField("d"),
+    "sd": ArrayField("d", above=0),
+    "variance": ArrayField("k", least=0),
+    "idf": ArrayField("regions", least=0),
+    "openness": ArrayField("2 regions"),
+    "levels": ArrayField("d?"),
+    "recovery": ArrayField("d?", least=0),
+    "totals": ArrayField("3", least=0),
+    "seen_names": ArrayField("seen", _DIGEST),
+    "seen_values": ArrayField("seen", _DIGEST),
+}
+"""Of a preparation and of the cells it has seen; d features, k components, regions: d of accessibility, else 0."""
+
+KERNEL_MIX = {
+    "landmarks": ArrayField("m r", ("float32",)),
+    "coefficients": ArrayField("m k_target", ("float32",)),
+    "origin": ArrayField("k_source", ("float32",)),
+    "directions": ArrayField("k_source r", ("float32",)),
+    "offset": ArrayField("k_target", ("float32",)),
+    "rate": ArrayField("", ("float32",), least=0),
+    "mix_weight": ArrayField("", ("float32",), least=0, most=1),
+}
+"""Of a kernel regression from a source to a target; m landmarks, r coordinates."""
+
+
+def check(header: Any, arrays: dict[str, Array]) -> None:
+    """Raise if a header or an array is not one of a model, or both do not fit each other."""
+    HEADER(header, "")
+    try:
+        json.dumps(header, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        where = "a name"
+        raise WrongFieldError(where, "text that can be written", "half a character") from None
+    left = dict(arrays)
+    modalities = header["modalities"]
+    widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
+    _check_kernel_mixes(widths, left)
+    _check_networks(Recipe.from_dict(header["recipe"]), dict(zip(modalities, widths, strict=True)), left)
+    if left:
+        where = f"the array {typed_name(min(left))}"
+        raise WrongFieldError(where, "one of a model", "there")
+
+
+def _check_preparation(stored: dict[str, Any], prefix: str, left: dict[str, Array]) -> int:
+    """Take the arrays of a modality; its number of components."""
+    d = len(stored["features"])
+    sizes = {"d": d, "regions": d if stored["kind"] == "accessibility" else 0, "seen": sum(stored["seen"])}
+    for name, field in ARRAYS.items():
+        field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
+    if not sizes["k"]:
+        where = f"{prefix}/loadings"
+        raise WrongFieldError(where, "one component or more", "none")
+    return sizes["k"]
+
+
+def _check_kernel_mixes(widths: list[int], left: dict[str, Array]) -> None:
+    for a, b in permutations(range(len(widths)), 2):
+        prefix, sizes = f"network/kernel_mixes.{a}-{b}", {"k_source": widths[a], "k_target": widths[b]}
+        if any(name.startswith(f"{prefix}.") for name in left):
+            for name, field in KERNEL_MIX.items():
+                field.check(_taken(left, f"{prefix}.{name}"), f"{prefix}.{name}", sizes)
+
+
+def _check_networks(recipe: Recipe, widths: dict[str, int], left: dict[str, Array]) -> None:
+    """Compare the weights with those of networks of the recipe's shape, which are laid out without memory."""
+    weights = {name: left.pop(name) for name in list(left) if name.startswith("network/networks.")}
+    largest = max((array.size for array in weights.values()), default=0)
+    asked = [recipe.n_latent, *(width for k in widths.values() for width in recipe.hidden_for(k))]
+    n_layers = 2 * recipe.n_networks * sum(len(recipe.hidden_for(k)) for k in widths.values())
+    if n_layers > len(weights) or max(asked) > largest:
+        where = "the recipe"
+        raise WrongFieldError(where, "one of these weights", f"one of {n_layers} layers of up to {max(asked)} units")
+    for weight, expected in empty_ensemble(widths, recipe).state_dict().items():
+        name = f"network/{weight}"
+        found = _taken(weights, name)
+        dtype = str(expected.dtype).removeprefix("torch.")
+        if shape_of(found) != (dtype, tuple(expected.shape)):
+            shown = f"{tuple(found.shape)} of {found.dtype}"
+            raise WrongFieldError(name, f"{tuple(expected.shape)} of {dtype}", shown)
+        least = 0 if name.endswith(("running_var", "num_batches_tracked")) else -float("inf")
+        ArrayField("all", (dtype,), least=least).check(found.reshape(-1), name, {})
+    left |= weights  # those that nobody asked for
+
+
+def _taken(left: dict[str, Array], name: str) -> Array:
+    if name not in left:
+        where = f"the array {name!r}"
+        raise WrongFieldError(where, "there", "missing")
+    return left.pop(name)
