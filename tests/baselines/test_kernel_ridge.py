@@ -142,12 +142,11 @@ def test_blocks_of_cells_change_nothing(monkeypatch):
     assert_allclose(regress(x, y, SETTING, fresh()).coefficients, whole.coefficients, rtol=1e-3, atol=1e-5)
 
 
-def test_few_landmarks_are_close_to_all_cells_on_smooth_data(monkeypatch):
+def test_few_landmarks_are_close_to_all_cells_on_smooth_data():
     x, y = smooth(600)
     new, setting = smooth(100, seed=1)[0], Setting(0.1, 0.1)
     exact = reference(x, y, setting, new)
-    monkeypatch.setattr(kernel, "LANDMARKS", 150)
-    ridge = regress(x, y, setting, fresh())
+    ridge = regress(x, y, setting, fresh(), n_landmarks=150)
     assert ridge.landmarks.shape == (150, 4)
     assert np.square(predict(ridge, new) - exact).mean() < 0.01 * exact.var(axis=0).mean()
     alone = reference(ridge.landmarks, y[fresh().permutation(600)[:150]], setting, new)  # without the other cells

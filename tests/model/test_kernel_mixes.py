@@ -18,6 +18,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 import jamie as jm
 from jamie.baselines import Directions, best_mix_weight, regress, supervised, tune
 from jamie.model import _jamie, _kernel_mixes
+from jamie.nn import KernelMix
 from jamie.train import RECIPES
 
 RECIPE = replace(RECIPES["default"], hidden=(16,), n_latent=6, max_steps=28, cycles=2, validation=0.1, kernel_mix=True)
@@ -77,9 +78,9 @@ def seen(monkeypatch):
     found = []
 
     def watched(name, function):
-        def watch(*arguments):
+        def watch(*arguments, **named):
             found.append((name, *arguments))
-            return function(*arguments)
+            return function(*arguments, **named)
 
         return watch
 
@@ -175,6 +176,17 @@ def test_held_out_pairs_choose_the_share_and_are_fitted_on_afterwards(held, seen
         assert skip_of(model, source, target)["mix_weight"] == pytest.approx(
             best_mix_weight(measured, decoded, predicted)
         )
+
+
+def test_what_is_kept_has_more_landmarks_than_what_is_chosen_by(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(_kernel_mixes, "LANDMARKS", 20)
+    monkeypatch.setattr(_kernel_mixes, "LAST_LANDMARKS", 40)
+    monkeypatch.setattr(_kernel_mixes, "KernelMix", lambda *a, **named: fitted.append(a[0]) or KernelMix(*a, **named))
+    mdata = cells()
+    model = jm.JAMIE(RECIPE).fit(mdata)
+    assert [len(landmarks) for landmarks in fitted] == [20, 20, 40, 40]
+    assert all(len(skip_of(model, *pair)["landmarks"]) == 40 for pair in BOTH)
 
 
 def test_the_summary_is_of_the_kernel_that_has_not_seen_its_cells(monkeypatch, fitted):
