@@ -84,11 +84,11 @@ def enrichment(
     [['first', 10, 2, 0.5], ['last', 10, 2, 0.5]]
     """
     if require_option(by, ("shap", "knockout"), name="by") == "shap":
-        found = importance(mdata, source=source, target=target, feature=feature, key_added=key_added)
-        weight = found.shares() if feature is None else found.means[feature]
+        shap = importance(mdata, source=source, target=target, feature=feature, key_added=key_added)
+        weight = shap.shares() if feature is None else shap.means[feature]
     else:
-        found = knockout(mdata, source=source, target=target, measure=measure, feature=feature, key_added=key_added)
-        weight = found.table["loss"]
+        without = knockout(mdata, source=source, target=target, measure=measure, feature=feature, key_added=key_added)
+        weight = without.table["loss"]
     ranked = weight.dropna().sort_values(ascending=False, kind="stable")
     tops = [_untied(ranked.to_numpy(), k) for k in _depths(n_top, len(ranked))]
     rows = []

@@ -79,9 +79,8 @@ def js_distances(
     for i, group in enumerate(table):
         similarity = 1 - table[group].dropna().to_numpy()
         curves.append(_above(similarity, at))
-        style = {"color": COLORS[i % len(COLORS)], "ls": STYLES[i // len(COLORS)]}
         label = f"{group} ({found.n_cells[group]:,}): {np.median(similarity):.2f}"
-        ax.plot(at, curves[-1], lw=1.1, label=label, **style)
+        ax.plot(at, curves[-1], lw=1.1, color=COLORS[i % len(COLORS)], ls=STYLES[i // len(COLORS)], label=label)
     ax.plot(at, np.mean(curves, axis=0), color="black", lw=2.2, label=f"mean: {1 - np.nanmean(table):.2f}")
     ax.legend(
         title="cells: median", loc="center left", bbox_to_anchor=(1, 0.5), alignment="left", fontsize=7,
