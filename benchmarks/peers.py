@@ -1,13 +1,14 @@
 """Peers of the field on the cells that `accuracy.py` holds out, each with its documented defaults.
 
-    pip install scvi-tools==1.4.2 mofapy2 scglue && pip install unioncom==0.4.0 --no-deps
+    pip install scvi-tools==1.4.2 mofapy2 scglue absl-py pykeops tenacity tensorboard
+    pip install unioncom==0.4.0 lsmmdma==0.1.11 --no-deps
     python -W ignore benchmarks/peers.py --data citeseq_pbmc10k --peers totalvi mofa --out FILE.json
 
 One record for each data set, direction, peer and seed; a peer that does not run is a record with its `error`. Records
 already in FILE.json are kept or replaced, so peers that cannot be installed together can be run one environment at a
 time. A peer trains once for both directions, on a mosaic: the training cells as they are, and each held-out cell
 twice, as a cell of the one modality and as a cell of the other. So, unlike our model, peers see the sources of the
-held-out cells when they train. UnionCom, which only aligns, gets all cells and no pairs.
+held-out cells when they train. UnionCom and MMD-MA, which only align, get all cells and no pairs.
 
 Imputed values are carried to the scale of the measured ones: genes as shares of the cell and proteins as counts are
 normalised as the data are; accessibility is a probability (MULTIVI) or TF-IDF (MOFA), compared with open or closed.
@@ -189,6 +190,34 @@ def unioncom(task: Task) -> Found:
     return Found({}, dict(zip(task.names, embedded, strict=True)), None, "it only aligns")
 
 
+def mmdma(task: Task) -> Found:
+    """MMD-MA in the large-scale version, with the defaults of its command line, of all cells without any pair."""
+    import torch
+    from lsmmdma import train as lsmmdma
+
+    cells = task.mdata[task.names[0]].obs_names.intersection(task.mdata[task.names[1]].obs_names, sort=False)
+    if len(cells) > 2_000:
+        msg = f"not supported: its steps cost the square of the cells, here {len(cells)}"
+        raise NotImplementedError(msg)
+    torch.set_num_threads(1)
+    kernels = []
+    for m in task.names:
+        x = task.preparations[m].standardised(task.x[m][task.mdata[m].obs_names.get_indexer(cells)])
+        x = np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float32)
+        kernel = torch.from_numpy(x @ x.T)
+        kernels.append(kernel / kernel.diagonal().mean())
+    n_steps = task.max_epochs or 5_001
+    settings = lsmmdma.ModelGetterConfig(
+        seed=task.seed, learning_rate=1e-5, lambda1=1e-4, lambda2=1e-4, init="uniform,0.,0.1", window_size=0,
+        n_iter=n_steps, n_record=0, n_eval=0,
+    )  # fmt: skip
+    model = lsmmdma.train_and_evaluate(settings, *kernels, None, "", torch.device("cpu"))[1]
+    with torch.no_grad():
+        embedded = [(k @ w).numpy() for k, w in zip(kernels, model.parameters(), strict=True)]
+    task.test = cells
+    return Found({}, dict(zip(task.names, embedded, strict=True)), n_steps, "it only aligns")
+
+
 def scglue(task: Task) -> Found:
     """Its guidance graph links genes to regions by where they lie in the genome."""
     task.require(rna="counts", atac="accessibility")
@@ -201,6 +230,7 @@ PEERS = {  # what to run, import and install
     "multivi": (multivi, "scvi", "scvi-tools==1.4.2"),
     "mofa": (mofa, "mofapy2.run.entry_point", "mofapy2"),
     "unioncom": (unioncom, "unioncom", "unioncom==0.4.0 --no-deps"),
+    "mmdma": (mmdma, "lsmmdma", "lsmmdma==0.1.11 --no-deps; pip install absl-py pykeops tenacity tensorboard"),
     "scglue": (scglue, "scglue", "scglue"),
 }
 

@@ -117,9 +117,10 @@ def test_partners_asked_for_by_the_second_modality_are_mixed_the_other_way_round
 
 
 @pytest.mark.parametrize("rho", [1, 0.75, 0])
-def test_what_is_mixed_by_is_f_and_where_nothing_is_known_a_share_of_what_was_inferred(problem, rho):
+def test_what_is_mixed_by_is_both_in_rows_of_partners_and_else_f(problem, rho):
     f = problem.known["a", "b"].tolil()
-    f[[0, 2]] = 0
+    f[0] = 0
+    f[2, 3] = 0.4
     problem = replace(problem, known={**problem.known, ("a", "b"): f.tocsr()})
     partners = {("a", "b"): invited([2, 1], [1, 2], [0, 2])}
     batch = load(problem, partners=partners, a=[4, 0, 2], b=[1, 3, 4], c=[0])
@@ -127,9 +128,10 @@ def test_what_is_mixed_by_is_f_and_where_nothing_is_known_a_share_of_what_was_in
     assert list(found) == list(batch.known)
     expected = f.toarray()[[4, 0, 2]][:, [1, 3, 4]]
     assert expected[0].any()
+    assert expected[2].any()
     expected[1] = [0, 0, 1 - rho]
-    expected[2] = [(1 - rho) / 2, (1 - rho) / 2, 0]
+    expected[2] = rho * expected[2] + [(1 - rho) / 2, (1 - rho) / 2, 0]
     assert_allclose(found["a", "b"].to_dense(), expected)
     for pair in (("a", "c"), ("b", "c")):
         assert found[pair] is batch.known[pair]
-    assert batch.known["a", "b"].to_dense()[1:].sum() == 0
+    assert batch.known["a", "b"].to_dense()[1].sum() == 0

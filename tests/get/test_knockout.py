@@ -110,3 +110,11 @@ def test_what_to_expect_without_any_one_feature(lost):
     assert (without.measure, without.labels, without.cells) == ("correlation", "", "held-out")
     assert without.outputs == ("protein4", "protein2")
     assert without.n_cells == (lost.obs["jamie_split"] == "test").sum()
+
+
+def test_p_values_are_shares_of_features_that_cost_as_much(lost):
+    for options in ({}, {"feature": "protein2"}, {"measure": "foscttm"}):
+        table = jm.get.knockout(lost, **DIRECTION, **options).table
+        losses = table["loss"].to_numpy()
+        assert_allclose(table["p_value"], [(losses >= loss).mean() for loss in losses])
+        assert table["p_value"].iloc[0] == 1 / 40

@@ -155,3 +155,19 @@ def test_a_single_feature_that_is_scored_is_named(trained_session):
     name = mdata["protein"].var_names[1]
     jm.tl.knockout(mdata, model, **DIRECTION, features=[name], groups=SETS)
     assert jm.pl.knockout(mdata, **DIRECTION, groups=True).get_xlabel() == f"correlation of {name}"
+
+
+def test_random_features_stand_below_the_others(lost, unchanged):
+    ax = jm.pl.knockout(unchanged(lost), **DIRECTION, n_top=4, n_random=6, rng=1)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(set(names)) == 10
+    (grey,) = [line for line in ax.get_lines() if line.get_label() == "6 others at random"]
+    assert_allclose(grey.get_ydata(), range(4, 10))
+    values = lost["rna"].var["jamie_knockout_correlation_protein"]
+    assert_allclose(grey.get_xdata(), values[names[4:]])
+    assert_allclose(points(ax)[0], values.sort_values()[:4])
+    again = jm.pl.knockout(lost, **DIRECTION, n_top=4, n_random=6, rng=1)
+    assert [label.get_text() for label in again.get_yticklabels()] == names
+    other = jm.pl.knockout(lost, **DIRECTION, n_top=4, n_random=6, rng=2)
+    assert [label.get_text() for label in other.get_yticklabels()] != names
+    assert len(jm.pl.knockout(lost, **DIRECTION, n_top=38, n_random=6).get_yticks()) == 40

@@ -169,3 +169,13 @@ def test_a_copy_leaves_the_original(trained):
     assert "mine_imputed_protein" in copied["rna"].obsm
     assert "mine_imputed" in copied["protein"].layers
     assert "mine_imputed_protein" not in mdata["rna"].obsm
+
+
+def test_chosen_cells_are_imputed_as_among_all(trained):
+    mdata, model = trained
+    chosen = mdata[mdata.obs["cell_type"] == mdata.obs["cell_type"].iloc[0]].copy()
+    assert 0 < chosen.n_obs < mdata.n_obs
+    for cells in (mdata, chosen):
+        jm.tl.impute(cells, model, source="rna", target="protein")
+    every, some = (cells["rna"].obsm["jamie_imputed_protein"] for cells in (mdata, chosen))
+    assert_allclose(some, every.loc[some.index], rtol=1e-4, atol=1e-5)

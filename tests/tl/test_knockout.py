@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 
 import jamie as jm
+from jamie.attribution import random_sets
 from jamie.data import Preparation
 from jamie.metrics import feature_correlation, foscttm, label_transfer_accuracy
 
@@ -258,3 +259,25 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(cells, model, a
     with pytest.raises(error, match=message):
         jm.tl.knockout(cells, model, **{"source": "rna", **arguments})
     assert not any("knockout" in name for name in [*cells["rna"].var, *cells["rna"].varm, *cells["rna"].uns])
+
+
+def test_p_values_of_groups_count_random_sets_that_cost_as_much(monkeypatch, trained):
+    """Features are put into the order of their losses by hand: a best set has no equal, the worst only betters."""
+    mdata, model = trained
+    alone = jm.tl.knockout(mdata, model, source="rna")
+    assert_allclose(alone["p_value"], [(alone["loss"] >= loss).mean() for loss in alone["loss"]])
+    sets = {"best": [alone.index[0]], "middle": [alone.index[20]], "least": [alone.index[-1]]}
+    drawn = []
+
+    def watch(*args, **options):
+        drawn.extend(random_sets(*args, **options))
+        return drawn
+
+    monkeypatch.setattr("jamie.tl._knockout.random_sets", watch)
+    table = jm.tl.knockout(mdata, model, source="rna", groups=sets, n_random=30, rng=1)
+    by_feature = alone["loss"].reindex(mdata["rna"].var_names).to_numpy()
+    random = by_feature[np.concatenate(drawn)].reshape(30, 3)
+    for i, name in enumerate(sets):
+        expected = (1 + (random[:, i] >= by_feature[mdata["rna"].var_names.get_loc(sets[name][0])] - 1e-12).sum()) / 31
+        assert table.loc[name, "p_value"] == pytest.approx(expected)
+    assert table["p_value"]["best"] < table["p_value"]["middle"] < table["p_value"]["least"] == 1

@@ -20,6 +20,7 @@ from ._judge import (
     by_correlation,
     by_latents,
     labelled_cells,
+    one_tailed,
     paired_cells,
 )
 from ._knockout import Groups, feature_sets, knocked_out, random_sets
@@ -57,6 +58,7 @@ __all__ = [
     "knocked_out",
     "labelled_cells",
     "losses_of_pairs",
+    "one_tailed",
     "outputs",
     "paired_cells",
     "partial_correlation",

@@ -21,6 +21,12 @@ LABEL_MEASURES: dict[str, type[LabelTransfer | LabelLikelihood]] = {"lta": Label
 """Measures that take labels."""
 FEWEST_PAIRS = 3
 
+
+def one_tailed(losses: pd.Series) -> pd.Series:
+    """Share of all features, each itself included, that cost at least as much: p-values, at least 1 / n."""
+    return losses.rank(ascending=False, method="max") / losses.notna().sum()
+
+
 M = TypeVar("M", bound=Measure)
 
 

@@ -72,15 +72,22 @@ def stratified(
 
 
 def with_partners(
-    draws: Iterator[Draw], problem: Problem, allowed: Mapping[str, Array], *, rng: np.random.Generator
+    draws: Iterator[Draw],
+    problem: Problem,
+    allowed: Mapping[str, Array],
+    *,
+    known_too: bool = False,
+    rng: np.random.Generator,
 ) -> Iterator[Draw]:
     """Add two partners, drawn from F̃, for every cell without a known one; extra targets have no weight of their own.
 
-    Only `allowed` cells, a mask by modality, are queries or targets. Extra targets come without their own known
-    partners: the M of eq. 9 is then their own latent, from which eq. 6 keeps it close.
+    With `known_too` cells of which something is known have them too, where their row of F̃ says more than that. Only
+    `allowed` cells, a mask by modality, are queries or targets. Extra targets come without their own known partners:
+    the M of eq. 9 is then their own latent, from which eq. 6 keeps it close.
     """
     rows_of = {
-        (a, b): _Rows(f, problem.known_of(a, b), allowed[a], allowed[b]) for (a, b), f in problem.inferred.items()
+        (a, b): _Rows(f, problem.known_of(a, b), allowed[a], allowed[b], known_too=known_too)
+        for (a, b), f in problem.inferred.items()
     }
     for draw in draws:
         cells = dict(draw.cells)
@@ -107,13 +114,24 @@ def with_partners(
 class _Rows:
     """Rows of F̃ as distributions over the allowed cells of the other modality."""
 
-    def __init__(self, f: sparse.csr_matrix, known: sparse.csr_matrix, allowed_a: Array, allowed_b: Array) -> None:
+    def __init__(
+        self,
+        f: sparse.csr_matrix,
+        known: sparse.csr_matrix,
+        allowed_a: Array,
+        allowed_b: Array,
+        *,
+        known_too: bool,
+    ) -> None:
         values = np.where(allowed_b[f.indices], f.data, 0.0)
         self._indices, self._indptr = f.indices, f.indptr
         self.n_targets = f.shape[1]
         self._until = np.concatenate([[0.0], values.cumsum(dtype=np.float64)])
         mass = np.diff(self._until[f.indptr])
-        self.eligible = allowed_a & (mass > 1e-6) & (np.asarray(known.sum(axis=1)).ravel() < 1e-6)
+        settled = np.asarray(known.sum(axis=1)).ravel() >= 1e-6
+        if known_too:
+            settled &= np.asarray(abs(f - known).sum(axis=1)).ravel() < 1e-6
+        self.eligible = allowed_a & (mass > 1e-6) & ~settled
 
     def sample(self, rows: Array, rng: np.random.Generator) -> Array:
         """One column for each row, with the probability of its entry."""

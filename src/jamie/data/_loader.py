@@ -19,13 +19,22 @@ from ._views import Problem
 
 
 class Inferred(NamedTuple):
-    """Two partners of each cell of a that has no known one, drawn from its row of F̃; of several networks in turn."""
+    """Two partners of some cells of a, drawn from their rows of F̃; of several networks in turn.
+
+    Those are the cells without a known partner; at ρ below 1 all of which F̃ says more than F.
+    """
 
     queries: Tensor  # (r,) in a
     first: Tensor  # (r,) in b
     second: Tensor  # (r,) in b
     links: Links  # (n_a, n_b), a half for each
     asked: Tensor | None = None  # (r,) 0 for what only fills the list up
+
+    def kept(self, rho: float) -> Tensor:
+        """Share of what is known that stays: ρ in rows of F̃, 1 in others, (n_a,)."""
+        replaced = torch.full_like(self.links.confidence[: len(self.queries)], 1 - rho)
+        replaced = replaced if self.asked is None else replaced * self.asked
+        return replaced.new_ones(self.links.shape[0]).index_add(0, self.queries, replaced, alpha=-1)
 
 
 class Batch(NamedTuple):
@@ -43,13 +52,14 @@ class Batch(NamedTuple):
     present: dict[str, Tensor] | None = None  # (n_m,) 0 for what only fills a block up
 
     def correspondence(self, rho: float) -> dict[Pair, Links]:
-        """F + (1 − ρ) F̃ of the batch: what the aggregation mixes by."""
+        """ρ F + (1 − ρ) F̃ of the batch, F where nothing was inferred: what the aggregation mixes by."""
         if rho == 1:
             return self.known
         mixed = dict(self.known)
         for (a, b), partners in self.inferred.items():
-            pair, links = ((a, b), partners.links) if (a, b) in mixed else ((b, a), partners.links.T)
-            mixed[pair] = mixed[pair].and_also(links, 1 - rho)
+            known = mixed[a, b] if (a, b) in mixed else mixed[b, a].T
+            both = known.scaled(partners.kept(rho)).and_also(partners.links, 1 - rho)
+            mixed.update({(a, b): both} if (a, b) in mixed else {(b, a): both.T})
         return mixed
 
 

@@ -7,11 +7,13 @@ from ._alignment import alignment
 from ._comparison import comparison
 from ._correspondence import correspondence
 from ._embedding import embedding
+from ._enrichment import enrichment
 from ._evaluation import evaluation
 from ._explanation import explanation
 from ._history import history
 from ._importance import importance
 from ._imputed import imputed
+from ._js_distances import js_distances
 from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
@@ -25,11 +27,13 @@ __all__ = [
     "comparison",
     "correspondence",
     "embedding",
+    "enrichment",
     "evaluation",
     "explanation",
     "history",
     "importance",
     "imputed",
+    "js_distances",
     "knockout",
     "knockout_by_distance",
     "links",

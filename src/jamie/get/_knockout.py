@@ -13,7 +13,7 @@ from jamie._checks import require_name, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie.attribution import WORSE
+from jamie.attribution import WORSE, one_tailed
 
 from ._stored import stored, stored_record
 
@@ -25,8 +25,8 @@ class Knockouts:
     Attributes
     ----------
     table
-        `value` and `loss` by feature or group, of groups also `n_features`, `random` and `random_sd`; the most
-        important first.
+        `value`, `loss` and one-tailed `p_value` by feature or group, of groups also `n_features`, `random` and
+        `random_sd`; the most important first.
     baseline
         The measure with all features.
     worse
@@ -82,7 +82,8 @@ def knockout(
 
     Returns
     -------
-    A `table` of the `value` without each feature or group and the `loss` by it, the most important first, the
+    A `table` of the `value` without each feature or group, the `loss` by it and its `p_value`: the share of features,
+    or of random sets and the group itself, whose loss is at least as large; the most important first. And the
     `baseline` with all features, `mean` and `sd` of the values, and which `cells` they are over.
 
     Raises
@@ -100,7 +101,7 @@ def knockout(
     >>> _ = jm.tl.knockout(mdata, model, source="rna")
     >>> without = jm.get.knockout(mdata, source="rna", target="protein")
     >>> without.table.shape, without.cells
-    ((40, 2), 'in-sample')
+    ((40, 3), 'in-sample')
     """
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
@@ -126,6 +127,7 @@ def knockout(
         values = stored(adata.varm, slot, where=f"{where}varm", remedy=remedy).iloc[:, at]
         baseline = float(about["baselines"][at])
     table = pd.DataFrame({"value": values, "loss": WORSE[measure] * (values - baseline)}).dropna()
+    table["p_value"] = one_tailed(table["loss"])
     return _knockouts(table.sort_values("loss", ascending=False, kind="stable"), baseline, about)
 
 

@@ -44,7 +44,7 @@ def draws(
     for name, view in problem.modalities.items():
         allowed[name] = np.zeros(len(view.cells), dtype=bool)
         allowed[name][cells[name]] = True
-    return with_partners(batches, problem, allowed, rng=rng)
+    return with_partners(batches, problem, allowed, known_too=recipe.rho < 1, rng=rng)
 
 
 def require_batch(n_units: int, asked: int | None) -> None:

@@ -62,6 +62,11 @@ class Links:
             self.shape,
         )
 
+    def scaled(self, factors: Tensor) -> Links:
+        """Each row times its factor, (n_rows,)."""
+        confidence = self.confidence * factors.index_select(0, self.rows)
+        return Links(self.rows, self.columns, confidence, self.shape)
+
     def to_dense(self) -> Tensor:
         """The matrix."""
         dense = self.confidence.new_zeros(self.shape)

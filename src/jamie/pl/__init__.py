@@ -9,6 +9,7 @@ from ._embedding import embedding
 from ._history import history
 from ._importance import importance
 from ._imputation import imputation
+from ._js_distances import js_distances
 from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
@@ -22,6 +23,7 @@ __all__ = [
     "history",
     "importance",
     "imputation",
+    "js_distances",
     "knockout",
     "knockout_by_distance",
     "links",

@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from mudata import MuData
 
 from jamie import get
+from jamie._checks import generator
 from jamie._docs import document
 from jamie._errors import InvalidValueError
+from jamie._types import Seed
 
 from ._style import PALETTE, bare
 
 
-@document("mdata", "ax", "key_added")
+@document("mdata", "rng", "ax", "key_added")
 def knockout(
     mdata: MuData,
     *,
@@ -27,6 +29,8 @@ def knockout(
     feature: str | None = None,
     groups: bool = False,
     n_top: int = 20,
+    n_random: int = 0,
+    rng: Seed = 0,
     ax: Axes | None = None,
     key_added: str = "jamie",
 ) -> Axes:
@@ -48,6 +52,9 @@ def knockout(
         Whether to draw what was found of groups instead of single features.
     n_top
         Features or groups to draw, at most: those of the highest loss.
+    n_random
+        Features to draw below them in grey, at random of the others: six in figure 6a of the paper. Not with `groups`,
+        which have random sets of their own.
 
     Returns
     -------
@@ -73,13 +80,16 @@ def knockout(
     without = get.knockout(
         mdata, source=source, target=target, measure=measure, feature=feature, groups=groups, key_added=key_added
     )
-    table = without.table.iloc[: max(0, n_top)]
+    table, others = without.table.iloc[: max(0, n_top)], without.table.iloc[max(0, n_top) :]
     if table.empty or not np.isfinite(without.baseline):
         msg = (
             f"expected at least one knock-out to draw, found {len(table)} with n_top={n_top} and a baseline of "
             f"{without.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
         )
         raise InvalidValueError(msg)
+    n_others = 0 if groups else min(max(0, n_random), len(others))
+    drawn = np.sort(generator(rng).choice(len(others), n_others, replace=False))
+    table, n_shown = pd.concat([table, others.iloc[drawn]]), len(table)
     if groups:
         names = [fill(f"{name} ({n:,})", 22) for name, n in zip(table.index, table["n_features"], strict=True)]
     else:
@@ -96,9 +106,14 @@ def knockout(
     else:
         label = f"any one of {len(without.table):,}: mean ± sd"
         ax.axvspan(without.mean - without.sd, without.mean + without.sd, color="0.87", lw=0, zorder=0, label=label)
-    ax.hlines(at, without.baseline, table["value"], color=PALETTE[0], lw=1.3)
+    colors = [PALETTE[0]] * n_shown + ["0.55"] * n_others
+    ax.hlines(at, without.baseline, table["value"], color=colors, lw=1.3)
     what = "these features" if groups else "this feature"
-    ax.plot(table["value"], at, "o", color=PALETTE[0], ms=3.8, label=f"without {what}")
+    ax.plot(table["value"].iloc[:n_shown], at[:n_shown], "o", color=PALETTE[0], ms=3.8, label=f"without {what}")
+    if n_others:
+        ax.plot(
+            table["value"].iloc[n_shown:], at[n_shown:], "s", color="0.55", ms=3.2, label=f"{n_others} others at random"
+        )
     ax.set_yticks(at, names)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_xlabel(fill(_measure(without.measure, feature, without.outputs, without.labels), 34), fontsize=8)

@@ -28,6 +28,7 @@ from jamie.attribution import (
     feature_sets,
     knocked_out,
     labelled_cells,
+    one_tailed,
     paired_cells,
     random_sets,
 )
@@ -48,7 +49,7 @@ def knockout(
     labels: str | None = None,
     groups: Groups | None = None,
     n_cells: int = 2_000,
-    n_random: int = 10,
+    n_random: int = 20,
     layer: Layers = None,
     rng: Seed = 0,
     key_added: str = "jamie",
@@ -82,7 +83,7 @@ def knockout(
     n_cells
         Cells to judge by, at most, drawn at random.
     n_random
-        Random sets of the same size to compare each group with.
+        Random sets of the same size to compare each group with; its p-value is at least 1 / (`n_random` + 1).
     layer
         Layer that holds the values, for all modalities or by modality, instead of that of the training; ``"X"`` for
         the matrix itself.
@@ -90,8 +91,9 @@ def knockout(
     Returns
     -------
     A data frame with a row for each feature or group, the most important first: `value` of the measure without it,
-    `loss` (how much worse that is than with it, at least 0 where it helps), and for groups `n_features`, and `random`
-    and `random_sd`, the losses without random sets. Sets
+    `loss` (how much worse that is than with it, at least 0 where it helps), for groups `n_features`, and `random`
+    and `random_sd`, the losses without random sets, and `p_value`, one-tailed: the share of all features, or of random
+    sets and the group itself, whose loss is at least as large. Sets
 
     `mdata[source].var['jamie_knockout_<measure>_<target>']` : float
         The measure without each feature; for correlations their mean. NaN for features that the model does not know.
@@ -116,7 +118,7 @@ def knockout(
     >>> model = jm.tl.train(mdata, max_steps=20)
     >>> table = jm.tl.knockout(mdata, model, source="rna", labels="cell_type")
     >>> table.shape
-    (40, 2)
+    (40, 3)
     >>> sets = dict(first=["gene1", "gene2"], last=["gene40"])
     >>> jm.tl.knockout(mdata, model, source="rna", groups=sets)["n_features"].to_dict()["first"]
     2
@@ -180,6 +182,7 @@ def knockout(
         of_each = pd.DataFrame(values.astype(np.float32), index=table.index, columns=safe)
         write(mdata, source, "varm", slot, of_each.reindex(names).rename_axis(None))
     write(mdata, source, "uns", slot, about)
+    table["p_value"] = one_tailed(table["loss"])
     return table.sort_values("loss", ascending=False, kind="stable")
 
 
@@ -212,6 +215,8 @@ def _beside_random(losses: pd.DataFrame, sets: dict[str, Array]) -> pd.DataFrame
     table = losses.iloc[:n].set_index(pd.Index(sets, name="group"))
     table.insert(0, "n_features", [len(members) for members in sets.values()])
     table["random"], table["random_sd"] = (random.mean(0), random.std(0)) if len(random) else (np.nan, np.nan)
+    as_large = (random >= table["loss"].to_numpy()).sum(0)
+    table["p_value"] = np.where(table["loss"].notna(), (1 + as_large) / (1 + len(random)), np.nan)
     return table.sort_values("loss", ascending=False, kind="stable")
 
 

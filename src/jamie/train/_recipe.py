@@ -85,8 +85,8 @@ class Recipe:
     inferred
         Weight of inferred partners in the contrastive term, as a share of that of known ones.
     rho
-        ρ: in the aggregation F + (1 − ρ) F̃ stands for F, with F̃ for cells without a known partner. Eq. 9 is
-        unbiased in batches at ρ = 1.
+        ρ: in the aggregation ρF + (1 − ρ) F̃ stands for F in rows of F̃; F stays in rows where nothing was
+        inferred. At ρ = 1 partners are drawn for cells without a known one alone, and eq. 9 is unbiased in batches.
     infer_below
         Share of cells with a known partner below which F̃ is inferred from the pairs, where
         `pp.infer_correspondence` was not called.
