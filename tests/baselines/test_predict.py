@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 
 from jamie.baselines import _predict, _regressions
-from jamie.baselines._predict import METHODS, Components, predict
+from jamie.baselines._predict import METHODS, Components, predict, predict_each
 from jamie.metrics import feature_correlation
 
 
@@ -501,6 +501,23 @@ def test_supervised_directions_help_where_most_inputs_tell_nothing():
     }
     assert error["supervised_kernel_ridge"] < 0.7 * min(error["ridge"], error["kernel_ridge"])
     assert error["supervised_knn"] < 0.7 * error["knn"]
+
+
+def test_no_method_depends_on_which_others_are_asked_for(curved):
+    x, y, x_test, _ = curved
+    methods = ["average", "mean", "ridge", "knn"]
+    for method, found in predict_each(methods, x, y, x_test, rng=3):
+        assert_array_equal(found, predict(method, x, y, x_test, rng=3))
+
+
+def test_the_average_computes_nothing_again(curved, monkeypatch):
+    x, y, x_test, _ = curved
+    computed, predicted = [], _predict._predicted
+    monkeypatch.setattr(
+        _predict, "_predicted", lambda method, *rest: computed.append(method) or predicted(method, *rest)
+    )
+    list(predict_each(["knn", "average", "ridge"], x, y, x_test, rng=0))
+    assert sorted(computed) == sorted(_predict.AVERAGED)
 
 
 def test_the_average_is_the_mean_of_the_simple_ones(curved):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._aligners import ALIGNERS, align
 from ._directions import Directions, supervised
 from ._kernel_ridge import LANDMARKS, LAST_LANDMARKS, KernelRidge, Partial, Setting, best_mix_weight, regress, tune
-from ._predict import METHODS, Components, predict
+from ._predict import METHODS, Components, predict, predict_each
 
 __all__ = [
     "ALIGNERS",
@@ -20,6 +20,7 @@ __all__ = [
     "align",
     "best_mix_weight",
     "predict",
+    "predict_each",
     "regress",
     "supervised",
     "tune",

@@ -14,7 +14,7 @@ tuned by the error of the values that are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
 from typing import Any, NamedTuple
 
@@ -94,13 +94,28 @@ def predict(
     array([[2.]])
     """
     require_option(method, METHODS, name="method")
+    ((_, predicted),) = predict_each([method], x_train, y_train, x_test, components=components, rng=rng)
+    return predicted
+
+
+def predict_each(
+    methods: Sequence[str],
+    x_train: Array,
+    y_train: Array,
+    x_test: Array,
+    *,
+    components: Components | None = None,
+    rng: Seed = None,
+) -> Iterator[tuple[str, Array]]:
+    """Yield each method and what it predicts, see :func:`predict`; the average is taken of what is there already.
+
+    All draw from the same seed, so that none depends on which others are asked for.
+    """
     x, x_test, y = (np.asarray(values, dtype=np.float64) for values in (x_train, x_test, y_train))
     if len(x) != len(y) or len(x) < 2:
         msg = f"expected at least two training cells, the same in `x_train` and `y_train`, found {len(x)} and {len(y)}"
         raise InvalidValueError(msg)
     y, mean, scale = _standardise(y)
-    if method == "mean":
-        return np.tile(mean, (len(x_test), 1))
     seed = int(generator(rng).integers(2**31))
     unit = x[:, 0].std() or 1.0
     x, x_test = (x - x.mean(0)) / unit, (x_test - x.mean(0)) / unit
@@ -108,10 +123,13 @@ def predict(
     if components is not None and not np.isnan(y).any():
         scores = np.asarray(components.scores, dtype=np.float64)
         given = _Outputs(scores - scores.mean(0), (components.matrix / scale[:, None]).T)
-    # Threads gain little here, and where cores are shared they wait for each other: 10 minutes in place of one.
-    with threadpool_limits(settings.n_threads or 1):
-        each = [_predicted(one, x, y, given, x_test, seed) for one in (AVERAGED if method == "average" else [method])]
-    return np.mean(each, axis=0) * scale + mean
+    done: dict[str, Array] = {"mean": np.zeros((len(x_test), y.shape[1]))}
+    for method in methods:
+        needed = AVERAGED if method == "average" else [method]
+        # Threads gain little here, and where cores are shared they wait for each other: 10 minutes in place of one.
+        with threadpool_limits(settings.n_threads or 1):
+            done |= {one: _predicted(one, x, y, given, x_test, seed) for one in needed if one not in done}
+        yield method, np.mean([done[one] for one in needed], axis=0) * scale + mean
 
 
 class _Outputs(NamedTuple):

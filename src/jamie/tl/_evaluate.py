@@ -17,7 +17,7 @@ from jamie._errors import InvalidValueError
 from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
-from jamie.baselines import ALIGNERS, METHODS, Components, align, predict
+from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
 from jamie.data import CellPairs, Cells, Layers, Pairs, open_for_model, pairs_to_score, writable
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
 from jamie.model import JAMIE
@@ -251,12 +251,12 @@ def _predictions(
         return
     outcomes = cells.measured(target, pairs.train[1], columns)
     components = Components(cells.inputs(target)[pairs.train[1]], model.preparations_[target].readout(columns)[0])
-    for method in baselines:
-        began = time.perf_counter()
-        imputed = predict(
-            method, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], components=components, rng=rng
-        )
+    began = time.perf_counter()
+    for method, imputed in predict_each(
+        baselines, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], components=components, rng=rng
+    ):
         yield method, imputed, time.perf_counter() - began
+        began = time.perf_counter()
 
 
 def _enough(pairs_of: dict[Pair, CellPairs], *, are_given: bool) -> dict[Pair, CellPairs]:
