@@ -72,6 +72,20 @@ def test_an_error_leaves_what_was_there(tmp_path, error):
     assert names(tmp_path) == ["x.txt"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("Can't decrement id (… errno = 28, …)")],
+)
+def test_a_full_disk_is_said_with_what_to_do(tmp_path, error):
+    def fail():
+        raise error
+
+    expected = r"could not write `.*x\.txt`: .*28.*Nothing was kept; make room, or pass another path"
+    with pytest.raises(WriteError, match=expected), whole(tmp_path / "x.txt"):
+        fail()
+    assert names(tmp_path) == []
+
+
 @needs_flock
 def test_the_second_of_two_writers_is_told_and_takes_nothing_away(tmp_path, holder):
     part = tmp_path / ".x.part.txt"

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from jamie._errors import MissingFileError, WriteError
+from jamie._errors import JamieError, MissingFileError, WriteError
 from jamie._settings import logger
 
 POLL = 0.2
@@ -37,7 +37,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     WriteError
-        If another process writes the same path, or a folder is there.
+        If another process writes the same path, a folder is there, or the disk is full.
     """
     with writing(path) as target:
         temporary = target.with_name(f".{target.stem}.part{target.suffix}")
@@ -47,8 +47,20 @@ def whole(path: Path) -> Iterator[Path]:
             _kept(temporary)
             temporary.replace(target)
             _kept(target.parent)
+        except (OSError, RuntimeError) as error:
+            if (refused := refusal(error, path)) is None:
+                raise
+            raise refused from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def refusal(error: Exception, path: Path) -> WriteError | None:
+    """What to raise for an error of the system, such as a full disk; HDF5 has some of them as `RuntimeError`."""
+    if isinstance(error, JamieError) or not (isinstance(error, OSError) or "errno = " in str(error)):
+        return None
+    short = " ".join(str(error).split())[:200]
+    return WriteError(f"could not write `{path}`: {short}. Nothing was kept; make room, or pass another path")
 
 
 @contextmanager

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -20,6 +26,32 @@ def cpu_has_bfloat16() -> bool:
 
     tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(test() for test in tests if test is not None)
+
+
+def let_numba_cache() -> None:
+    """Give numba, which scanpy and UMAP need, a temporary folder where it could keep what it compiles nowhere.
+
+    Without one their import fails: in a container whose installation is read-only, for a user without a home.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return
+    spec = find_spec("scanpy")
+    beside = [Path(folder, "__pycache__") for folder in (spec and spec.submodule_search_locations) or ()]
+    of_user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "numba")
+    if not any(map(_takes_files, [*beside, of_user])):
+        folder = tempfile.mkdtemp(prefix="jamie-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["NUMBA_CACHE_DIR"] = folder
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        folder = folder.expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except (OSError, RuntimeError):  # the latter where there is no home
+        return False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as terminal_bar
 
-from jamie._settings import logger
+from jamie._settings import is_first, logger
 
 
 def progress(
@@ -22,6 +22,6 @@ def progress(
     """
     in_notebook = type(sys.stdout).__module__.startswith("ipykernel")
     shown = False if in_notebook else None  # for tqdm: draw; draw in a terminal
-    hidden = shown if logger.isEnabledFor(logging.INFO) and sys.stderr is not None else True
+    hidden = shown if logger.isEnabledFor(logging.INFO) and is_first() and sys.stderr is not None else True
     unit_scale = prefixes or (scale if scale > 1 else False)
     return tqdm(total=total, desc=description, unit=unit, unit_scale=unit_scale, leave=False, disable=hidden)

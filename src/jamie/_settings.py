@@ -15,9 +15,36 @@ from jamie._errors import InvalidValueError, WrongTypeError
 logger = logging.getLogger("jamie")
 
 
+_rank_of_group = 0
+
+
 def is_first() -> bool:
-    """Whether this process speaks and writes: the only one, or the first of those that `torchrun` started."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process speaks and writes: the only one, or the first of those that train together.
+
+    They do in a process group, and stay together after it; and if `torchrun` started them. `RANK` alone says nothing:
+    batch systems and notebooks leave it to whatever is started in them.
+    """
+    dist = sys.modules.get("torch.distributed")
+    if dist is not None and dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    if "TORCHELASTIC_RUN_ID" in os.environ and world_size() > 1:
+        return os.environ.get("RANK") == "0"
+    return _rank_of_group == 0
+
+
+def note_rank(rank: int) -> None:
+    """Remember which of the processes that train together this one is."""
+    global _rank_of_group
+    _rank_of_group = rank
+
+
+def world_size() -> int:
+    """How many processes were started to train together, if any were."""
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdigit() or int(text) < 1:
+        msg = f"expected the environment variable WORLD_SIZE to be a whole number from 1 up, found {text!r}; unset it"
+        raise InvalidValueError(msg)
+    return int(text)
 
 
 class _StderrHandler(logging.StreamHandler):
@@ -32,7 +59,8 @@ def _configure_logger() -> None:
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("jamie: %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO if is_first() else logging.ERROR)
+    logger.setLevel(logging.INFO)
+    logger.addFilter(lambda record: record.levelno >= logging.ERROR or is_first())
     logger.propagate = False
 
 

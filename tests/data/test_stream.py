@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import anndata as ad
@@ -235,6 +236,30 @@ def test_an_error_leaves_nothing_and_the_old_file(trained, tmp_path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     found = ad.read_h5ad(out) if suffix == "h5ad" else ad.read_zarr(out)
     assert_array_equal(found.X, before)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("fails_at", [1, 3])
+def test_a_disk_is_not_filled_to_its_end(trained, tmp_path, monkeypatch, suffix, fails_at):
+    """HDF5 may end the process on a full disk: none is left to it."""
+    usage, calls = shutil.disk_usage, []
+
+    def almost_full(folder):
+        calls.append(folder)
+        return usage(folder)._replace(free=1_000 if len(calls) >= fails_at else 10**12)
+
+    monkeypatch.setattr(shutil, "disk_usage", almost_full)
+    with pytest.raises(OSError, match=r"expected 17 MB of room in .*, found 0; make room, or pass another `out=`"):
+        impute(trained, tmp_path / f"x.{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dense_file_that_cannot_fit_is_refused_before_it_is_computed(trained, tmp_path, monkeypatch):
+    usage, almost = shutil.disk_usage, _stream.SPARE + 54 * 12 * 4 - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(folder)._replace(free=almost))
+    monkeypatch.setattr(type(trained[1]), "translate", lambda *_: pytest.fail("computed before it was checked"))
+    with pytest.raises(OSError, match="MB of room in"):
+        impute(trained, tmp_path / "x.h5ad")
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -15,6 +17,7 @@ import jamie as jm
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie.model import _device
 from jamie.model._device import isolated, on_threads, resolve_device, seeded
+from jamie.nn._dropout import Dropout
 
 
 @pytest.fixture
@@ -44,6 +47,8 @@ def test_auto_asks_the_settings_then_the_machine(monkeypatch, gpus):
 def test_each_process_has_a_gpu_of_its_own(monkeypatch, gpus):
     gpus(2)
     monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device("auto") == torch.device("cuda:0")  # left by somebody else
+    monkeypatch.setenv("WORLD_SIZE", "3")
     assert resolve_device("auto") == torch.device("cuda:1")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(InvalidValueError, match=r"found 2 and process 2, .*; start 2 processes or fewer, or pass"):
@@ -208,14 +213,86 @@ def test_a_model_made_in_a_context_can_be_trained_outside(context):
     sum(p.sum() for p in model.network_.parameters()).backward()
 
 
-def test_the_seed_comes_from_the_generator_and_the_state_is_given_back():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_seed_comes_from_the_generator_and_the_state_is_given_back(monkeypatch, compiled):
+    monkeypatch.setattr(jm.settings, "compile", compiled)
     before, drawn = torch.get_rng_state(), []
     for seed in (0, 0, 1):
-        with seeded(np.random.default_rng(seed), torch.device("cpu")):
-            drawn.append(torch.rand(3))
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
+        with seeded(np.random.default_rng(seed), torch.device("cpu")) as generator:
+            drawn.append((torch.rand(3, generator=generator), Dropout(0.5)(torch.ones(100))))
+    for first, same, other in zip(*drawn, strict=True):
+        assert torch.equal(first, same)
+        assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def latents(seed):
+    mdata = jm.datasets.toy()
+    return jm.JAMIE(max_steps=20, rng=seed).fit(mdata).embed(mdata)["rna"]
+
+
+def test_trainings_in_threads_give_what_they_give_alone():
+    alone = [latents(seed) for seed in (0, 1, 0)]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(latents, (0, 1, 0)))
+    for one, other in zip(alone, together, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_what_other_threads_draw_changes_nothing():
+    alone, stop = latents(0), threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            torch.manual_seed(7)
+            torch.rand(10)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        assert_array_equal(latents(0), alone)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_last_thread_that_leaves_gives_the_default_dtype_back():
+    inside, leave, found = threading.Event(), threading.Event(), []
+
+    @isolated()
+    def first():
+        inside.set()
+        leave.wait(10)
+
+    @isolated()
+    def second():
+        leave.set()
+        thread.join()
+        found.append(torch.get_default_dtype())
+
+    with CONTEXTS["double by default"]():
+        thread = threading.Thread(target=first)
+        thread.start()
+        inside.wait(10)
+        second()
+        assert torch.get_default_dtype() == torch.float64
+    assert found == [torch.float32]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"RANK": "3"}, {"RANK": "x", "LOCAL_RANK": "5"}, {"RANK": "1", "WORLD_SIZE": "1"}]
+)
+def test_a_rank_that_somebody_left_changes_nothing(monkeypatch, tmp_path, toy, capsys, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    expected = latents(0)
+    jm.settings.verbosity = "info"
+    model = jm.tl.train(toy, max_steps=20, rng=0)
+    assert "trained in" in capsys.readouterr().err
+    model.save(tmp_path / "m.jamie")
+    assert_array_equal(jm.JAMIE.load(tmp_path / "m.jamie").embed(toy)["rna"], expected)
+    jm.tl.impute(toy, model, source="rna", target="protein", out=tmp_path / "x.h5ad")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.jamie", "x.h5ad"]
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 17])

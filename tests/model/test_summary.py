@@ -200,3 +200,8 @@ def test_no_score_and_scores_that_are_no_number_come_back_from_files(toy, tmp_pa
 def test_something_else_is_refused(stored):
     with pytest.raises(ValueError, match=r"expected the summary of a training .*call jm\.tl\.train\(mdata\) again"):
         Summary.from_dict(stored)
+
+
+def test_repr_is_ascii_where_the_names_are(trained):
+    assert repr(trained[1]).isascii()
+    assert "foscttm rna -> protein" in repr(trained[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from textwrap import dedent
@@ -13,6 +14,7 @@ import torch
 from torch import distributed as dist
 
 import jamie as jm
+from jamie import _settings
 from jamie.nn import _ranks, joined
 
 PREPARED = """
@@ -142,9 +144,10 @@ def group(monkeypatch):
     monkeypatch.setattr(dist, "all_reduce", lambda _: done.append(("all_reduce", {})))
     monkeypatch.setattr(dist, "PrefixStore", lambda prefix, _: prefix)
     monkeypatch.setattr(_ranks, "_addresses", object)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    return done, state
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    yield done, state
+    _settings.note_rank(0)
 
 
 def test_who_joins_the_group_leaves_it_when_all_are_done(group):
@@ -204,6 +207,44 @@ def test_training_leaves_the_group_when_it_fails(group, toy, monkeypatch):
     with pytest.raises(TypeError):
         jm.tl.train(toy, max_steps=1)
     assert [name for name, _ in group[0]] == ["init_process_group", "destroy_process_group"]
+
+
+def test_a_process_stays_the_one_it_was_in_the_group(group):
+    assert _settings.is_first()
+    with joined(torch.device("cpu")):
+        assert not _settings.is_first()
+    assert not _settings.is_first()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": None}, "expected RANK in the environment beside WORLD_SIZE=2, found none; start them with torchrun"),
+        ({"MASTER_ADDR": None, "MASTER_PORT": None}, "expected MASTER_ADDR, MASTER_PORT in the environment beside"),
+        ({"RANK": "2"}, "expected RANK from 0 to 1 beside WORLD_SIZE=2, found '2'"),
+        ({"WORLD_SIZE": "many"}, "expected the environment variable WORLD_SIZE to be a whole number"),
+    ],
+)
+def test_a_world_that_is_not_there_is_said(group, toy, monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        jm.tl.train(toy, max_steps=1)
+    assert not group[0]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_who_finds_no_others_gives_up(toy, monkeypatch, rank):
+    monkeypatch.setattr(_ranks, "MEETING", 1)
+    _ranks._addresses.cache_clear()
+    with socket.socket() as taken:  # by nobody who answers
+        taken.bind(("127.0.0.1", 0))
+        port = "0" if rank == "0" else str(taken.getsockname()[1])
+        for name, value in {"WORLD_SIZE": "2", "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ValueError, match="expected 2 processes that train together in 1 s, as WORLD_SIZE says"):
+            jm.tl.train(toy, max_steps=1)
+    assert not dist.is_initialized()
 
 
 @pytest.mark.gpu

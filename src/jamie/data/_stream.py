@@ -23,16 +23,18 @@ import numpy as np
 import zarr
 from scipy import sparse
 
-from jamie._atomic import writing
+from jamie._atomic import refusal, writing
 from jamie._checks import require_option
 from jamie._compat import quiet_mudata
-from jamie._errors import InvalidValueError, JamieError, WriteError
+from jamie._errors import InvalidValueError, WriteError
 from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
 
 VALUES = 2**22
 """In a block, and in a chunk of the file."""
+SPARE = 2**24
+"""Bytes that a disk keeps free, for what surrounds the values."""
 FOLDER = ".zarr"
 SIGNATURE = "jamie-tools"
 """Attribute of what was written here, with the version: nothing else is ever replaced."""
@@ -72,11 +74,9 @@ def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str
     except Exception as error:
         _remove(part)
         log.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, JamieError):
-            short = " ".join(str(error).split())[:200]
-            msg = f"could not write `{out}`: {short}. Nothing was kept; make room, or pass another `out=`"
-            raise WriteError(msg) from error
-        raise
+        if (refused := refusal(error, out)) is None:
+            raise
+        raise refused from error
     _put(part, out)
     log.unlink(missing_ok=True)
     logger.info("wrote `%s`", out)
@@ -91,6 +91,7 @@ def _write(
     identity: str,
 ) -> None:
     written = _resumed(part, log, identity)
+    _require_room(part, matrices)
     if written is None:
         _note(log, {"identity": identity, "written": None})
         _remove(part)
@@ -107,7 +108,9 @@ def _write(
             matrix = (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
             for start in range(max(written.get(path, 0), 0), rows.shape[0], rows.step):
                 stop = min(start + rows.step, rows.shape[0])
-                matrix.write(slice(start, stop), rows.read(slice(start, stop)))
+                values = rows.read(slice(start, stop))
+                _require_free(part, _n_bytes(values))
+                matrix.write(slice(start, stop), values)
                 if isinstance(file, h5py.File):
                     file.flush()
                 written[path] = stop
@@ -115,6 +118,28 @@ def _write(
                 bar.update(stop - start)
     if part.is_dir():
         zarr.consolidate_metadata(part)
+
+
+def _require_room(part: Path, matrices: Mapping[str, Rows]) -> None:
+    """Raise before anything is computed if it cannot fit: dense matrices in HDF5, which are as large as they are."""
+    size = sum(np.prod(rows.shape) * np.dtype(rows.dtype).itemsize for rows in matrices.values() if not rows.is_sparse)
+    there = part.stat().st_size if part.is_file() else 0
+    _require_free(part, 0 if part.name.endswith(f"{FOLDER}.part") else max(int(size) - there, 0))
+
+
+def _require_free(part: Path, n_bytes: int) -> None:
+    """Raise if the disk has not so much left, and some: HDF5 may end the process where it runs full."""
+    free = shutil.disk_usage(part.parent).free
+    if free < n_bytes + SPARE:
+        msg = (
+            f"expected {(n_bytes + SPARE) / 1e6:.0f} MB of room in `{part.parent}`, found {free / 1e6:.0f}; "
+            "make room, or pass another `out=`"
+        )
+        raise WriteError(msg)
+
+
+def _n_bytes(values: Matrix) -> int:
+    return values.data.nbytes + values.indices.nbytes if sparse.issparse(values) else values.nbytes
 
 
 @contextmanager

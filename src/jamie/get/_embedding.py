@@ -10,7 +10,7 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._checks import generator, require_option, require_positive
-from jamie._compat import seed_argument
+from jamie._compat import let_numba_cache, seed_argument
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
@@ -97,6 +97,7 @@ def _drawn(n: int, most: int, rng: np.random.Generator) -> Array:
 
 
 def _coordinates(x: Array, basis: str, seed: int) -> Array:
+    let_numba_cache()
     import scanpy as sc
 
     if basis == "pca":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -12,8 +13,9 @@ from scipy import sparse
 
 from jamie._compat import cpu_has_bfloat16
 from jamie._errors import InvalidValueError
-from jamie._settings import require_device, settings
+from jamie._settings import require_device, settings, world_size
 from jamie._types import Array
+from jamie.nn import drawing_from
 
 SMALL = 512
 LARGE = 4_096  # cells of a batch
@@ -28,7 +30,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device(name)
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    rank = int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+    count = torch.cuda.device_count()
     if rank >= count:
         msg = (
             f"expected a GPU for each process of torchrun on this machine, found {count} and process {rank}, counted "
@@ -57,37 +60,85 @@ def is_low_precision(width: int, batch_size: int, device: torch.device) -> bool:
 def isolated() -> Iterator[None]:
     """Let torch compute as in a fresh process, whatever the caller has switched on, and leave that as it was.
 
-    Everything that trains, loads or infers runs in it; as ``@isolated()`` it wraps a function. Gradients are on, and
-    inference mode, autocast, anomaly detection, another default device or dtype and a lower precision of products are
-    off; so is the cache of autocast, which only the caller would clear. Deterministic algorithms stay as the caller
-    asked: they change no bit on the CPU. What is drawn, such as the first weights of a network that is then loaded,
-    leaves the caller's random state where it was.
+    Everything that trains, loads, saves or infers runs in it; as ``@isolated()`` it wraps a function. Gradients are on,
+    and inference mode, autocast, anomaly detection, another default device or dtype and a lower precision of products
+    are off; so is the cache of autocast, which only the caller would clear. Deterministic algorithms stay as the caller
+    asked: they change no bit on the CPU. Nothing in it draws from torch's generator, but for trainings that are not on
+    the CPU or are compiled, see `seeded`.
     """
     with ExitStack() as stack:
+        stack.enter_context(_of_the_process)
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on, too
-        stack.enter_context(torch.autograd.set_detect_anomaly(False))
-        stack.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda", "mps", "xpu"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         if torch.get_default_device().type != "cpu":  # a mode that slows each call of torch: only where it is needed
             stack.enter_context(torch.device("cpu"))
-        if (dtype := torch.get_default_dtype()) != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
-        for products in (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):  # type: ignore[attr-defined]
-            if (precision := products.fp32_precision) != "ieee":
-                products.fp32_precision = "ieee"
-                stack.callback(setattr, products, "fp32_precision", precision)
+        yield
+
+
+class _Shared:
+    """What all threads of a process share: the first one that comes sets it, the last one that leaves gives it back."""
+
+    def __init__(self, enter: Callable[[ExitStack], None]) -> None:
+        self._enter, self._lock, self._n, self._stack = enter, threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n:
+                self._enter(self._stack)
+            self._n += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n -= 1
+            if not self._n:
+                self._stack.close()
+
+
+def _usual(stack: ExitStack) -> None:
+    """Set what torch has in a fresh process, and have the stack give back what there was."""
+    stack.enter_context(torch.autograd.set_detect_anomaly(False))
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        torch.set_default_dtype(torch.float32)
+        stack.callback(torch.set_default_dtype, dtype)
+    for products in (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):  # type: ignore[attr-defined]
+        if (precision := products.fp32_precision) != "ieee":
+            products.fp32_precision = "ieee"
+            stack.callback(setattr, products, "fp32_precision", precision)
+
+
+_of_the_process = _Shared(_usual)
+_turn = threading.RLock()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let one thread after the other train.
+
+    Each draws from a generator of its own, but they share the threads of the process: how many of them sum up a product
+    changes its last bits.
+    """
+    with _turn:
         yield
 
 
 @contextmanager
-def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
-    """Draw torch's seed from `rng`, and give the caller's random state back afterwards."""
+def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[torch.Generator]:
+    """Draw torch's seed from `rng`; a generator on the CPU that starts there, for the first weights and what follows.
+
+    On the CPU all that is drawn comes from it. Kernels of a GPU, and compiled ones, draw from torch's generator, which
+    gets the same seed; the caller's random state is given back afterwards.
+    """
+    seed = int(rng.integers(2**63 - 1))
+    generator = torch.Generator().manual_seed(seed)
+    if device.type == "cpu" and not settings.compile:
+        with drawing_from(generator):
+            yield generator
+        return
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**63 - 1)))
-        yield
+        torch.manual_seed(seed)
+        yield generator
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from jamie.nn import SideBySide, aggregate, copy_from_first, joined, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._device import by_rows, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
+from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
 from ._kernel_mixes import KernelMixes
 from ._plan import (
     draws,
@@ -114,6 +114,7 @@ class JAMIE(BaseEstimator):
         self.device = device
         self.rng = rng
 
+    @in_turn()
     @isolated()
     def fit(
         self,
@@ -123,7 +124,10 @@ class JAMIE(BaseEstimator):
         layer: Layers = None,
         key_added: str = "jamie",
     ) -> JAMIE:
-        """Train on the cells that `pp.split` left, with preparation and pairs as `pp` wrote them, or by default."""
+        """Train on the cells that `pp.split` left, with preparation and pairs as `pp` wrote them, or by default.
+
+        Trainings in several threads of one process take turns, so that each gives what it gives alone.
+        """
         rng = generator(self.rng)
         cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
         self.recipe_ = recipe_of(
@@ -153,9 +157,9 @@ class JAMIE(BaseEstimator):
         self.divisors_ = {name: input_scale(view, self.recipe_) for name, view in problem.modalities.items()}
         load = Loader(problem, self.divisors_, device, least=2 if self.recipe_.norm == "batch" else 1)
         width = widest(self.preparations_, self.recipe_)
-        with on_threads(width), seeded(rng, device), joined(device) as n_processes:
+        with on_threads(width), seeded(rng, device) as chance, joined(device) as n_processes:
             require_ranks(n_processes, self.recipe_)
-            ensemble = ensemble_of(widths_of(self.preparations_), self.recipe_).to(device)
+            ensemble = ensemble_of(widths_of(self.preparations_), self.recipe_, chance).to(device)
             network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
             network.low_precision = is_low_precision(width, min(self.recipe_.batch_size, len(training)), device)
             own_noise()

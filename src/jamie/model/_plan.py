@@ -10,7 +10,7 @@ import torch
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 from jamie.data import Draw, LinkedCells, ModalityView, Preparation, Problem, permuted, stratified, with_partners
-from jamie.nn import Ensemble, JointVAE
+from jamie.nn import Ensemble, JointVAE, initialise
 from jamie.train import Recipe, Target
 
 CONTRASTED = 2_048
@@ -97,15 +97,17 @@ def network_of(widths: Mapping[str, int], recipe: Recipe) -> JointVAE:
     )
 
 
-def ensemble_of(widths: Mapping[str, int], recipe: Recipe) -> Ensemble:
-    """As many networks as the recipe has."""
-    return Ensemble([network_of(widths, recipe) for _ in range(recipe.n_networks)])
+def ensemble_of(widths: Mapping[str, int], recipe: Recipe, generator: torch.Generator) -> Ensemble:
+    """As many networks as the recipe has, with first weights."""
+    ensemble = empty_ensemble(widths, recipe)
+    initialise(ensemble, generator)
+    return ensemble
 
 
 def empty_ensemble(widths: Mapping[str, int], recipe: Recipe) -> Ensemble:
-    """The same, without first weights and without memory for any."""
+    """The same, without weights and without memory for any."""
     with torch.device("meta"):
-        return ensemble_of(widths, recipe)
+        return Ensemble([network_of(widths, recipe) for _ in range(recipe.n_networks)])
 
 
 def require_side_by_side(recipe: Recipe) -> None:

@@ -209,6 +209,10 @@ def _ended_early(summary: Summary) -> str:
     return f"interrupted after step {summary.n_steps} ({summary.interrupted})"
 
 
+def _in_ascii(text: str) -> str:
+    return text.replace("→", "->").replace("±", "+-")
+
+
 def _named(score: PairScore) -> str:
     return f"{score.measure} {score.source} → {score.target}"
 
@@ -231,7 +235,7 @@ def described(
     preparations: Mapping[str, Preparation],
     seen: Mapping[str, SeenCells],
 ) -> str:
-    """What a trained model is, in a few lines."""
+    """What a trained model is, in a few lines; in ASCII, for it is printed where there may be no more."""
     networks = f"{recipe.n_networks} networks of " if recipe.n_networks > 1 else ""
     lines = [f"JAMIE, recipe {recipe.name!r}, {networks}{recipe.n_latent} latent dimensions, on {device}"]
     for name, preparation in preparations.items():
@@ -240,6 +244,6 @@ def described(
         lines.append(f"    {name}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
     if summary.interrupted:
         lines.append(f"    {_ended_early(summary)}, with the weights of step {summary.best_step}")
-    shown = [_shown(score) for score in summary.scores if score.method == "jamie"]
+    shown = [_in_ascii(_shown(score)) for score in summary.scores if score.method == "jamie"]
     lines.append(f"    on {summary.cells} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by")
     return "\n".join(lines)

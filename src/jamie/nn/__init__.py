@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._aggregate import aggregate, cross
 from ._attribution import Pullback, kernel_pullback, pullback
+from ._chance import drawing_from, initialise
 from ._coders import Decoder, Encoder
 from ._ensemble import Ensemble
 from ._joint import JointVAE, Outputs
@@ -30,6 +31,8 @@ __all__ = [
     "contrastive",
     "copy_from_first",
     "cross",
+    "drawing_from",
+    "initialise",
     "joined",
     "kernel_pullback",
     "kl_divergence",

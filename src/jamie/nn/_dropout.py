@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from ._chance import own_generator
+
 
 class Dropout(nn.Dropout):
     """Dropout that gets many units from one random number.
@@ -26,7 +28,8 @@ class Dropout(nn.Dropout):
 def kept(shape: torch.Size, share: float) -> Tensor:
     """1 / `share` for units that are kept, each with this probability to a part in 65,536, and 0 for the others."""
     per_draw, unit, levels = (8, torch.uint8, 256) if (share * 256).is_integer() else (4, torch.uint16, 65_536)
-    draws = torch.empty(-(-shape.numel() // per_draw), dtype=torch.int64).random_(-(2**63), None)
+    draws = torch.empty(-(-shape.numel() // per_draw), dtype=torch.int64)
+    draws.random_(-(2**63), None, generator=own_generator(draws.device))
     values = draws.view(unit)[: shape.numel()].view(shape).to(torch.float32)
     # Arithmetic, for comparisons and booleans of torch take several times as long: 1 for values of at least the
     # levels that are dropped.

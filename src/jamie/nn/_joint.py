@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ._aggregate import Correspondence, aggregate, cross
 from ._blocks import Norm
+from ._chance import own_generator
 from ._coders import Decoder, Encoder
 from ._ranks import over_ranks
 
@@ -63,8 +64,13 @@ class JointVAE(nn.Module):
         self.decoders = nn.ModuleList(
             Decoder(n_latent, n_inputs[name], hidden[name][::-1], norm=norm, dropout=dropout) for name in self.names
         )
-        self.log_weights = nn.Parameter(torch.zeros(len(self.names)))
+        self.log_weights = nn.Parameter(torch.empty(len(self.names)))
+        self.reset_parameters()
         self.low_precision = False  # whether `forward` has its matrix products in bfloat16
+
+    def reset_parameters(self) -> None:
+        """Weigh modalities alike; its layers have first weights of their own."""
+        nn.init.zeros_(self.log_weights)
 
     @property
     def n_networks(self) -> int:
@@ -132,7 +138,8 @@ class JointVAE(nn.Module):
     def _sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         if not self.training:
             return mean
-        return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        noise = torch.empty_like(mean).normal_(generator=own_generator(mean.device))
+        return mean + noise * (0.5 * log_variance).exp()
 
 
 def _precision(device: torch.device, *, is_low: bool) -> torch.autocast:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from itertools import count
 from typing import Any
@@ -17,6 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+from jamie._errors import InvalidValueError
+from jamie._settings import note_rank, world_size
+
+from ._chance import own_generator
+
+MEETING = 300
+"""Seconds after which a process that finds no others gives up: all were started at once, and have read the same."""
+START = "start them with torchrun, or unset WORLD_SIZE to train in this one alone"
 
 
 def n_ranks() -> int:
@@ -29,17 +39,23 @@ def joined(device: torch.device) -> Iterator[int]:
     """Meet the processes that `torchrun` started, if it did, say how many there are, and leave them at the end.
 
     A group that the caller made is used and left as it is; one that is made here is ended here, after an error too.
+    Only `WORLD_SIZE` says that there are others: `RANK` by itself changes nothing.
     It must not outlive the training: a process that exits with threads of gloo alive is aborted, and processes that go
     on by themselves would wait for each other in the network.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not dist.is_available() or dist.is_initialized():
+    n = world_size()
+    if n == 1 or not dist.is_available() or dist.is_initialized():
         yield n_ranks()
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    store = dist.PrefixStore(f"jamie/{next(_meetings)}", _addresses())
-    dist.init_process_group(
-        backend, store=store, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"])
-    )
+    backend, rank = "nccl" if device.type == "cuda" else "gloo", _rank(n)
+    try:
+        store = dist.PrefixStore(f"jamie/{next(_meetings)}", _addresses())
+        dist.init_process_group(backend, store=store, rank=rank, world_size=n)
+    except (RuntimeError, ValueError, OSError) as error:
+        found = " ".join(str(error).split())[:200]
+        msg = f"expected {n} processes that train together in {MEETING} s, as WORLD_SIZE says, found: {found}; {START}"
+        raise InvalidValueError(msg) from error
+    note_rank(rank)
     try:
         yield n_ranks()
         dist.all_reduce(torch.zeros(1, device=device))  # who leaves first would cut off who still reads
@@ -53,13 +69,29 @@ _meetings = count()  # each training has addresses of its own: those of the last
 @cache
 def _addresses() -> dist.Store:
     """Where the processes find each other, kept to the end: the one that hosts it may be the first to leave."""
-    store, *_ = next(dist.rendezvous("env://"))
+    store, *_ = next(dist.rendezvous("env://", timeout=timedelta(seconds=MEETING)))
     return store
+
+
+def _rank(n: int) -> int:
+    """Which of `n` processes this one is."""
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        msg = f"expected {', '.join(missing)} in the environment beside WORLD_SIZE={n}, found none; {START}"
+        raise InvalidValueError(msg)
+    rank = os.environ["RANK"]
+    if not rank.isdigit() or int(rank) >= n:
+        msg = f"expected RANK from 0 to {n - 1} beside WORLD_SIZE={n}, found {rank!r}; {START}"
+        raise InvalidValueError(msg)
+    return int(rank)
 
 
 def own_noise() -> None:
     """Draw dropout and latents unlike the other processes from here on."""
     if n_ranks() > 1:
+        own = own_generator(torch.device("cpu"))
+        if own is not None:
+            own.manual_seed(own.initial_seed() + dist.get_rank())
         torch.manual_seed(torch.initial_seed() + dist.get_rank())
 
 
