@@ -75,7 +75,7 @@ def foscttm(x: Array, y: Array, *, groups: Any | None = None) -> float:
 
 
 def foscttm_error(x: Array, y: Array) -> float:
-    """Standard error of :func:`jamie.metrics.foscttm` over cells: how far it would move with other cells of the same kind.
+    """Standard error of :func:`jamie.metrics.foscttm` over cells: how far it would move with other cells.
 
     A cell counts twice, by the cells that are closer than its match and as one that is closer than others' match:
     FOSCTTM is a U-statistic of order two, of which this is the standard error by its projection, 2 sd / √n (Hoeffding
