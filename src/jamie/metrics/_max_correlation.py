@@ -116,7 +116,7 @@ def _halves(counts: Matrix, whole: Array, rng: np.random.Generator) -> tuple[Mat
 def _heads(coins: Array, rng: np.random.Generator) -> Array:
     """How many of so many fair coins show heads: up to 64, the bits that are set in one random number.
 
-    A generator's own binomial numbers take five times as long for some tens of coins (a million of them, on one core).
+    A generator's own binomial numbers take three to four times as long for some tens of coins (measured on one core).
     """
     few = np.minimum(coins, 64).astype(np.uint64)
     bits = rng.integers(2**64, size=coins.shape, dtype=np.uint64)
