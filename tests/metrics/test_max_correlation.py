@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.stats import binom
 
 from jamie.metrics import feature_correlation, max_correlation
+from jamie.metrics._max_correlation import _heads
 
 
 def simulated(means, n=3000, sd=0.7, seed=0):
@@ -83,6 +85,16 @@ def test_by_default_it_is_of_counts_per_depth():
     assert_allclose(found.mean(), reached.mean(), atol=0.03)
     assert np.corrcoef(found, reached)[0, 1] > 0.97
     assert_allclose(found, max_correlation(counts, normalise=per_depth), atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 63, 64, 65, 1000])
+def test_coins_are_binomial(n):
+    heads = _heads(np.full(40_000, n), np.random.default_rng(0))
+    expected = binom(n, 0.5).cdf(np.arange(n + 1))
+    found = np.searchsorted(np.sort(heads), np.arange(n + 1), side="right") / len(heads)
+    assert_allclose(found, expected, atol=0.012)
+    assert heads.min() >= 0
+    assert heads.max() <= n
 
 
 def test_missing_values_are_left_out():

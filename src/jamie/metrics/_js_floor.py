@@ -13,7 +13,7 @@ from ._comparison import js_distance
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
 
-N_DRAWS = 4
+N_DRAWS = 2
 FEWEST_HALF = 4  # cells: two samples of two or three share a bin by luck
 
 
