@@ -96,3 +96,17 @@ def test_what_is_given_is_left_as_it_was_and_the_seed_decides():
 def test_no_directions_leave_inputs_as_they_are():
     x, _ = told(5)
     assert_array_equal(Directions.none(6)(x), x)
+
+
+def test_one_cell_left_out_is_ridge_without_it():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(25, 6)), rng.normal(size=(25, 3)) + 5
+    directions, _, penalty = supervised(x, y, fresh())
+    found = one_left_out(x, y, directions, penalty)
+    for i in (0, 7, 24):
+        others = np.arange(25) != i
+        origin, mean = x[others].mean(0), y[others].mean(0)
+        centred = x[others] - origin
+        matrix = np.linalg.solve(centred.T @ centred + penalty * np.eye(6), centred.T @ (y[others] - mean))
+        assert_allclose(found[i], (x[i] - origin) @ matrix + mean - y.mean(0), atol=1e-10)
+    assert abs(found - directions(x)).max() > 1e-3

@@ -62,4 +62,6 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
         for key in mdata[source].obsm
         if keys.is_beside(key, slot)
     }
-    return ad.AnnData(frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names), layers=beside)
+    return ad.AnnData(
+        frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names), layers=beside
+    )

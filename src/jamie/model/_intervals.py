@@ -261,8 +261,8 @@ def require_level(level: float, highest: float) -> float:
     if not is_number(level) or not 0 < level <= highest + 1e-9:
         most = np.floor(100 * highest + 1e-6) / 100
         msg = (
-            f"expected `interval` above 0 and at most {most:.2f}, found {typed(level)}; beyond that too few of the cells "
-            "that the model was calibrated on lie outside"
+            f"expected `interval` above 0 and at most {most:.2f}, found {typed(level)}; beyond that too few of the "
+            "cells that the model was calibrated on lie outside"
         )
         raise InvalidValueError(msg)
     return float(level)

@@ -99,10 +99,10 @@ def impute(
     `mdata[source].obs['jamie_role']` : categorical (`n_obs`)
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
-    With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and draws
-    in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where `mdata` has it, and
-    `.uns['jamie_imputed_<target>']` as above. To read it lazily, take ``anndata.io.sparse_dataset`` or
-    ``anndata.experimental.read_elem_lazy`` of its ``X``.
+    With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
+    draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
+    `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
+    ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
 
     Raises
     ------
@@ -219,9 +219,7 @@ def require_samples(n_samples: int) -> None:
         raise InvalidValueError(msg)
 
 
-def _write(
-    cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside
-) -> None:
+def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside) -> None:
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
     mdata, keys = cells.mdata, cells.keys
     slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
@@ -296,9 +294,7 @@ def _impute_to(
 
     keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
     paths = {"": "X"} | {what: f"layers/{keys.beside(keys.imputed, what)}" for what in beside.names}
-    matrices = {
-        path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()
-    }
+    matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
     frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
