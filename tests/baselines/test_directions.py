@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from jamie.baselines import Directions, _directions, supervised
+from jamie.baselines import Directions, _directions, one_left_out, supervised
 
 
 def told(n, seed=0):

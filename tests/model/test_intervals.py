@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_wider_the_higher_the_level():
             lower, upper = fitted.interval(imputed, level)
             assert (lower <= upper).all()
             widths.append(upper - lower)
-        assert all((wide - narrow > -1e-4).all() for narrow, wide in zip(widths, widths[1:], strict=False))
+        assert all((wide - narrow > -1e-4).all() for narrow, wide in pairwise(widths))
 
 
 @pytest.mark.parametrize(("kind", "is_nonnegative", "least"), [("protein", False, 0), ("continuous", True, 0)])
