@@ -13,6 +13,7 @@ from jamie._keys import RESERVED, Keys, is_file_name
 
 HOSTILE = [
     "a", "b", "a_b", "b_c", "c", "a_b_c", "_a", "a_", "__", "(a", "a)", "(a_b)", "((", "))", "a b", " a", "a.b", "a:b",
+    "a_lower", "(a_lower)", "((a_lower))", "a_sample_0", "a_sample_0_upper", "lower", "sample_1",
     "é", "e\u0301", "日本", "1", "10", "latent", "groups", "groups_auroc_a", "by_distance", "jamie", "X", "X_jamie",
     "A\nb", "input_a", "a_input", "distance_a", *RESERVED,
 ]  # fmt: skip
@@ -46,6 +47,10 @@ def slots(keys, names):
         for word in words:
             for name in names:
                 yield (container, word, name), getattr(keys, word)(name)
+    for what in ("lower", "upper", "sample_0", "sample_12"):
+        yield ("layers", "imputed", what), keys.beside(keys.imputed, what)
+        for name in names:
+            yield ("obsm", "imputed_from_source", name, what), keys.beside(keys.imputed_from_source(name), what)
     of_two = {"mdata.obsp": ["known", "inferred", "match"], "mdata.uns": ["inferred"], "layers": ["shap_by_cell"]}
     for container, words in of_two.items():
         for word in words:
@@ -176,3 +181,14 @@ def test_a_modality_of_any_name_is_trained_imputed_and_evaluated(name, tmp_path)
     model.save(tmp_path / "x.jamie")
     after = jm.JAMIE.load(tmp_path / "x.jamie").embed(read_h5mu(path))
     np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_what_is_beside_imputed_values_is_told_from_those_of_another_target():
+    keys = Keys()
+    for name in HOSTILE:
+        slot = keys.imputed_from_source(name)
+        for other in HOSTILE:
+            assert not keys.is_beside(keys.imputed_from_source(other), slot)
+        assert keys.is_beside(keys.beside(slot, "lower"), slot)
+    assert keys.imputed_from_source("protein") == "jamie_imputed_protein"
+    assert keys.imputed_from_source("a_lower") == "jamie_imputed_(a_lower)"

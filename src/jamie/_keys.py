@@ -25,6 +25,9 @@ RESERVED = (
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
 
+_BESIDE = re.compile(r"_(lower|upper|sample_\d+)")
+"""How slots beside imputed values end."""
+
 
 def is_file_name(name: object) -> bool:
     """Whether HDF5 and zarr can hold it as a key: text that is not blank, without ``/`` and NUL, no folder."""
@@ -138,7 +141,15 @@ class Keys:
 
     def imputed_from_source(self, target: str) -> str:
         """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
-        return f"{self.prefix}_imputed_{_free(target)}"
+        return f"{self.prefix}_imputed_{_not_beside(_free(target))}"
+
+    def beside(self, imputed: str, what: str) -> str:
+        """Beside a slot of imputed values: ``"lower"`` or ``"upper"`` bounds, or ``"sample_0"`` and so on."""
+        return f"{imputed}_{what}"
+
+    def is_beside(self, key: str, imputed: str) -> bool:
+        """Whether a slot holds bounds or samples beside this slot of imputed values."""
+        return key.startswith(imputed) and _BESIDE.fullmatch(key[len(imputed) :]) is not None
 
     @property
     def reconstructed(self) -> str:
@@ -198,6 +209,11 @@ def _free(name: str) -> str:
     return name
 
 
+def _not_beside(name: str) -> str:
+    """Name, in brackets if the slot of its imputed values could be one beside those of another modality."""
+    return _in_brackets(name) if name.startswith("(") or re.search(f"{_BESIDE.pattern}\\Z", name) else name
+
+
 def _both(a: str, b: str) -> str:
     """Two free names, which can be told apart again."""
     return f"{_bracketed(_free(a))}_{_bracketed(_free(b))}"
@@ -205,6 +221,8 @@ def _both(a: str, b: str) -> str:
 
 def _bracketed(name: str) -> str:
     """Name in brackets if it holds what could be taken for the end of it; brackets within it are doubled."""
-    if not set(name) & set("_()"):
-        return name
+    return _in_brackets(name) if set(name) & set("_()") else name
+
+
+def _in_brackets(name: str) -> str:
     return f"({name.replace('(', '((').replace(')', '))')})"

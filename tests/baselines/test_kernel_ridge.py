@@ -442,3 +442,21 @@ def test_the_share_is_chosen_by_measured_values_alone(share):
     rows = best_mix_weight(np.where(whole, measured, np.nan), decoded, predicted)
     assert rows == pytest.approx(best_mix_weight(measured[whole[:, 0]], decoded[whole[:, 0]], predicted[whole[:, 0]]))
     assert best_mix_weight(np.full((9, 3), np.nan), decoded[:9, :3], predicted[:9, :3]) == 0.5
+
+
+@pytest.mark.parametrize("n_landmarks", [80, 30])
+def test_cells_left_out_are_predicted_as_by_a_fit_without_them(n_landmarks):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(80, 3)), rng.normal(size=(80, 2))
+    as_new = x + 0.1 * rng.normal(size=x.shape)
+    ridge = regress(x, y, SETTING, fresh(), n_landmarks=n_landmarks, as_new=as_new, n_left_out=20)
+    cells, predicted = ridge.left_out
+    assert len(set(cells.tolist())) == 20
+    k, k_new = (np.exp(-SETTING.rate * euclidean_distances(side, ridge.landmarks)) for side in (x, as_new))
+    among = np.exp(-SETTING.rate * euclidean_distances(ridge.landmarks))
+    for place in (0, 11, 19):
+        others = np.arange(80) != cells[place]
+        gram = k[others].T @ k[others] + SETTING.alpha * among
+        c = np.linalg.solve(gram, k[others].T @ (y[others] - y.mean(0)))
+        assert_allclose(predicted[place], k_new[cells[place]] @ c + y.mean(0), atol=1e-4)
+    assert regress(x, y, SETTING, fresh()).left_out is None

@@ -83,6 +83,23 @@ def test_half_precision_and_sparse_files(trained, tmp_path, suffix):
     assert 0 < few.nnz < expected.size
 
 
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_bounds_and_draws_are_written_in_the_same_pass(trained, tmp_path, monkeypatch, suffix):
+    mdata, model = trained
+    expected = jm.tl.impute(mdata, model, source="rna", target="protein", interval=0.9, n_samples=2, copy=True)
+    translate, calls = type(model).translate, []
+    monkeypatch.setattr(type(model), "translate", lambda *given: calls.append(given) or translate(*given))
+    found = impute(trained, tmp_path / f"x.{suffix}", interval=0.9, n_samples=2)
+    assert len(calls) == -(-54 // STEP)
+    layers = jm.get.imputed(expected, source="rna", target="protein").layers
+    assert sorted(found.layers) == sorted(layers)
+    for key, values in layers.items():
+        assert_allclose(found.layers[key], values, atol=1e-6)
+    few = impute(trained, tmp_path / f"few.{suffix}", interval=0.9, threshold=0.5).layers["jamie_imputed_upper"]
+    upper = layers["jamie_imputed_upper"]
+    assert_allclose(few.toarray(), np.where(np.abs(upper) > 0.5, upper, 0), atol=1e-6)
+
+
 def test_a_file_can_be_read_lazily(trained, tmp_path):
     found = impute(trained, tmp_path / "x.zarr")
     lazy = read_elem_lazy(zarr.open_group(tmp_path / "x.zarr", mode="r")["X"])

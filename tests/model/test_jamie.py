@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def test_fit_learns_attributes_that_end_in_an_underscore(toy):
     assert not any(adata.obsm for adata in toy.mod.values())
 
 
-def test_no_data_are_kept_but_inputs_of_the_kernel_and_digests(trained):
+def test_no_data_are_kept_but_inputs_of_the_kernel_ranks_of_some_cells_and_digests(trained):
     mdata, model = trained
     both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
     n_pairs = int((mdata.obs["jamie_split"].reindex(both) == "train").sum())
@@ -58,6 +59,10 @@ def test_no_data_are_kept_but_inputs_of_the_kernel_and_digests(trained):
         assert [len(x) for x in (kernel_mix.landmarks, kernel_mix.coefficients)] == [n_pairs, n_pairs]
     model = deepcopy(model)
     model.network_.kernel_mixes.clear()
+    for calibration in model.calibrations_.values():
+        assert calibration.ranks.dtype == np.uint8
+        assert len(calibration.ranks) <= 200
+    model.calibrations_ = {pair: replace(found, ranks=None) for pair, found in model.calibrations_.items()}
     digests = [part for seen in model.seen_.values() for part in (seen.names, seen.values)]
     assert all(part.dtype == np.uint32 for part in digests)
     model.seen_ = {}

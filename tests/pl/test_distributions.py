@@ -76,3 +76,13 @@ def test_what_is_not_there_is_said(mdata, unchanged, arguments, error, message):
     mdata.obs["name"], mdata.obs["nothing"] = mdata.obs_names, np.nan
     with pytest.raises(error, match=message):
         jm.pl.distributions(unchanged(mdata), **DIRECTION, **arguments)
+
+
+def test_draws_are_a_third_box(mdata, trained, unchanged):
+    jm.tl.impute(mdata, trained[1], **DIRECTION, n_samples=1)
+    figure = jm.pl.distributions(unchanged(mdata), **DIRECTION, groupby="cell_type", features=["protein3"])
+    drawn = jm.get.comparison(mdata, **DIRECTION).beside["sample_0"]["protein3"]
+    labels = mdata.obs["cell_type"].reindex(drawn.index).astype(str)
+    n = labels.nunique()
+    assert_allclose(medians(figure.axes[0])[2 * n :], drawn.groupby(labels).median())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "imputed", "sampled"]

@@ -77,3 +77,16 @@ def test_cells_paired_by_a_table_are_compared(unchanged):
 def test_what_is_not_there_is_said(mdata, unchanged, arguments, message):
     with pytest.raises(KeyError, match=message):
         jm.pl.imputation(unchanged(mdata), **arguments)
+
+
+def test_intervals_are_bars_that_are_red_where_they_miss(mdata, trained, unchanged):
+    jm.tl.impute(mdata, trained[1], source="rna", target="protein", interval=0.5)
+    figure = jm.pl.imputation(unchanged(mdata), source="rna", target="protein", features=["protein3"])
+    (bars,) = [c for c in figure.axes[1].collections if hasattr(c, "get_segments")]
+    pairs = jm.get.comparison(mdata, source="rna", target="protein")
+    ends = np.sort(np.array(bars.get_segments())[:, :, 1], axis=0)
+    assert_allclose(ends[:, 0], np.sort(pairs.beside["lower"]["protein3"]))
+    within = jm.get.agreement(mdata, source="rna", target="protein", features=["protein3"]).within.to_numpy()
+    assert 0 < within.mean() < 1
+    assert len(np.unique(bars.get_colors(), axis=0)) == 2
+    assert figure.axes[1].get_title().endswith(f", {within.mean():.0%} within 50%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,3 +180,88 @@ def test_chosen_cells_are_imputed_as_among_all(trained):
         jm.tl.impute(cells, model, source="rna", target="protein")
     every, some = (cells["rna"].obsm["jamie_imputed_protein"] for cells in (mdata, chosen))
     assert_allclose(some, every.loc[some.index], rtol=1e-4, atol=1e-5)
+
+
+BOUNDS = ["lower", "upper"]
+DIRECTION = {"source": "rna", "target": "protein"}
+
+
+def test_bounds_and_draws_lie_beside_the_imputed_values(trained, tmp_path):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, n_samples=2, rng=5)
+    imputed = mdata["rna"].obsm["jamie_imputed_protein"]
+    names = [*BOUNDS, "sample_0", "sample_1"]
+    frames = {name: mdata["rna"].obsm[f"jamie_imputed_protein_{name}"] for name in names}
+    calibration = model.calibration("rna", "protein")
+    for name, bound in zip(BOUNDS, calibration.interval(imputed.to_numpy(), 0.8), strict=True):
+        assert_array_equal(frames[name], bound)
+    position = mdata["rna"].obs_names.get_indexer(mdata["protein"].obs_names)
+    for name, frame in frames.items():
+        assert list(frame.columns) == list(imputed.columns)
+        assert (frame.dtypes == np.float32).all()
+        layer = mdata["protein"].layers[f"jamie_imputed_{name}"]
+        assert_array_equal(layer[position >= 0], frame.to_numpy()[position[position >= 0]])
+        assert np.isnan(layer[position < 0]).all()
+    assert not np.array_equal(frames["sample_0"], frames["sample_1"])
+    assert mdata["rna"].uns["jamie_imputed_protein"]["interval"] == 0.8
+    again = jm.tl.impute(mdata, model, **DIRECTION, n_samples=1, rng=5, copy=True)
+    assert_array_equal(again["rna"].obsm["jamie_imputed_protein_sample_0"], frames["sample_0"])
+    mdata.write(tmp_path / "x.h5mu")
+    found = jm.get.imputed(mudata.read_h5mu(tmp_path / "x.h5mu"), **DIRECTION)
+    assert sorted(found.layers) == sorted(f"jamie_imputed_{name}" for name in names)
+    assert_array_equal(found.layers["jamie_imputed_upper"], frames["upper"])
+
+
+def test_bounds_go_with_the_values_they_are_of(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, n_samples=1)
+    jm.tl.impute(mdata, model, **DIRECTION)
+    for slots in (mdata["rna"].obsm, mdata["protein"].layers):
+        assert not [key for key in slots if key and key.endswith(("lower", "upper", "sample_0"))]
+    assert "interval" not in mdata["rna"].uns["jamie_imputed_protein"]
+
+
+def test_a_loaded_model_gives_the_same_bits(trained, tmp_path):
+    mdata, model = trained
+    model.save(tmp_path / "m.jamie")
+    loaded = jm.JAMIE.load(tmp_path / "m.jamie")
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        one, other = (
+            jm.tl.impute(mdata, m, source=source, target=target, interval=0.9, n_samples=1, copy=True)
+            for m in (model, loaded)
+        )
+        for name in (*BOUNDS, "sample_0"):
+            key = f"jamie_imputed_{target}_{name}"
+            assert_array_equal(one[source].obsm[key], other[source].obsm[key])
+
+
+@pytest.mark.parametrize("kind", ["counts", "accessibility"])
+def test_bounds_of_every_kind_are_where_its_values_are(toy, kind):
+    jm.pp.prepare(toy, kinds={"rna": kind})
+    model = jm.tl.train(toy, max_steps=20)
+    jm.tl.impute(toy, model, source="protein", target="rna", interval=0.9, n_samples=1)
+    lower, upper, drawn = (
+        toy["protein"].obsm[f"jamie_imputed_rna_{name}"].to_numpy() for name in (*BOUNDS, "sample_0")
+    )
+    assert (lower <= upper).all()
+    assert lower.min() == 0
+    assert upper.max() > 0
+    if kind == "accessibility":
+        assert set(np.unique(np.stack([lower, upper, drawn]))) <= {0, 1}
+    assert_array_equal(drawn.min(), 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"interval": 0.999}, "`interval` above 0 and at most 0.9"),
+        ({"n_samples": -1}, "`n_samples` as a whole number"),
+        ({"n_samples": 1.5}, "`n_samples` as a whole number"),
+        ({"source": "rna", "target": "rna", "interval": 0.9}, "it is a reconstruction"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_before_anything_is_written(trained, arguments, message):
+    mdata, model = trained
+    with pytest.raises(ValueError, match=message):
+        jm.tl.impute(mdata, model, **{**DIRECTION, **arguments})
+    assert not [key for key in mdata["rna"].obsm if "imputed" in key]

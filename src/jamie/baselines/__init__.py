@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from ._aligners import ALIGNERS, align
-from ._directions import Directions, supervised
-from ._kernel_ridge import LANDMARKS, LAST_LANDMARKS, KernelRidge, Partial, Setting, best_mix_weight, regress, tune
+from ._directions import Directions, Supervised, one_left_out, supervised
+from ._kernel_ridge import (
+    LANDMARKS,
+    LAST_LANDMARKS,
+    KernelRidge,
+    LeftOut,
+    Partial,
+    Setting,
+    best_mix_weight,
+    regress,
+    tune,
+)
 from ._predict import METHODS, Components, predict, predict_each
 
 __all__ = [
@@ -15,10 +25,13 @@ __all__ = [
     "Components",
     "Directions",
     "KernelRidge",
+    "LeftOut",
     "Partial",
     "Setting",
+    "Supervised",
     "align",
     "best_mix_weight",
+    "one_left_out",
     "predict",
     "predict_each",
     "regress",

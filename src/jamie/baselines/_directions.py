@@ -30,7 +30,15 @@ class Directions(NamedTuple):
         return cls(np.zeros(k), np.eye(k))
 
 
-def supervised(x: Array, y: Array, rng: np.random.Generator) -> tuple[Directions, Array]:
+class Supervised(NamedTuple):
+    """Directions, and what is needed to see the cells they were fitted on as if they were new."""
+
+    directions: Directions
+    left_out: Array  # (n, d) coordinates of these cells, each part of them by directions fitted on the others
+    penalty: float  # of the ridge regression
+
+
+def supervised(x: Array, y: Array, rng: np.random.Generator) -> Supervised:
     """Directions in the inputs that tell the outputs, and the coordinates of these cells as if they were new.
 
     The coordinates of a cell are the outputs that ridge regression predicts, less a constant. A kernel regression sees
@@ -49,7 +57,20 @@ def supervised(x: Array, y: Array, rng: np.random.Generator) -> tuple[Directions
         others = np.setdiff1d(order, part, assume_unique=True)
         if len(others):
             left_out[part] = _fitted(x[others], y[others], penalty)(x[part]) + y[others].mean(axis=0) - mean
-    return _fitted(x, y, penalty), left_out
+    return Supervised(_fitted(x, y, penalty), left_out, penalty)
+
+
+def one_left_out(x: Array, y: Array, directions: Directions, penalty: float) -> Array:
+    """Coordinates of cells, each by directions fitted on all the others, in closed form, (n, d).
+
+    With h_i the leverage of cell i in the ridge regression, z_i becomes z_i − h_i / (1 − h_i) (y_i − ȳ − z_i).
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    z, centred = directions(x), x - directions.origin
+    gram = centred.T @ centred
+    gram[np.diag_indices_from(gram)] += penalty
+    leverage = np.einsum("ij,ji->i", centred, np.linalg.solve(gram, centred.T)) + 1 / len(x)
+    return z - (leverage / (1 - leverage))[:, None] * (y - y.mean(axis=0) - z)
 
 
 def _fitted(x: Array, y: Array, penalty: float) -> Directions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh, solve
+from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 
@@ -38,6 +38,13 @@ class Setting(NamedTuple):
     alpha: float  # ridge
 
 
+class LeftOut(NamedTuple):
+    """Some of the cells that were fitted on, each predicted by a regression on all the others."""
+
+    cells: Array  # (c,) rows, in random order
+    predicted: Array  # (c, d)
+
+
 class KernelRidge(NamedTuple):
     """Fitted coefficients: y(x) = Σ_z exp(−γ ‖x − z‖) c_z + b."""
 
@@ -45,6 +52,7 @@ class KernelRidge(NamedTuple):
     coefficients: Array  # (m, d)
     offset: Array  # (d,)
     setting: Setting
+    left_out: LeftOut | None = None  # where it was asked for
 
 
 class Partial(NamedTuple):
@@ -94,11 +102,14 @@ def regress(
     partial: Partial | None = None,
     *,
     n_landmarks: int = LANDMARKS,
+    as_new: Array | None = None,
+    n_left_out: int = 0,
 ) -> KernelRidge:
     """Fit the coefficients; beyond `n_landmarks` cells by the Nyström method, (KᵀK + α K_zz) c = Kᵀ y.
 
     Where values are missing, they are those of the least squared error of the values that are there, and the same
-    penalty.
+    penalty. `n_left_out` cells are also predicted from all others, at the coordinates `as_new`, (n, k): those that each
+    would have if it was new.
     """
     cells = rng.permutation(len(x))[:FITTED]
     x, y = x[cells], y[cells]
@@ -116,11 +127,37 @@ def regress(
             right += k.T @ (y[start : start + BLOCK] - offset)
         gram += setting.alpha * similarity(landmarks.astype(np.float64), landmarks.astype(np.float64), setting.rate)
         gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / len(gram)  # cells that are equal twice
+        factor = cholesky(gram, lower=True)
         if partial is None:
-            coefficients = solve(gram, right, assume_a="pos")
+            coefficients = cho_solve((factor, True), right)
         else:
-            coefficients = _of_measured(gram, right, x, landmarks, setting, Partial(values, partial.loadings))
-    return KernelRidge(landmarks, coefficients.astype(np.float32), offset.astype(np.float32), setting)
+            partial = Partial(values, partial.loadings)
+            coefficients = _of_measured(gram, factor, right, x, landmarks, setting, partial)
+        ridge = KernelRidge(landmarks, coefficients.astype(np.float32), offset.astype(np.float32), setting)
+        if as_new is None or not n_left_out:
+            return ridge
+        last = slice(max(len(x) - n_left_out, 0), None)  # first those that are no landmarks, as new cells are none
+        outputs = y[last] if partial is None else Partial(partial.values[last], partial.loadings)
+        predicted = _one_left_out(ridge, factor, x[last], as_new[cells[last]], outputs)
+    return ridge._replace(left_out=LeftOut(cells[last], predicted))
+
+
+def _one_left_out(ridge: KernelRidge, factor: Array, x: Array, as_new: Array, outputs: Array | Partial) -> Array:
+    """Outputs of cells at the coordinates `as_new`, each by coefficients fitted without it, (c, d).
+
+    With G = KᵀK + α K_zz = L Lᵀ, k the kernel of a cell at `x` and r its residual, the coefficients without it are
+    c − G⁻¹ k r / (1 − kᵀ G⁻¹ k). Landmarks stay as they are. Where outputs have missing values, the residual is of
+    those that are there; that the equations of a feature then have fewer cells is neglected.
+    """
+    k, k_new = (similarity(z.astype(np.float64), ridge.landmarks, ridge.setting.rate) for z in (x, as_new))
+    own, new = (solve_triangular(factor, side.T, lower=True) for side in (k, k_new))
+    fitted = k @ ridge.coefficients + ridge.offset
+    if isinstance(outputs, Partial):
+        missed = np.where(np.isnan(outputs.values), 0, outputs.values - fitted @ outputs.loadings.T) @ outputs.loadings
+    else:
+        missed = outputs - fitted
+    influence = np.einsum("mc,mc->c", own, new) / (1 - np.einsum("mc,mc->c", own, own))
+    return k_new @ ridge.coefficients + ridge.offset - influence[:, None] * missed
 
 
 def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
@@ -189,7 +226,9 @@ def _mean_of_measured(values: Array) -> Array:
     return np.where(seen, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(seen.sum(axis=0), 1)
 
 
-def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting: Setting, partial: Partial) -> Array:
+def _of_measured(
+    gram: Array, factor: Array, right: Array, x: Array, landmarks: Array, setting: Setting, partial: Partial
+) -> Array:
     """Solve for coefficients, (m, k), without what missing values would add to `gram`, by conjugate gradients.
 
     The equations Kᵀ(M ∘ (K c Lᵀ)) L + α K_zz c = Kᵀ y, with M 1 where a value is there, are preconditioned by those
@@ -204,7 +243,6 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
         cells = rows[start : start + BLOCK]
         k = similarity(x[cells].astype(np.float64), landmarks, setting.rate)
         blocks.append((k, missing[np.ix_(cells, columns)]))
-    factor = cho_factor(gram)
 
     def equations(c: Array) -> Array:
         by_feature = c @ loadings.T
@@ -212,7 +250,7 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
         return gram @ c - absent @ loadings
 
     c, residual = np.zeros_like(right), right
-    direction = step = cho_solve(factor, residual)
+    direction = step = cho_solve((factor, True), residual)
     size = first = float((residual * step).sum())
     for _ in range(STEPS):
         if size <= TOLERANCE**2 * first:
@@ -220,7 +258,7 @@ def _of_measured(gram: Array, right: Array, x: Array, landmarks: Array, setting:
         image = equations(direction)
         length = size / float((direction * image).sum())
         c, residual = c + length * direction, residual - length * image
-        step = cho_solve(factor, residual)
+        step = cho_solve((factor, True), residual)
         size, before = float((residual * step).sum()), size
         direction = step + size / before * direction
     return c

@@ -148,7 +148,7 @@ def _predicted(method: str, x: Array, y: Array, components: _Outputs | None, x_t
     tuned_on, name = x, SUPERVISED.get(method, method)
     if method in SUPERVISED:
         told = _leading(x, y, seed) if components is None else components.y
-        directions, tuned_on = supervised(x, told, np.random.default_rng(seed))
+        directions, tuned_on, _ = supervised(x, told, np.random.default_rng(seed))
         x, x_test = directions(x), directions(x_test)
         tuned_on, x, x_test = (cells - x.mean(0) for cells in (tuned_on, x, x_test))
     family, grid = FAMILIES[name]

@@ -104,20 +104,33 @@ def _write(
     n_rows = sum(rows.shape[0] for rows in matrices.values())
     with _opened(part) as file, progress(n_rows, description=f"writing {name}", unit="cells") as bar:
         bar.update(sum(written.values()))
-        for path, rows in matrices.items():
-            matrix = (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
-            for start in range(max(written.get(path, 0), 0), rows.shape[0], rows.step):
-                stop = min(start + rows.step, rows.shape[0])
-                values = rows.read(slice(start, stop))
-                _require_free(part, _n_bytes(values))
-                matrix.write(slice(start, stop), values)
-                if isinstance(file, h5py.File):
-                    file.flush()
-                written[path] = stop
-                _note(log, {"identity": identity, "written": written})
-                bar.update(stop - start)
+        writers = {
+            path: (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
+            for path, rows in matrices.items()
+        }
+        for path, block in _in_order(matrices):
+            if block.start < written.get(path, 0):
+                continue
+            values = matrices[path].read(block)
+            _require_free(part, _n_bytes(values))
+            writers[path].write(block, values)
+            if isinstance(file, h5py.File):
+                file.flush()
+            written[path] = block.stop
+            _note(log, {"identity": identity, "written": written})
+            bar.update(block.stop - block.start)
     if part.is_dir():
         zarr.consolidate_metadata(part)
+
+
+def _in_order(matrices: Mapping[str, Rows]) -> Iterator[tuple[str, slice]]:
+    """Blocks to write: of matrices of one shape the same cells one after the other, which can be computed together."""
+    for shape in dict.fromkeys(rows.shape for rows in matrices.values()):
+        alike = {path: rows for path, rows in matrices.items() if rows.shape == shape}
+        step = next(iter(alike.values())).step
+        for start in range(0, shape[0], step):
+            for path in alike:
+                yield path, slice(start, min(start + step, shape[0]))
 
 
 def _require_room(part: Path, matrices: Mapping[str, Rows]) -> None:

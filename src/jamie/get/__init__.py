@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._agreement import agreement
 from ._alignment import alignment
+from ._calibration import calibration
 from ._comparison import comparison
 from ._correspondence import correspondence
 from ._embedding import embedding
@@ -24,6 +25,7 @@ from ._summary import summary
 __all__ = [
     "agreement",
     "alignment",
+    "calibration",
     "comparison",
     "correspondence",
     "embedding",

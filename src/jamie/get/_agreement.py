@@ -13,7 +13,7 @@ from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._types import Array
 from jamie.data import labels
-from jamie.metrics import feature_correlation, js_distance
+from jamie.metrics import feature_correlation, is_within, js_distance
 
 from ._comparison import comparison
 
@@ -36,6 +36,13 @@ class Agreement:
         Units of both.
     cells
         Which cells these are, as :func:`jamie.get.comparison` says it.
+    beside
+        ``"lower"`` and ``"upper"`` bounds and draws, ``"sample_0"`` and so on, of the same cells and features, where
+        they were imputed.
+    interval
+        Level of the bounds.
+    within
+        Whether each measured value lies within its bounds, 1 or 0, NaN where there are none; its mean is the coverage.
     """
 
     measured: pd.DataFrame
@@ -45,6 +52,9 @@ class Agreement:
     js_distance: pd.Series
     scale: str
     cells: str
+    beside: dict[str, pd.DataFrame]
+    interval: float | None
+    within: pd.DataFrame | None
 
 
 @document("mdata", "key_added")
@@ -79,7 +89,9 @@ def agreement(
     Returns
     -------
     `measured` and `imputed` values of the chosen features (cells × features), `groups` of the cells, `correlation` of
-    all features, `js_distance` of the chosen ones, the mean over groups, the `scale`, and which `cells` these are.
+    all features, `js_distance` of the chosen ones, the mean over groups, the `scale`, and which `cells` these are; and
+    bounds and draws `beside` the imputed values, the level of the `interval`, and which measured values are `within`,
+    where they were imputed.
 
     Raises
     ------
@@ -123,7 +135,15 @@ def agreement(
         js_distance=pd.DataFrame(distances, columns=columns[chosen]).mean().rename("js_distance"),
         scale=pairs.scale,
         cells=pairs.cells,
+        beside=(beside := {what: frame.iloc[:, chosen] for what, frame in pairs.beside.items()}),
+        interval=pairs.interval,
+        within=_within(measured, beside) if "lower" in beside else None,
     )
+
+
+def _within(measured: pd.DataFrame, beside: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    within = is_within(measured.to_numpy(), beside["lower"].to_numpy(), beside["upper"].to_numpy())
+    return pd.DataFrame(within, index=measured.index, columns=measured.columns)
 
 
 def from_best_to_worst(scores: Array, n: int) -> list[int]:

@@ -27,6 +27,8 @@ class Comparison(NamedTuple):
     imputed: pd.DataFrame
     scale: str
     cells: str  # held-out, new, or in-sample
+    beside: dict[str, pd.DataFrame] = {}  # noqa: RUF012 - "lower", "upper", "sample_0", … where they were imputed
+    interval: float | None = None  # level of the bounds
 
 
 @document("mdata", "key_added")
@@ -53,9 +55,11 @@ def comparison(
 
     Returns
     -------
-    A named tuple of two data frames, `measured` and `imputed`, with the same cells and features, their `scale`, and
+    A named tuple of data frames, `measured` and `imputed`, with the same cells and features, their `scale`, and
     `cells`: ``"held-out"``, ``"new"``, or ``"in-sample"`` where the model has seen every cell that both modalities
-    have; then these are all such cells. What it has seen it said when it imputed, in the slot ``jamie_role``.
+    have; then these are all such cells. What it has seen it said when it imputed, in the slot ``jamie_role``. `beside`
+    has data frames ``"lower"``, ``"upper"``, ``"sample_0"`` and so on where these were imputed, and `interval` is the
+    level of the bounds.
 
     Raises
     ------
@@ -103,11 +107,22 @@ def comparison(
         adata=mdata[target],
     )
     x = _on_imputed_scale(x, cells.features(target), about, wanted)
+    columns = names.get_indexer(wanted)
+
+    def chosen(frame: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(frame.to_numpy()[at][:, columns], index=index, columns=wanted)
+
     return Comparison(
         measured=pd.DataFrame(x.toarray() if sparse.issparse(x) else x, index=index, columns=wanted),
-        imputed=pd.DataFrame(frame.to_numpy()[at][:, names.get_indexer(wanted)], index=index, columns=wanted),
+        imputed=chosen(frame),
         scale=about["scale"],
         cells=which,
+        beside={
+            key.removeprefix(f"{slot}_"): chosen(mdata[source].obsm[key])
+            for key in mdata[source].obsm
+            if keys.is_beside(key, slot)
+        },
+        interval=float(about["interval"]) if "interval" in about else None,
     )
 
 

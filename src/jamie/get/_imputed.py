@@ -18,6 +18,9 @@ from ._stored import stored, stored_record
 def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> ad.AnnData:
     """Features of `target` imputed for the cells of `source`, as an AnnData that scanpy takes as any other.
 
+    Bounds and draws that were imputed with ``interval=`` and ``n_samples=`` are its layers ``jamie_imputed_lower``,
+    ``jamie_imputed_upper``, ``jamie_imputed_sample_0`` and so on.
+
     Parameters
     ----------
     {shared}
@@ -52,4 +55,13 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
         remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
     )
     names = np.asarray(about["features"], dtype=object)
-    return ad.AnnData(frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names))
+    keys = Keys(key_added)
+    slot = keys.imputed_from_source(target)
+    beside = {
+        keys.imputed + key.removeprefix(slot): mdata[source].obsm[key].to_numpy(copy=True)
+        for key in mdata[source].obsm
+        if keys.is_beside(key, slot)
+    }
+    return ad.AnnData(
+        frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names), layers=beside
+    )

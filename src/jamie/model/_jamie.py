@@ -35,6 +35,7 @@ from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
+from ._intervals import LEAST, Calibration, calibrations
 from ._kernel_mixes import KernelMixes
 from ._plan import (
     draws,
@@ -75,6 +76,9 @@ class JAMIE(BaseEstimator):
         The recipe as it was used.
     preparations_
         By modality, how features become the network's input and back.
+    calibrations_
+        By source and target, how far off what is imputed may be; of those with 30 training pairs and a kernel
+        regression.
     history_
         Losses by step, a data frame.
     seen_
@@ -195,6 +199,8 @@ class JAMIE(BaseEstimator):
         if kernel_mixes and len(validation):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
         self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
+        left_out = kernel_mixes.left_out if kernel_mixes else {}
+        self.calibrations_ = calibrations(cells, self.preparations_, self.divisors_, left_out)
         return self
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
@@ -260,6 +266,21 @@ class JAMIE(BaseEstimator):
             then=lambda scores, _: self._features(scores, target, columns),
         )
 
+    def calibration(self, source: str, target: str) -> Calibration:
+        """How far off features of `target` may be that are imputed from `source`: gives intervals, and draws."""
+        if (source, target) in self.calibrations_:
+            return self.calibrations_[source, target]
+        if source == target:
+            why, remedy = "it is a reconstruction", "impute another modality"
+        elif not self.recipe_.kernel_mix:
+            why = f"the recipe {self.recipe_.name!r} has no kernel regression, by which it is calibrated"
+            remedy = "train with recipe='default'"
+        else:
+            why = f"fewer than {LEAST} known pairs of training cells tell how far off it is"
+            remedy = "train on more pairs, or leave out `interval` and `n_samples`"
+        msg = f"expected a calibrated imputation, found {source!r} → {target!r}, which is not: {why}; {remedy}"
+        raise InvalidValueError(msg)
+
     def decode(
         self, latent: Array, name: str, columns: Array | slice = slice(None), *, correction: Array | None = None
     ) -> Array:
@@ -302,6 +323,8 @@ class JAMIE(BaseEstimator):
         yield from (tensor.cpu().numpy() for tensor in self.network_.state_dict().values())
         for preparation in self.preparations_.values():
             yield from (preparation.loadings, *preparation.arrays().values())
+        for calibration in self.calibrations_.values():
+            yield from calibration.arrays().values()
 
     @isolated()
     def save(self, path: str | Path) -> None:
@@ -318,6 +341,7 @@ class JAMIE(BaseEstimator):
             parameters={key: value for key, value in plain.items() if not isinstance(value, np.random.Generator)},
             recipe=self.recipe_,
             preparations=self.preparations_,
+            calibrations=self.calibrations_,
             divisors=self.divisors_,
             seen=self.seen_,
             network=self.network_,
@@ -334,6 +358,7 @@ class JAMIE(BaseEstimator):
         model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
         model.recipe_, model.network_ = state.recipe, state.network.to(where)
         model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
+        model.calibrations_ = dict(state.calibrations)
         model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, state.summary
         return model
 

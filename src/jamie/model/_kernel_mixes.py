@@ -17,13 +17,17 @@ from jamie.baselines import (
     Directions,
     Partial,
     Setting,
+    Supervised,
     best_mix_weight,
+    one_left_out,
     regress,
     supervised,
     tune,
 )
 from jamie.data import Problem
 from jamie.nn import Ensemble, KernelMix
+
+from ._intervals import LeftOutPairs, n_calibrated
 
 LEAST = 10  # pairs to fit on
 
@@ -33,26 +37,37 @@ Cells = Mapping[str, Array]  # rows by modality
 class Pairs(NamedTuple):
     """Paired cells of a source and a target, as the network sees them."""
 
+    rows: Array  # (n,) of the source
+    partners: Array  # (n,) of the target
     x: Array  # (n, k) of the source
     y: Array  # (n, k') of the target; what is missing counts as the mean
     partial: Partial | None  # features behind y, where any of these cells misses a value
 
 
 class KernelMixes:
-    """Adds a :class:`KernelMix` to the network for each two modalities that share enough training pairs."""
+    """Adds a :class:`KernelMix` to the network for each two modalities that share enough training pairs.
+
+    Attributes
+    ----------
+    left_out
+        By source and target, pairs of the last fit, each predicted from all the others: what intervals are learned
+        from, where there are enough.
+    """
 
     def __init__(self, network: Ensemble, problem: Problem, scales: Mapping[str, float]) -> None:
         self._network, self._problem = network, problem
         self._scales = scales
         self._settings: dict[Pair, Setting] = {}
+        self.left_out: dict[Pair, LeftOutPairs] = {}
 
     def choose(self, training: Cells, validation: Cells, rng: np.random.Generator) -> None:
         """Tune and fit on the training cells, and choose the shares on the validation cells."""
+        is_last = not any(map(len, validation.values()))
         for pair, cells in self._pairs(training):
             if len(cells.x) >= LEAST:
-                directions, left_out = self._directions(cells, rng)
-                self._settings[pair] = tune(left_out, cells.y, rng, cells.partial)
-                self._fit(pair, cells, directions, mix_weight=0.5, n_landmarks=LANDMARKS, rng=rng)
+                found = self._directions(cells, rng)
+                self._settings[pair] = tune(found.left_out, cells.y, rng, cells.partial)
+                self._fit(pair, cells, found, mix_weight=0.5, n_landmarks=LANDMARKS, rng=rng, is_last=is_last)
         for (a, b), cells in self._pairs(validation):
             if kernel_mix := self._network.kernel_mix(a, b):
                 inputs = self._tensor(cells.x)
@@ -70,29 +85,45 @@ class KernelMixes:
         """Fit once more, on all of these cells, with settings and shares as they were chosen."""
         for (a, b), pairs in self._pairs(cells):
             if kernel_mix := self._network.kernel_mix(a, b):
-                directions, _ = self._directions(pairs, rng)
-                weight = float(kernel_mix.mix_weight)
-                self._fit((a, b), pairs, directions, mix_weight=weight, n_landmarks=LAST_LANDMARKS, rng=rng)
+                found, weight = self._directions(pairs, rng), float(kernel_mix.mix_weight)
+                self._fit((a, b), pairs, found, mix_weight=weight, n_landmarks=LAST_LANDMARKS, rng=rng, is_last=True)
 
-    def _directions(self, cells: Pairs, rng: np.random.Generator) -> tuple[Directions, Array]:
+    def _directions(self, cells: Pairs, rng: np.random.Generator) -> Supervised:
         """Coordinates of the source that tell the target: all of its components where the target misses values."""
         if cells.partial is None:
             return supervised(cells.x, cells.y, rng)
-        return Directions.none(cells.x.shape[1]), cells.x
+        return Supervised(Directions.none(cells.x.shape[1]), cells.x, 0.0)
 
     def _fit(
         self,
         pair: Pair,
         cells: Pairs,
-        directions: Directions,
+        found: Supervised,
         *,
         mix_weight: float,
         n_landmarks: int,
         rng: np.random.Generator,
+        is_last: bool,
     ) -> None:
-        directions = Directions(*(part.astype(np.float32) for part in directions))
-        setting, x = self._settings[pair], directions(cells.x)
-        ridge = regress(x, cells.y, setting, rng, cells.partial, n_landmarks=n_landmarks)
+        directions = Directions(*(part.astype(np.float32) for part in found.directions))
+        x, as_new = directions(cells.x), None
+        n_left_out = n_calibrated(len(x), len(self._problem.modalities[pair[1]].preparation.features))
+        if is_last and n_left_out:
+            alike = cells.partial is not None  # no direction was fitted on these cells
+            as_new = cells.x if alike else one_left_out(cells.x, cells.y, found.directions, found.penalty)
+        ridge = regress(
+            x,
+            cells.y,
+            self._settings[pair],
+            rng,
+            cells.partial,
+            n_landmarks=n_landmarks,
+            as_new=as_new,
+            n_left_out=n_left_out,
+        )
+        if ridge.left_out is not None:
+            chosen, predicted = ridge.left_out
+            self.left_out[pair] = LeftOutPairs(cells.rows[chosen], cells.partners[chosen], predicted)
         self._network.add_kernel_mix(
             *pair,
             KernelMix(
@@ -114,7 +145,8 @@ class KernelMixes:
         for a, b in permutations(self._problem.modalities, 2):
             if len(cells[a]) and len(cells[b]):
                 rows, columns = surest_pairs(self._problem.known_of(a, b), cells[a], cells[b])
-                yield (a, b), Pairs(self._inputs(a, rows), self._inputs(b, columns), self._partial(b, columns))
+                x, y = self._inputs(a, rows), self._inputs(b, columns)
+                yield (a, b), Pairs(rows, columns, x, y, self._partial(b, columns))
 
     def _inputs(self, name: str, rows: Array) -> Array:
         return self._problem.modalities[name].inputs[rows] / np.float32(self._scales[name])

@@ -25,12 +25,13 @@ from jamie._atomic import require_place, whole
 from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
-from jamie._types import Array
+from jamie._types import Array, Pair
 from jamie.data import Preparation, SeenCells
 from jamie.nn import Ensemble
 from jamie.train import Recipe
 
 from ._fields import WrongFieldError
+from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check
 from ._summary import Summary
@@ -56,6 +57,8 @@ class LearnedState:
         The recipe as it was used.
     preparations, divisors, seen
         By modality: from features to components and back, what components are divided by, the cells that were there.
+    calibrations
+        By source and target, how far off what is imputed may be.
     network
         The trained networks.
     history
@@ -69,6 +72,7 @@ class LearnedState:
     preparations: Mapping[str, Preparation]
     divisors: Mapping[str, float]
     seen: Mapping[str, SeenCells]
+    calibrations: Mapping[Pair, Calibration]
     network: Ensemble
     history: pd.DataFrame
     summary: Summary
@@ -135,6 +139,10 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             "divisor": state.divisors[name],
             "seen": list(seen.counts),
         }
+    names = list(state.preparations)
+    for (source, target), calibration in state.calibrations.items():
+        prefix = f"calibrations/{names.index(source)}-{names.index(target)}"
+        arrays |= {f"{prefix}/{key}": array for key, array in calibration.arrays().items()}
     header = {
         "sha256": BLANK,
         "schema": SCHEMA,
@@ -170,10 +178,25 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         preparations=preparations,
         divisors=divisors,
         seen=seen,
+        calibrations=_calibrations(arrays, preparations),
         network=network.eval(),
         history=pd.DataFrame(header["history"]),
         summary=Summary.from_dict(header["summary"]),
     )
+
+
+def _calibrations(arrays: dict[str, Array], preparations: Mapping[str, Preparation]) -> dict[Pair, Calibration]:
+    by_pair: dict[Pair, dict[str, Array]] = {}
+    names = list(preparations)
+    for key, array in arrays.items():
+        if key.startswith("calibrations/"):
+            _, pair, name = key.split("/")
+            source, target = (names[int(place)] for place in pair.split("-"))
+            by_pair.setdefault((source, target), {})[name] = array
+    return {
+        (source, target): calibration_type(preparations[target].kind).of(own, preparations[target])
+        for (source, target), own in by_pair.items()
+    }
 
 
 def _require(header: dict[str, Any], arrays: dict[str, Array], expected: str) -> None:

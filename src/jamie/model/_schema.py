@@ -36,9 +36,10 @@ from ._fields import (
     typed_name,
     whole,
 )
+from ._intervals import LEVELS
 from ._plan import empty_ensemble
 
-SCHEMA = 5
+SCHEMA = 6
 
 _COUNTS = or_none(whole(1))
 
@@ -143,6 +144,21 @@ KERNEL_MIX = {
 """Of a kernel regression from a source to a target; m landmarks, r coordinates."""
 
 
+CONDITIONAL_QUANTILES = {
+    "knots": ArrayField("knots d_target", ("float32",)),
+    "quantiles": ArrayField(f"knots {len(LEVELS)} d_target", ("float16",)),
+    "ranks": ArrayField("ranked d_target", ("uint8",)),
+    "n_cells": ArrayField("d_target", ("int32",), least=0),
+}
+"""Of what was measured of a target, given what is imputed of it from a source."""
+
+RELIABILITY = {
+    "imputed": ArrayField("knots", ("float64",), least=0, most=1),
+    "open": ArrayField("knots", ("float64",), least=0, most=1),
+}
+"""The same where the target is of accessibility."""
+
+
 def check(header: Any, arrays: dict[str, Array]) -> None:
     """Raise if a header or an array is not one of a model, or both do not fit each other."""
     HEADER(header, "")
@@ -155,6 +171,7 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
     modalities = header["modalities"]
     widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
     _check_kernel_mixes(widths, left)
+    _check_calibrations(list(modalities.values()), left)
     _check_networks(Recipe.from_dict(header["recipe"]), dict(zip(modalities, widths, strict=True)), left)
     if left:
         where = f"the array {typed_name(min(left))}"
@@ -179,6 +196,17 @@ def _check_kernel_mixes(widths: list[int], left: dict[str, Array]) -> None:
         if any(name.startswith(f"{prefix}.") for name in left):
             for name, field in KERNEL_MIX.items():
                 field.check(_taken(left, f"{prefix}.{name}"), f"{prefix}.{name}", sizes)
+
+
+def _check_calibrations(modalities: list[dict[str, Any]], left: dict[str, Array]) -> None:
+    for a, b in permutations(range(len(modalities)), 2):
+        prefix, sizes = f"calibrations/{a}-{b}", {"d_target": len(modalities[b]["features"])}
+        if any(name.startswith(f"{prefix}/") for name in left):
+            fields = RELIABILITY if modalities[b]["kind"] == "accessibility" else CONDITIONAL_QUANTILES
+            for name, field in fields.items():
+                field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
+            if not sizes["knots"] or not sizes.get("ranked", 1):
+                raise WrongFieldError(prefix, "a knot and a ranked cell or more", "without")
 
 
 def _check_networks(recipe: Recipe, widths: dict[str, int], left: dict[str, Array]) -> None:

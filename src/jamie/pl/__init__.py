@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._alignment import alignment
+from ._calibration import calibration
 from ._correspondence import correspondence
 from ._distributions import distributions
 from ._embedding import embedding
@@ -17,6 +18,7 @@ from ._metrics import metrics
 
 __all__ = [
     "alignment",
+    "calibration",
     "correspondence",
     "distributions",
     "embedding",

@@ -19,7 +19,7 @@ from ._style import PALETTE, bare
 
 N_FEATURES = 4
 MOST_GROUPS = 30
-FILLS = {"measured": "0.8", "imputed": PALETTE[0]}
+FILLS = {"measured": "0.8", "imputed": PALETTE[0], "sampled": PALETTE[4]}
 
 
 @document("mdata", "key_added")
@@ -36,7 +36,8 @@ def distributions(
 
     Shows the cells that :func:`jamie.pp.split` held out, all cells where it was not called. A box spans the quartiles,
     the line is the median, whiskers reach to the furthest value within 1.5 times the box. Medians that agree with boxes
-    that are too low are what regression to the mean looks like. JS is the mean over groups of the distance of
+    that are too low are what regression to the mean looks like: what is imputed is a mean. Where draws were imputed
+    (``n_samples=``), the first of them is a third box. JS is the mean over groups of the distance of
     :func:`jamie.metrics.js_distance`, 0 for the same distribution.
 
     Parameters
@@ -76,7 +77,9 @@ def distributions(
         key_added=key_added,
     )  # fmt: skip
     groups, names = _require_groups(agreement.groups, groupby), list(agreement.measured)
-    measured, imputed = agreement.measured.to_numpy(), agreement.imputed.to_numpy()
+    shown = {"measured": agreement.measured.to_numpy(), "imputed": agreement.imputed.to_numpy()}
+    if "sample_0" in agreement.beside:
+        shown["sampled"] = agreement.beside["sample_0"].to_numpy()
     n_columns = 1 if len(groups.cat.categories) > 12 else min(2, len(names))
     n_rows = -(-len(names) // n_columns)
     width = max(3.4, 0.8 + 0.34 * len(groups.cat.categories))
@@ -85,16 +88,17 @@ def distributions(
         layout="constrained",
     )  # fmt: skip
     for i, (ax, name, distance) in enumerate(zip(axes.flat, names, agreement.js_distance, strict=False)):
-        _draw(ax, {"measured": measured[:, i], "imputed": imputed[:, i]}, groups)
+        _draw(ax, {what: frame[:, i] for what, frame in shown.items()}, groups)
         ax.set_title(
             f"{name}\nr = {agreement.correlation[name]:.2f}, JS = {distance:.2f}".replace("-", "−"), fontsize=8
         )
     for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
-    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in FILLS.values()]
-    figure.legend(handles, list(FILLS), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    fills = [FILLS[what] for what in shown]
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in fills]
+    figure.legend(handles, list(shown), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8)
     figure.supylabel(agreement.scale, fontsize=8)
-    figure.suptitle(f"{source} → {target}, {len(measured):,} {agreement.cells} cells", fontsize=10)
+    figure.suptitle(f"{source} → {target}, {len(agreement.measured):,} {agreement.cells} cells", fontsize=10)
     return figure
 
 
@@ -113,10 +117,12 @@ def _require_groups(groups: pd.Series, groupby: str) -> pd.Series:
 def _draw(ax: Axes, values: dict[str, np.ndarray], groups: pd.Series) -> None:
     names = list(groups.cat.categories)
     at = np.arange(len(names))
-    for (what, x), shift in zip(values.items(), (-0.19, 0.19), strict=True):
+    width = 0.76 / len(values)
+    for place, (what, x) in enumerate(values.items()):
         boxes = [x[(groups == name).to_numpy() & np.isfinite(x)] for name in names]
         ax.boxplot(
-            boxes, positions=at + shift, widths=0.34, patch_artist=True, manage_ticks=False,
+            boxes, positions=at + (place - (len(values) - 1) / 2) * width, widths=0.9 * width, patch_artist=True,
+            manage_ticks=False,
             boxprops={"facecolor": FILLS[what], "edgecolor": "0.2", "lw": 0.7},
             medianprops={"color": "black", "lw": 1.2},
             whiskerprops={"color": "0.2", "lw": 0.7}, capprops={"color": "0.2", "lw": 0.7},

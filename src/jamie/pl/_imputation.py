@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from mudata import MuData
 
@@ -18,6 +19,8 @@ from ._style import PALETTE, bare
 
 N_FEATURES = 5
 MANY_CELLS = 3_000
+MOST_BARS = 200
+"""Intervals that are drawn of a feature: more cannot be told apart."""
 
 
 @document("mdata", "key_added")
@@ -27,6 +30,8 @@ def imputation(
     """Draw imputed against measured values of some features, beside the correlations of all of them.
 
     Shows the cells that :func:`jamie.pp.split` held out, all cells where it was not called. The line is identity.
+    Where intervals were imputed (``interval=``), they are vertical bars, of 200 cells at most, red where the measured
+    value lies outside; the title says how many of all values lie within.
 
     Parameters
     ----------
@@ -67,8 +72,15 @@ def imputation(
     panel_scores = agreement.correlation.loc[names].to_numpy()
     _draw_ranks(axes.flat[0], agreement.correlation.to_numpy(), panel_scores)
     for i, (ax, name) in enumerate(zip(axes.flat[1:], names, strict=False)):
-        _draw_feature(ax, agreement.measured.iloc[:, i].to_numpy(), agreement.imputed.iloc[:, i].to_numpy())
-        ax.set_title(f"{name}\nr = {panel_scores[i]:.2f}", fontsize=8)
+        measured, imputed = (frame.iloc[:, i].to_numpy() for frame in (agreement.measured, agreement.imputed))
+        title = f"{name}\nr = {panel_scores[i]:.2f}"
+        if agreement.within is not None:
+            low, high = (agreement.beside[side].iloc[:, i].to_numpy() for side in ("lower", "upper"))
+            within = agreement.within.iloc[:, i].to_numpy()
+            _draw_intervals(ax, measured, low, high, within)
+            title += f", {np.nanmean(within):.0%} within {agreement.interval:.0%}" if np.isfinite(within).any() else ""
+        _draw_feature(ax, measured, imputed)
+        ax.set_title(title, fontsize=8)
     for ax in axes.flat[n_panels:]:
         ax.set_visible(False)
     figure.supxlabel(f"measured, {agreement.cells} cells", fontsize=9)
@@ -91,6 +103,14 @@ def _draw_ranks(ax: Axes, scores: Array, panel_scores: Array) -> None:
     bare(ax).tick_params(labelsize=7)
 
 
+def _draw_intervals(ax: Axes, measured: Array, lower: Array, upper: Array, within: Array) -> None:
+    """Bars from bound to bound: those that cross the line hold what was measured."""
+    (seen,) = np.nonzero(np.isfinite(within))
+    some = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(MOST_BARS, len(seen))).astype(int))]
+    colors = np.where(within[some] > 0, PALETTE[4], PALETTE[5])
+    ax.vlines(measured[some], lower[some], upper[some], colors=colors, lw=0.8, alpha=0.45, rasterized=True)
+
+
 def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
     seen = np.isfinite(measured) & np.isfinite(imputed)
     measured, imputed = measured[seen], imputed[seen]
@@ -102,6 +122,9 @@ def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
         ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes, fontsize=8, color="0.4")
         return
     low, high = min(measured.min(), imputed.min()), max(measured.max(), imputed.max())
+    for bars in ax.collections:  # intervals are shown whole
+        if isinstance(bars, LineCollection) and len(ends := np.concatenate([np.empty((0, 2)), *bars.get_segments()])):
+            low, high = min(low, ends.min()), max(high, ends.max())
     room = 0.04 * (high - low) or 1.0
     ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
     ax.axline((low, low), slope=1, color="0.3", lw=0.9)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import anndata as ad
 import numpy as np
@@ -13,18 +14,18 @@ from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_option, require_unique
+from jamie._checks import generator, is_whole, require_name, require_option, require_unique, typed
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import SCHEMA
+from jamie._keys import SCHEMA, Keys
 from jamie._slots import in_one_line, safe_name, write
-from jamie._types import Array, Matrix
+from jamie._types import Array, Matrix, Seed
 from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
-from jamie.model import JAMIE
+from jamie.model import JAMIE, Calibration, require_level
 
 
 @in_one_line
-@document("mdata", "model", "key_added", "copy")
+@document("mdata", "model", "rng", "key_added", "copy")
 def impute(
     mdata: MuData,
     model: JAMIE,
@@ -36,6 +37,9 @@ def impute(
     dtype: Literal["float32", "float16"] = "float32",
     threshold: float | None = None,
     layer: Layers = None,
+    interval: float | None = None,
+    n_samples: int = 0,
+    rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
 ) -> MuData | None:
@@ -64,6 +68,13 @@ def impute(
         Write a sparse matrix to `out`, without values that are no further from 0.
     layer
         Layer that holds the values of the source, instead of that of the training; ``"X"`` for the matrix itself.
+    interval
+        Level of intervals to write beside the imputed values: 0.9 for bounds that nine in ten measurements lie within,
+        on the imputed scale. They are calibrated in the training on at least 30 known pairs, each predicted from all
+        others, per feature and imputed value. They hold for cells like those of the training.
+    n_samples
+        Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
+        features of one cell are drawn together, so that they correlate as measured ones do.
 
     Returns
     -------
@@ -76,20 +87,30 @@ def impute(
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
         the model's features, and all of them are imputed.
+    `mdata[source].obsm['jamie_imputed_<target>_lower']`, `…_upper` : :class:`~pandas.DataFrame`, float32
+        Bounds of the interval, of the same shape. Of counts and proteins they are not below 0. Accessibility is 0 or 1,
+        so that an interval is 0 to 0, closed, 1 to 1, open, or 0 to 1. NaN where a feature was measured in fewer
+        than 30 of the cells that were calibrated on. The imputed value is a mean, and may be outside where most values
+        are 0.
+    `mdata[source].obsm['jamie_imputed_<target>_sample_0']` and so on : :class:`~pandas.DataFrame`, float32
+        Draws, of the same shape.
+    `mdata[target].layers['jamie_imputed_lower']`, `…_upper`, `…_sample_0` and so on : :class:`~numpy.ndarray`, float32
+        The same beside `jamie_imputed`. Bounds and draws of an earlier call go when the values they are of do.
     `mdata[source].obs['jamie_role']` : categorical (`n_obs`)
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
-    With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with `.obs` of the
-    source, `.var` of the target where `mdata` has it, and
-    `.uns['jamie_imputed_<target>']` as above. To read it lazily, take ``anndata.io.sparse_dataset`` or
-    ``anndata.experimental.read_elem_lazy`` of its ``X``.
+    With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
+    draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
+    `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
+    ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
 
     Raises
     ------
     KeyError
         If a modality or feature is not there.
     ValueError
-        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it.
+        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
+        is not calibrated, or on too few pairs for this `interval`.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -101,39 +122,133 @@ def impute(
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> mdata["rna"].obsm["jamie_imputed_protein"].shape
     (54, 12)
+    >>> jm.tl.impute(mdata, model, source="rna", target="protein", interval=0.9)
+    >>> bounds = jm.get.imputed(mdata, source="rna", target="protein").layers
+    >>> bool((bounds["jamie_imputed_lower"] <= bounds["jamie_imputed_upper"]).all())
+    True
     """
+    require_samples(n_samples)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
             cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-            _impute_to(path, cells, model, source, target, features, dtype, threshold)
+            beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
+            _impute_to(path, cells, model, source, target, features, dtype, threshold, beside)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
     cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-    keys = cells.keys
-    values = model.impute(cells, source=source, target=target, features=features)
+    beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
+    imputed = model.impute(cells, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]
-    frame = pd.DataFrame(
-        values,
-        index=mdata[source].obs_names,
-        columns=make_index_unique(pd.Index([safe_name(name) for name in names])),
-        copy=False,
-    )
-    about = _about(model, target, names)
-    write(mdata, source, "obsm", keys.imputed_from_source(target), frame)
-    write(mdata, source, "uns", keys.imputed_from_source(target), about)
-    write(mdata, source, "obs", keys.role, cells.role_names(source))
-    if target in mdata.mod and features is None and pd.Index(names).equals(cells.features(target)):
-        position = cells.cells(source).get_indexer(cells.cells(target))
-        same = len(position) == len(values) and bool((position == np.arange(len(values))).all())
-        imputed = values if same else np.where((position >= 0)[:, None], values[position], np.float32(np.nan))
-        write(mdata, target, "layers", keys.imputed, imputed)
+    _write(cells, model, source, target, names, imputed, beside)
     return mdata if copy else None
 
 
-def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
+class _Beside(NamedTuple):
+    """What is written beside imputed values: bounds and draws."""
+
+    calibration: Calibration | None
+    columns: Array | slice  # of the target's features
+    level: float | None
+    n_samples: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        cells: Cells,
+        model: JAMIE,
+        source: str,
+        target: str,
+        features: Sequence[str] | None,
+        level: float | None,
+        n_samples: int,
+        rng: Seed,
+    ) -> _Beside:
+        """What was asked for, if the model can give it."""
+        require_name(target, list(model.preparations_), name="target")
+        require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
+        columns = model.columns(target, features)
+        if level is None and not n_samples:
+            return cls(None, columns, None, 0, 0)
+        calibration = model.calibration(source, target)
+        if level is not None:
+            require_level(level, calibration.highest)
+        seed = int(generator(rng).integers(2**63)) if n_samples else 0
+        return cls(calibration, columns, level, n_samples, seed)
+
+    @property
+    def names(self) -> list[str]:
+        """Ends of the slots."""
+        bounds = ["lower", "upper"] if self.level is not None else []
+        return [*bounds, *(f"sample_{i}" for i in range(self.n_samples))]
+
+    def about(self) -> dict[str, Any]:
+        """What was asked for, for the record of the imputed values."""
+        level = {} if self.level is None else {"interval": float(self.level)}
+        return level | ({"n_samples": int(self.n_samples)} if self.n_samples else {})
+
+    def block(self, imputed: Array, start: int) -> dict[str, Array]:
+        """Bounds and draws of the cells from `start` on; the same whatever else was asked for."""
+        found: dict[str, Array] = {}
+        if self.calibration is not None and self.level is not None:
+            found["lower"], found["upper"] = self.calibration.interval(imputed, self.level, self.columns)
+        for i in range(self.n_samples):
+            assert self.calibration is not None  # there is one where anything is asked for
+            rng = np.random.default_rng([self.seed, i, start])
+            found[f"sample_{i}"] = self.calibration.draw(imputed, rng, self.columns)
+        return found
+
+    def whole(self, imputed: Array) -> dict[str, Array]:
+        """The same of all cells, a block at a time."""
+        found = {name: np.empty_like(imputed) for name in self.names}
+        step = Rows(imputed.shape, imputed.dtype, is_sparse=False, read=imputed.__getitem__).step
+        for start in range(0, len(imputed), step) if found else ():
+            rows = slice(start, start + step)
+            for name, values in self.block(imputed[rows], start).items():
+                found[name][rows] = values
+        return found
+
+
+def require_samples(n_samples: int) -> None:
+    """Raise if this is no number of draws."""
+    if not is_whole(n_samples) or n_samples < 0:
+        msg = f"expected `n_samples` as a whole number of at least 0, found {typed(n_samples)}; pass n_samples=1"
+        raise InvalidValueError(msg)
+
+
+def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside) -> None:
+    """Write imputed values, and what is beside them in place of what was there of earlier ones."""
+    mdata, keys = cells.mdata, cells.keys
+    slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
+    values = {slot: imputed}
+    values |= {keys.beside(slot, what): found for what, found in beside.whole(imputed).items()}
+    _forget(mdata[source].obsm, keys, slot)
+    for key, found in values.items():
+        frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
+        write(mdata, source, "obsm", key, frame)
+    write(mdata, source, "uns", slot, _about(model, target, names, beside))
+    write(mdata, source, "obs", keys.role, cells.role_names(source))
+    if target not in mdata.mod or not pd.Index(names).equals(cells.features(target)):
+        return
+    position = cells.cells(source).get_indexer(cells.cells(target))
+    same = len(position) == len(imputed) and bool((position == np.arange(len(imputed))).all())
+    _forget(mdata[target].layers, keys, keys.imputed)
+    for key, found in values.items():
+        layer = keys.imputed + key.removeprefix(slot)
+        aligned = found if same else np.where((position >= 0)[:, None], found[position], np.float32(np.nan))
+        write(mdata, target, "layers", layer, aligned)
+
+
+def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
+    """Drop bounds and draws of values that are replaced."""
+    for key in [key for key in slots if key is not None and keys.is_beside(key, imputed)]:
+        del slots[key]
+
+
+def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
     preparation = model.preparations_[target]
     levels = preparation.normaliser.levels
     return {
@@ -145,6 +260,7 @@ def _about(model: JAMIE, target: str, names: Array) -> dict[str, Any]:
         "layer": preparation.layer,
         "is_whole": preparation.is_whole,
         "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
+        **beside.about(),
     }
 
 
@@ -157,24 +273,32 @@ def _impute_to(
     features: Sequence[str] | None,
     dtype: str,
     threshold: float | None,
+    beside: _Beside,
 ) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
     require_option(dtype, ["float32", "float16"], name="dtype")
-    require_name(target, list(model.preparations_), name="target")
-    require_name(source, list(cells.names), name="source")
     mdata, inputs = cells.mdata, cells.inputs(source)
     columns = model.columns(target, features)
     names = pd.Index(model.preparations_[target].features[columns])
     require_unique(names, where="features", remedy="name each once")
 
-    def read(rows: slice) -> Matrix:
-        values = model.translate(inputs[rows], source, target, columns)
+    kept: dict[int, dict[str, Array]] = {}
+
+    def block(what: str, rows: slice) -> Matrix:
+        if rows.start not in kept:  # what is beside the imputed values is written right after them
+            kept.clear()
+            imputed = model.translate(inputs[rows], source, target, columns)
+            kept[rows.start] = {"": imputed, **beside.block(imputed, rows.start)}
+        values = kept[rows.start][what]
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) > threshold, values, 0))
 
+    keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
+    paths = {"": "X"} | {what: f"layers/{keys.beside(keys.imputed, what)}" for what in beside.names}
+    matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
     frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
-    frame.uns[cells.keys.imputed_from_source(target)] = _about(model, target, names.to_numpy())
-    matrix = Rows((len(inputs), len(names)), np.dtype(dtype), threshold is not None, read)
-    identity = digest(*model.arrays(), inputs, list(frame.obs_names), list(names), dtype, threshold)
-    stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, {"X": matrix}, identity)
+    frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy(), beside)
+    about = [list(frame.obs_names), list(names), dtype, threshold, beside.level, beside.n_samples, beside.seed]
+    identity = digest(*model.arrays(), inputs, *about)
+    stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, matrices, identity)
