@@ -17,11 +17,14 @@ from ._judged import MOST_PAIRS, JudgedPairs, labels_of
 from ._pairs import MEND, NEAR_CHANCE, SURE
 
 FAIR = 0.25
+TYPES_ONLY = "Take types, not single cells, from it: jm.tl.transfer_labels(mdata, model, ...) is the honest result."
 WITHIN = 0.45
 FEWEST_OF_A_LABEL = 10
 MOST_NEIGHBOURS = 15
 TOLD = 0.7
 """Share of a label's cells that its own modality tells, from which another label in its place is no mere confusion."""
+MOSTLY = 0.5
+"""Share of a label's cells that lie among those of another, from which it is in its place."""
 MOST_REFERENCES = 5_000
 
 
@@ -29,17 +32,18 @@ def check_alignment(judged: JudgedPairs) -> Iterator[Finding]:
     """FOSCTTM of held-out pairs, over all cells and within labels."""
     value, error = foscttm(*judged.latents), foscttm_error(*judged.latents)
     n = len(judged.rows[0])
-    yield alignment_finding(judged.pair, value, error, f"{n:,} {judged.cells} pairs")
+    over_all = alignment_finding(judged.pair, value, error, f"{n:,} {judged.cells} pairs")
+    yield over_all
     same = judged.same_label
     within = float("nan") if same is None else foscttm(*judged.latents, groups=same)
     if np.isfinite(within):
-        weak = within > WITHIN
+        weak, joined = within > WITHIN, over_all.verdict != "bad"
+        verdict: Verdict = "good" if not weak else "doubtful" if joined else "bad"
         yield Finding(
-            "alignment within labels", *judged.pair, within, 0.5, "doubtful" if weak else "good",
+            "alignment within labels", *judged.pair, within, 0.5, verdict,
             f"within a label {within:.2f} of the cells lie closer than the partner, where chance is 0.5"
-            + (": types were found, cells within them were not" if weak else ""),
-            "Take types, not single cells, from it: jm.tl.transfer_labels(mdata, model, ...) is the honest result."
-            if weak else "",
+            + (": types were found, cells within them were not" if weak and joined else ""),
+            "" if not weak else TYPES_ONLY if joined else MEND,
         )  # fmt: skip
 
 
@@ -103,9 +107,10 @@ def types_finding(pair: tuple[str, str], own: Array, found: Array, told: Array) 
     )
     share = {name: float(np.mean(found[own == name] == name)) for name in names}
     most = {name: _commonest(found[own == name]) for name in names}
+    moved = {name: to for name, to in most.items() if np.mean(found[own == name] == to) >= MOSTLY}
     reference = {name: float(np.mean(told[own == name] == name)) for name in names}
     value, of_own = float(np.mean(list(share.values()))), float(np.mean(list(reference.values())))
-    circles = swapped(most)
+    circles = swapped(moved)
     lost = [name for name in names if most[name] != name and reference[name] >= TOLD]
     verdict, what = _judged_types(circles, lost, most, value, len(names))
     mend = {
@@ -156,7 +161,9 @@ def _commonest(labels: Array) -> str:
     return str(names[counts.argmax()])
 
 
-def _has(labels: Array) -> Array:
+def _has(labels: Array | None) -> Array:
+    """Which cells have a label; there are labels where a column was named."""
+    assert labels is not None
     return np.array([label is not None for label in labels], dtype=bool)
 
 

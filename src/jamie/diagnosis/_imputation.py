@@ -20,6 +20,7 @@ LEAST = 0.05
 SURE = 3.0
 BELOW = 0.02
 NARROW, WIDE = 0.5, 1.6
+FLAT = 0.05
 LEFT, PART_LEFT = 0.25, 0.5
 NOTHING = (
     "See the rows 'pairs' and 'kind'; jm.tl.diagnose(mdata, model, negative_control=True) tells whether the pairs say "
@@ -64,7 +65,7 @@ def check_spread(judged: JudgedDirection) -> Finding:
     shown = f"imputed values have {value:.2f} of the measured standard deviation"
     shown += f", those of the regression {beside:.2f}" if np.isfinite(beside) else ""
     direction = judged.source, judged.target
-    if value < 0.02:
+    if value < FLAT:
         return Finding("spread", *direction, value, beside, "bad", f"{shown}: all cells get about the mean", NOTHING)
     if value < NARROW * np.nan_to_num(beside):
         return Finding(
@@ -86,15 +87,16 @@ def check_disguises(
     source = judged.source
     labels = labels_of(cells, column, source)
     within = np.empty((len(judged.rows[0]), 0)) if labels is None else dummies(labels[judged.rows[0]])
-    before = beyond(judged, within)
+    before, error = beyond(judged, within), correlation_error(judged.measured, judged.imputed)
+    little = not before > max(LEAST, SURE * np.nan_to_num(error))
     depth = _depth(cells, judged)
     if depth is not None:
-        yield _left(judged, "depth", before, beyond(judged, np.column_stack([within, depth])))
+        yield _left(judged, "depth", before, beyond(judged, np.column_stack([within, depth])), little=little)
     batches = labels_of(cells, batch_key, source)
     if batches is not None:
         of_batch = dummies(batches[judged.rows[0]])
         if of_batch.shape[1] > 1:
-            yield _left(judged, "batch", before, beyond(judged, np.column_stack([within, of_batch])))
+            yield _left(judged, "batch", before, beyond(judged, np.column_stack([within, of_batch])), little=little)
 
 
 def beyond(judged: JudgedDirection, known: Array) -> float:
@@ -116,11 +118,11 @@ def _depth(cells: Cells, judged: JudgedDirection) -> Array | None:
     return np.column_stack(known) if known else None
 
 
-def _left(judged: JudgedDirection, what: str, before: float, after: float) -> Finding:
+def _left(judged: JudgedDirection, what: str, before: float, after: float, *, little: bool) -> Finding:
     """Judge what is left of a correlation beyond depth or batch."""
     direction, measure = (judged.source, judged.target), f"beyond {what}"
     shown = f"correlation {after:.3f} is left beyond the {what} of a cell, of {before:.3f}"
-    if not before > LEAST:
+    if little:
         return Finding(
             measure, *direction, after, before, "unknown", f"{shown}: too little to take anything from",
             "See the row 'imputation'.",

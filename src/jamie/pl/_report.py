@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from mudata import MuData
 
 from jamie import get
@@ -30,7 +33,7 @@ from ._metrics import metrics
 from ._page import Block, Note, Part, Section, Table, page, picture
 
 if TYPE_CHECKING:
-    from jamie import JAMIE
+    from jamie.model import JAMIE
 
 N_SHOWN = 5
 """Best and worst features in a table."""
@@ -118,8 +121,8 @@ def report(
         Section("How it was made", tuple(_made(mdata, key_added))),
         Section("Cite", (Note(CITATION),)),
     ]
-    now = datetime.now(tz=UTC).strftime("%-d %B %Y")
-    text = page(title or f"jamie: {' and '.join(names)}", f"Written by jamie on {now}.", sections)
+    now = datetime.now(tz=UTC)
+    text = page(title or f"jamie: {' and '.join(names)}", f"Written by jamie on {now.day} {now:%B %Y}.", sections)
     with whole(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
     logger.info("wrote %s (%.1f MB)", path, len(text) / 1e6)
@@ -184,12 +187,10 @@ def _scores(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[B
         if len(rows) > 1 and drawn < MOST_DIRECTIONS:
             drawn += 1
             blocks += _optional(
-                lambda source=source, target=target: picture(
-                    metrics(mdata, source=source, target=target, key_added=key_added),
-                    alt=f"Each feature of {target} imputed from {source}: correlation and AUROC of jamie against the "
-                    "best baseline, and the distribution of JS distances by method.",
-                    caption="Features above the line are imputed better by jamie than by the baseline.",
-                )
+                partial(metrics, mdata, source=source, target=target, key_added=key_added),
+                alt=f"Each feature of {target} imputed from {source}: correlation and AUROC of jamie against the "
+                "best baseline, and the distribution of JS distances by method.",
+                caption="Features above the line are imputed better by jamie than by the baseline.",
             )
         yield Part(f"{source} → {target}", tuple(blocks))
 
@@ -247,9 +248,9 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
             blocks.append(
                 picture(
                     imputation(mdata, source=source, target=target, key_added=key_added),
-                    alt=f"Imputed against measured values of features of {target}, from the best, with a correlation of "
-                    f"{ranked['correlation'].iloc[0]:.2f}, to the worst, with {ranked['correlation'].iloc[-1]:.2f}; "
-                    f"and the correlations of all {len(table)} features by rank.",
+                    alt=f"Imputed against measured values of features of {target}, from the best, with a "
+                    f"correlation of {ranked['correlation'].iloc[0]:.2f}, to the worst, with "
+                    f"{ranked['correlation'].iloc[-1]:.2f}; and the correlations of all {len(table)} features by rank.",
                     caption="The line is identity.",
                 )
             )
@@ -261,12 +262,10 @@ def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_ad
     for a, b in pairs:
         for slot, what in (("inferred", "Inferred partners"), ("match", "Partners by the latent")):
             blocks = _optional(
-                lambda a=a, b=b, slot=slot, what=what: picture(
-                    correspondence(mdata, modalities=[a, b], slot=slot, labels=labels, key_added=key_added),
-                    alt=f"{what} of the cells of {a} and {b} as a heat map"
-                    + (f", cells grouped by {labels}: mass belongs into the outlined blocks." if labels else "."),
-                    caption=f"{what}: a right correspondence is a diagonal.",
-                )
+                partial(correspondence, mdata, modalities=[a, b], slot=slot, labels=labels, key_added=key_added),
+                alt=f"{what} of the cells of {a} and {b} as a heat map"
+                + (f", cells grouped by {labels}: mass belongs into the outlined blocks." if labels else "."),
+                caption=f"{what}: a right correspondence is a diagonal.",
             )
             any_drawn = any_drawn or bool(blocks)
             yield from blocks
@@ -274,7 +273,7 @@ def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_ad
         a, b = pairs[0] if pairs else ("rna", "protein")
         yield Note(
             "No partners were inferred or matched: known pairs join the modalities. For likely partners call",
-            f"jm.tl.match(mdata, model, source={a!r}, target={b!r})",
+            f"jm.tl.match(mdata, source={a!r}, target={b!r})",
         )
 
 
@@ -282,18 +281,14 @@ def _drivers(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[
     any_drawn = False
     for source, target in directions[:MOST_DIRECTIONS]:
         blocks = _optional(
-            lambda source=source, target=target: picture(
-                importance(mdata, source=source, target=target, key_added=key_added),
-                alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
-                caption="Mean absolute SHAP values.",
-            )
+            partial(importance, mdata, source=source, target=target, key_added=key_added),
+            alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
+            caption="Mean absolute SHAP values.",
         )
         blocks += _optional(
-            lambda source=source, target=target: picture(
-                knockout(mdata, source=source, target=target, key_added=key_added),
-                alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
-                caption="What is lost without each feature.",
-            )
+            partial(knockout, mdata, source=source, target=target, key_added=key_added),
+            alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
+            caption="What is lost without each feature.",
         )
         if blocks:
             any_drawn = True
@@ -329,10 +324,10 @@ def _made(mdata: MuData, key_added: str) -> Iterator[Block]:
     )
 
 
-def _optional(draw: Callable[[], Block]) -> list[Block]:
+def _optional(draw: Callable[[], Axes | Figure], *, alt: str, caption: str) -> list[Block]:
     """What is drawn, or nothing where it was not computed."""
     try:
-        return [draw()]
+        return [picture(draw(), alt=alt, caption=caption)]
     except MissingNameError:
         return []
 
@@ -350,7 +345,7 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _number(value: float) -> str:
+def _number(value: float | np.floating) -> str:
     if not np.isfinite(value):
         return "–" if np.isnan(value) else "∞"
     return f"{int(value):,}" if float(value).is_integer() and abs(value) >= 2 else f"{value:.3g}"
