@@ -89,6 +89,11 @@ def test_the_control_tells_that_a_training_on_wrong_pairs_was_no_better():
     assert verdicts(table, "control: alignment") == ["bad"]
 
 
+def test_without_held_out_pairs_there_is_no_control(toy):
+    table = jm.tl.diagnose(toy, jm.tl.train(toy, max_steps=5), negative_control=True)
+    assert verdicts(table, "control") == ["unknown"]
+
+
 def test_counts_taken_for_continuous_values_are_told():
     mdata = jm.datasets.toy()
     jm.pp.prepare(mdata, kinds={"rna": "continuous"})

@@ -17,7 +17,9 @@ from ._judged import MOST_PAIRS, JudgedPairs, labels_of
 from ._pairs import MEND, NEAR_CHANCE, SURE
 
 FAIR = 0.25
-TYPES_ONLY = "Take types, not single cells, from it: jm.tl.transfer_labels(mdata, model, ...) is the honest result."
+TYPES_ONLY = (
+    "Take types, not single cells, from it: jm.tl.transfer_labels(mdata, labels=..., ...) is the honest result."
+)
 WITHIN = 0.45
 FEWEST_OF_A_LABEL = 10
 MOST_NEIGHBOURS = 15

@@ -10,7 +10,6 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._compat import quiet_mudata
-from jamie._keys import Keys
 from jamie._types import Pair
 from jamie.data import HELD_OUT, Cells
 from jamie.metrics import feature_correlation, foscttm
@@ -22,7 +21,6 @@ from ._judged import JudgedPairs, judged_direction
 STEPS = 300
 """Of the control: the first two cycles of the default recipe, by which most is learned where there is something."""
 ABOVE = 0.1
-KEYS = Keys()
 
 
 def check_control(
@@ -33,6 +31,14 @@ def check_control(
     What the pairs made possible collapses. What does not was not learned from them: copies of cells on both sides of
     the split, or something that all cells share.
     """
+    if not judged:
+        return [
+            Finding(
+                "control", "", "", float("nan"), float("nan"), "unknown",
+                "the model has seen all pairs: none are left to score it and the control by",
+                "Call jm.pp.split(mdata) before jm.tl.train(mdata).",
+            )
+        ]  # fmt: skip
     control = _trained_on_permuted(cells, model, rng)
     findings = []
     for (a, b), pairs in judged.items():
@@ -70,16 +76,18 @@ def _trained_on_permuted(cells: Cells, model: JAMIE, rng: np.random.Generator) -
     split = np.full(mdata.n_obs, "test", dtype=object)
     for name in cells.names:
         split[mdata.obs_names.get_indexer(cells.cells(name)[cells.role(name) < HELD_OUT])] = "train"
-    mdata.obs[KEYS.split] = split
+    mdata.obs[cells.keys.split] = split
     for a, b in combinations(cells.names, 2):
         known = cells.known_of_training(a, b).tocoo()
         rows, columns = (mdata.obs_names.get_indexer(cells.cells(name)) for name in (a, b))
         dealt = rng.permutation(known.col)
-        mdata.obsp[KEYS.known(a, b)] = sparse.csr_matrix(
+        mdata.obsp[cells.keys.known(a, b)] = sparse.csr_matrix(
             (known.data, (rows[known.row], columns[dealt])), shape=(mdata.n_obs, mdata.n_obs)
         )
     recipe = model.recipe_
     steps = min(recipe.max_steps, STEPS)
     short = replace(recipe, max_steps=steps, min_steps=min(recipe.min_steps, steps), cycles=min(recipe.cycles, 2))
     layers = {name: preparation.layer or "X" for name, preparation in model.preparations_.items()}
-    return JAMIE(short, n_networks=1, device=model.device, rng=rng).fit(mdata, layer=layers)
+    return JAMIE(short, n_networks=1, device=model.device, rng=rng).fit(
+        mdata, layer=layers, key_added=cells.keys.prefix
+    )
