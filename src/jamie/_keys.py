@@ -18,7 +18,7 @@ SCHEMA = 1
 KIND = "jamie_kind"
 """`mdata[m].uns`: kind of a modality whose values no longer tell it; of the data, so that no prefix changes it."""
 RESERVED = (
-    "auroc", "confidence", "correlation", "correspondence", "evaluation", "imputed", "inferred", "input",
+    "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputed", "inferred", "input",
     "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
     "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
@@ -160,6 +160,11 @@ class Keys:
     def evaluation(self) -> str:
         """`mdata.uns`: table of held-out measures."""
         return f"{self.prefix}_evaluation"
+
+    @property
+    def diagnosis(self) -> str:
+        """`mdata.uns`: table of checks, with a verdict each."""
+        return f"{self.prefix}_diagnosis"
 
     def score(self, measure: str) -> str:
         """`mdata[target].var`: one measure per feature, such as ``"correlation"``."""

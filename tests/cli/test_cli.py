@@ -69,6 +69,25 @@ def test_run_draws_the_figures(given, tmp_path):
     ]
 
 
+@pytest.mark.slow
+def test_run_writes_the_report(given, tmp_path):
+    page, out = tmp_path / "new" / "report.html", tmp_path / "out.h5mu"
+    arguments = ["--impute", "rna:protein", "--test-fraction", "0.3", "--labels", "cell_type", "--max-steps", "20"]
+    assert main(["run", str(given), "-o", str(out), "--report", str(page), *arguments]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "20 steps are too few" in text
+    assert "kernel ridge" in text
+    assert "jamie_diagnosis" in read(out).uns
+
+
+def test_two_outputs_are_not_one_file(given, tmp_path, capsys):
+    out = str(tmp_path / "out.h5mu")
+    assert main(["run", str(given), "-o", out, "--report", out]) == 1
+    assert "expected another file for --report than for --output" in capsys.readouterr().err
+    assert main(["run", str(given), "-o", out, "--model", str(tmp_path / "a"), "--report", str(tmp_path / "a")]) == 1
+    assert "expected another file for --report than for --model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--labels", metavar="COLUMN", help="column of .obs for label transfer and colours")
     run.add_argument("--figures", type=Path, metavar="DIR", help="draw embedding, history and imputation there")
+    run.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write one page there: whether it worked, scores, figures",
+    )
     run.add_argument("--model", type=Path, metavar="FILE", help="save the trained model there")
 
     demo = commands.add_parser("demo", help="the main job on real cells, which are fetched once, or on simulated ones")

@@ -46,10 +46,14 @@ def run(given: argparse.Namespace) -> str:
 @contextmanager
 def _outputs(given: argparse.Namespace) -> Iterator[None]:
     """Hold the places that will be written to; folders that are missing are made, and taken away if nothing came."""
-    files = [path for path in (given.output, given.model) if path is not None]
-    if len({path.resolve() for path in files}) < len(files):
-        msg = f"expected another file for --model than for --output, found {str(given.output)!r} for both"
-        raise InvalidValueError(msg)
+    options = {"--output": given.output, "--model": given.model, "--report": given.report}
+    files = [path for path in options.values() if path is not None]
+    taken: dict[Path, str] = {}
+    for option, path in options.items():
+        other = option if path is None else taken.setdefault(path.resolve(), option)
+        if other != option:
+            msg = f"expected another file for {option} than for {other}, found {str(path)!r} for both"
+            raise InvalidValueError(msg)
     if not is_first():
         yield
         return
@@ -92,6 +96,11 @@ def _results(given: argparse.Namespace, mdata: MuData) -> str:
             for source, target in given.impute:
                 figure = jm.pl.imputation(mdata, source=source, target=target)
                 save(figure, given.figures / f"imputation_{source}_{target}.png")
+    if given.report is not None:
+        jm.tl.diagnose(mdata, model, labels=given.labels, rng=given.seed)
+        if is_first():
+            with headless():
+                jm.pl.report(mdata, model, given.report, labels=given.labels)
     if given.model is not None:
         model.save(given.model)
     write_mudata(mdata, given.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._accept import require_kind
+from ._accept import layers_of_counts, require_kind
 from ._batch_index import BatchIndex, Layout
 from ._batches import Draw, permuted, stratified, with_partners
 from ._cell_matrix import CellMatrix
@@ -76,6 +76,7 @@ __all__ = [
     "fingerprint",
     "label_codes",
     "labels",
+    "layers_of_counts",
     "measured",
     "measured_as",
     "near",

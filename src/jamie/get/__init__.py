@@ -7,6 +7,7 @@ from ._alignment import alignment
 from ._calibration import calibration
 from ._comparison import comparison
 from ._correspondence import correspondence
+from ._diagnosis import diagnosis
 from ._embedding import embedding
 from ._enrichment import enrichment
 from ._evaluation import evaluation
@@ -14,10 +15,13 @@ from ._explanation import explanation
 from ._history import history
 from ._importance import importance
 from ._imputed import imputed
+from ._imputed_features import imputed_features
+from ._inputs import inputs
 from ._js_distances import js_distances
 from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
+from ._provenance import provenance
 from ._scores import scores
 from ._shap_values import shap_values
 from ._summary import summary
@@ -28,6 +32,7 @@ __all__ = [
     "calibration",
     "comparison",
     "correspondence",
+    "diagnosis",
     "embedding",
     "enrichment",
     "evaluation",
@@ -35,10 +40,13 @@ __all__ = [
     "history",
     "importance",
     "imputed",
+    "imputed_features",
+    "inputs",
     "js_distances",
     "knockout",
     "knockout_by_distance",
     "links",
+    "provenance",
     "scores",
     "shap_values",
     "summary",

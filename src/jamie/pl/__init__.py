@@ -15,6 +15,7 @@ from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
 from ._metrics import metrics
+from ._report import report
 
 __all__ = [
     "alignment",
@@ -30,4 +31,5 @@ __all__ = [
     "knockout_by_distance",
     "links",
     "metrics",
+    "report",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._check_correspondence import check_correspondence
 from ._complete import complete
+from ._diagnose import diagnose
 from ._embed import embed
 from ._evaluate import evaluate
 from ._explain import explain
@@ -19,6 +20,7 @@ from ._transfer_labels import transfer_labels
 __all__ = [
     "check_correspondence",
     "complete",
+    "diagnose",
     "embed",
     "evaluate",
     "explain",

@@ -1,0 +1,41 @@
+"""Did it work: checks of a trained model on what it did not see, each a measure, what it is beside, and a verdict."""
+
+from __future__ import annotations
+
+from ._alignment import alignment_finding, check_alignment, check_types, swapped, types_finding
+from ._control import check_control
+from ._finding import COLUMNS, Finding, Verdict, as_table
+from ._imputation import beyond, check_disguises, check_imputation, check_spread, imputation_finding
+from ._inputs import check_inputs
+from ._judged import JudgedDirection, JudgedPairs, judged_direction, judged_pairs
+from ._latents import check_latents, dimensions_in_use
+from ._pairs import check_known_pairs
+from ._training import check_training, still_falling
+
+__all__ = [
+    "COLUMNS",
+    "Finding",
+    "JudgedDirection",
+    "JudgedPairs",
+    "Verdict",
+    "alignment_finding",
+    "as_table",
+    "beyond",
+    "check_alignment",
+    "check_control",
+    "check_disguises",
+    "check_imputation",
+    "check_inputs",
+    "check_known_pairs",
+    "check_latents",
+    "check_spread",
+    "check_training",
+    "check_types",
+    "dimensions_in_use",
+    "imputation_finding",
+    "judged_direction",
+    "judged_pairs",
+    "still_falling",
+    "swapped",
+    "types_finding",
+]

@@ -1,0 +1,48 @@
+"""Whether the training was long enough, and whether it was over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from jamie.model import Summary
+from jamie.train import RECIPES, Recipe
+
+from ._finding import Finding
+
+SHORTEST = RECIPES["default"].min_steps
+"""Steps until which the KL term of the default recipe still rises."""
+STILL = 0.03
+"""Fall of the validation error in the last half of the training, as a share of it, that says that more was to come."""
+
+
+def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> Finding:
+    """Judge the number of steps: `value` is the best one, `reference` the most that were allowed."""
+    best, n_steps = summary.best_step, summary.n_steps
+    steps = max(n_steps, recipe.max_steps if recipe.step_unit == "step" else n_steps)
+    where = ("training", "", "", best, steps)
+    if summary.interrupted:
+        return Finding(
+            *where, "doubtful", f"interrupted after step {n_steps} ({summary.interrupted})",
+            "Train again to the end: jm.tl.train(mdata).",
+        )  # fmt: skip
+    if n_steps < SHORTEST:
+        return Finding(
+            *where, "bad", f"{n_steps} steps are too few to learn anything",
+            f"Leave max_steps to the recipe: jm.tl.train(mdata), which takes up to {RECIPES['default'].max_steps}.",
+        )  # fmt: skip
+    if best == n_steps and still_falling(history, n_steps):
+        return Finding(
+            *where, "doubtful", f"the last of {n_steps} steps was the best, and the validation error was still falling",
+            f"Train longer: jm.tl.train(mdata, max_steps={2 * n_steps}).",
+        )  # fmt: skip
+    return Finding(*where, "good", f"the weights of step {best} of {n_steps} were kept")
+
+
+def still_falling(history: pd.DataFrame, n_steps: int) -> bool:
+    """Whether the validation error fell by more than `STILL` of itself after the cycle before the last."""
+    if "score" not in history:
+        return False
+    score = history.set_index("step")["score"].dropna()
+    earlier = score[score.index <= (3 * n_steps) // 7 + 1]
+    return bool(len(earlier) and np.isfinite(earlier.min()) and score.iloc[-1] < (1 - STILL) * earlier.min())

@@ -1,0 +1,360 @@
+"""One page to hand on: what went in, whether it worked, how good it is, and with what it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mudata import MuData
+
+from jamie import get
+from jamie._atomic import whole
+from jamie._docs import document
+from jamie._errors import InvalidValueError, MissingNameError
+from jamie._keys import Keys
+from jamie._settings import logger
+from jamie._types import Pair
+
+from ._correspondence import correspondence
+from ._embedding import BASES, embedding
+from ._history import history
+from ._importance import importance
+from ._imputation import imputation
+from ._knockout import knockout
+from ._metrics import metrics
+from ._page import Block, Note, Part, Section, Table, page, picture
+
+if TYPE_CHECKING:
+    from jamie.model import JAMIE
+
+N_SHOWN = 5
+"""Best and worst features in a table."""
+MOST_DIRECTIONS = 6
+"""That have figures: all of three modalities; more would make the page too large to send."""
+MOST_CELLS = 5_000
+CITATION = (
+    "Cohen Kalafut N, Huang X, Wang D. Joint variational autoencoders for multimodal imputation and embedding. Nature "
+    "Machine Intelligence 5, 631–642 (2023). doi:10.1038/s42256-023-00663-z"
+)
+VERDICTS = ("bad", "doubtful", "unknown", "good")
+SCORES = {
+    "correlation": "correlation", "gain": "gain of jamie", "auroc": "AUROC", "js_distance": "JS distance",
+    "sd_ratio": "sd ratio", "foscttm": "FOSCTTM", "foscttm_within": "within labels", "lta": "label transfer",
+}  # fmt: skip
+
+
+@document("mdata", "model", "key_added")
+def report(
+    mdata: MuData,
+    model: JAMIE,
+    path: str | Path,
+    *,
+    labels: str | None = None,
+    basis: Literal["umap", "pca"] = "umap",
+    title: str | None = None,
+    key_added: str = "jamie",
+) -> Path:
+    """Write one page that says what went in, whether it worked, how good it is, and with what it was made.
+
+    The page is a single HTML file with its figures in it: it needs no network, opens from disk, and prints. It shows
+    what was computed before and computes nothing but coordinates for the eye: in place of what is missing stands the
+    call that makes it. Nothing is written to `mdata`.
+
+    Parameters
+    ----------
+    {shared}
+    path
+        File to write, such as ``"report.html"``; what is there is replaced, in one piece.
+    labels
+        Column of the `.obs` of the modalities, or of `mdata.obs`, by which cells are coloured and correspondences
+        grouped.
+    basis
+        ``"umap"`` or ``"pca"``, in which the latents are drawn.
+    title
+        Heading of the page; the modalities if `None`.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    KeyError
+        If the labels are not there.
+    ValueError
+        If model and MuData do not go together.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import jamie as jm
+    >>> mdata = jm.datasets.toy()
+    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> _ = jm.tl.diagnose(mdata, model)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = jm.pl.report(mdata, model, Path(folder) / "report.html", basis="pca")
+    ...     "jamie_" in path.read_text(), "too few to learn anything" in path.read_text()
+    (False, True)
+    """
+    inputs = get.inputs(mdata, model, key_added=key_added)
+    names = list(inputs.index)
+    directions = list(permutations(names, 2))
+    sections = [
+        Section("Did it work", tuple(_diagnosis(mdata, key_added))),
+        Section("What went in", tuple(_inputs(inputs))),
+        Section("Scores", tuple(_scores(mdata, directions, key_added))),
+        Section("Embedding", tuple(_embedding(mdata, labels, basis, key_added))),
+        Section("Imputed features", tuple(_features(mdata, directions, key_added))),
+        Section("Correspondence", tuple(_correspondence(mdata, list(combinations(names, 2)), labels, key_added))),
+        Section("What drives it", tuple(_drivers(mdata, directions, key_added))),
+        Section("How it was made", tuple(_made(mdata, key_added))),
+        Section("Cite", (Note(CITATION),)),
+    ]
+    now = datetime.now(tz=UTC)
+    text = page(title or f"jamie: {' and '.join(names)}", f"Written by jamie on {now.day} {now:%B %Y}.", sections)
+    with whole(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    logger.info("wrote %s (%.1f MB)", path, len(text) / 1e6)
+    return Path(path)
+
+
+def _diagnosis(mdata: MuData, key_added: str) -> Iterator[Block]:
+    try:
+        table = get.diagnosis(mdata, key_added=key_added)
+    except MissingNameError:
+        yield Note("This was not diagnosed; for verdicts call", "jm.tl.diagnose(mdata, model)")
+        return
+    counts = table["verdict"].value_counts()
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts)
+    order = table["verdict"].map(VERDICTS.index).to_numpy().argsort(kind="stable")
+    rows, verdicts = [], []
+    for row in table.iloc[order].itertuples():
+        beside = "" if np.isnan(row.reference) else _number(row.reference)
+        what = " ".join(part for part in (f"{_sentence(row.finding)}", str(row.next_step)) if part)
+        rows.append(
+            (str(row.verdict), str(row.measure), _arrow(row.source, row.target), _number(row.value), beside, what)
+        )
+        verdicts.append(str(row.verdict))
+    yield Table(
+        f"{len(table)} checks: {said}. Those that ask for something stand first.",
+        ("verdict", "check", "of", "value", "beside", "found, and what to do"),
+        tuple(rows),
+        tuple(verdicts),
+    )
+
+
+def _inputs(inputs: pd.DataFrame) -> Iterator[Block]:
+    yield _table("Modalities as the model takes them, and what their cells are to it.", inputs)
+
+
+def _scores(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
+    try:
+        table = get.evaluation(mdata, key_added=key_added)
+    except MissingNameError:
+        yield Note("Nothing was scored; for scores beside simple methods call", "jm.tl.evaluate(mdata, model)")
+        return
+    drawn = 0
+    for source, target in directions:
+        rows = table[(table["source"] == source) & (table["target"] == target)]
+        if rows.empty:
+            continue
+        first = rows.iloc[0]
+        limits = [
+            f"{shown} {first[name]:.2f}"
+            for name, shown in (("r_max", "a perfect predictor reaches a correlation of"), ("js_floor", "two measured "
+                                "samples have a JS distance of"))
+            if name in first and np.isfinite(first[name])
+        ]  # fmt: skip
+        blocks: list[Block] = [
+            Table(
+                f"{first['n_cells']:,} {first['cells']} cells; ± is a standard error over cells."
+                + "".join(f" {_sentence(limit)}" for limit in limits),
+                ("method", *(shown for name, shown in SCORES.items() if name in rows)),
+                tuple(_scores_of(row, rows) for _, row in rows.iterrows()),
+            )
+        ]
+        if len(rows) > 1 and drawn < MOST_DIRECTIONS:
+            drawn += 1
+            blocks += _optional(
+                partial(metrics, mdata, source=source, target=target, key_added=key_added),
+                alt=f"Each feature of {target} imputed from {source}: correlation and AUROC of jamie against the "
+                "best baseline, and the distribution of JS distances by method.",
+                caption="Features above the line are imputed better by jamie than by the baseline.",
+            )
+        yield Part(f"{source} → {target}", tuple(blocks))
+
+
+def _scores_of(row: pd.Series, rows: pd.DataFrame) -> tuple[str, ...]:
+    """One method's scores as text, with standard errors where there are any."""
+    cells = [str(row["method"]).replace("_", " ")]
+    for name in SCORES:
+        if name in rows:
+            error = row.get(f"{name}_se", np.nan)
+            cells.append(_number(row[name]) + (f" ± {error:.3f}" if np.isfinite(error) else ""))
+    return tuple(cells)
+
+
+def _embedding(mdata: MuData, labels: str | None, basis: Literal["umap", "pca"], key_added: str) -> Iterator[Block]:
+    slot = Keys(key_added).latent
+    shown = [name for name in mdata.mod if slot in mdata[name].obsm]
+    if not shown:
+        yield Note("No cells were embedded; call", "jm.tl.embed(mdata, model)")
+        return
+    by = f", and of each modality by {labels}" if labels else ""
+    yield picture(
+        embedding(mdata, color=labels, basis=basis, n_cells=MOST_CELLS, key_added=key_added),
+        alt=f"{BASES[basis]} of the joint latents of {' and '.join(shown)}: cells coloured by modality{by}.",
+        caption="Well integrated modalities cover the same ground. Training cells are among these: see the verdicts.",
+    )
+    if labels is None:
+        yield Note("Cells are not coloured by type; pass", "jm.pl.report(..., labels='cell_type')")
+
+
+def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
+    slot = Keys(key_added).imputed_from_source
+    imputed = [(a, b) for a, b in directions if slot(b) in mdata[a].obsm]
+    if not imputed:
+        source, target = directions[0] if directions else ("rna", "protein")
+        call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
+        yield Note("Nothing was imputed; for features and their accuracy call", call)
+    for i, (source, target) in enumerate(imputed):
+        try:
+            table = get.imputed_features(mdata, source=source, target=target, key_added=key_added)
+        except InvalidValueError as error:
+            yield Part(f"{source} → {target}", (Note(_sentence(str(error))),))
+            continue
+        ranked = table[table["correlation"].notna()]
+        worst = ranked.iloc[max(N_SHOWN, len(ranked) - N_SHOWN) :]
+        blocks: list[Block] = [
+            _table(f"The {min(N_SHOWN, len(ranked))} best of {len(table)} features.", ranked.head(N_SHOWN))
+        ]
+        if len(worst):
+            blocks.append(_table(f"The {len(worst)} worst.", worst))
+        if "coverage" not in table:
+            call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r}, interval=0.9)"
+            blocks.append(Note("These have no intervals; for them call", call))
+        if i < MOST_DIRECTIONS and len(ranked):
+            blocks.append(
+                picture(
+                    imputation(mdata, source=source, target=target, key_added=key_added),
+                    alt=f"Imputed against measured values of features of {target}, from the best, with a "
+                    f"correlation of {ranked['correlation'].iloc[0]:.2f}, to the worst, with "
+                    f"{ranked['correlation'].iloc[-1]:.2f}; and the correlations of all {len(table)} features by rank.",
+                    caption="The line is identity.",
+                )
+            )
+        yield Part(f"{source} → {target}", tuple(blocks))
+
+
+def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_added: str) -> Iterator[Block]:
+    any_drawn = False
+    for a, b in pairs:
+        for slot, what in (("inferred", "Inferred partners"), ("match", "Partners by the latent")):
+            blocks = _optional(
+                partial(correspondence, mdata, modalities=[a, b], slot=slot, labels=labels, key_added=key_added),
+                alt=f"{what} of the cells of {a} and {b} as a heat map"
+                + (f", cells grouped by {labels}: mass belongs into the outlined blocks." if labels else "."),
+                caption=f"{what}: a right correspondence is a diagonal.",
+            )
+            any_drawn = any_drawn or bool(blocks)
+            yield from blocks
+    if not any_drawn:
+        a, b = pairs[0] if pairs else ("rna", "protein")
+        yield Note(
+            "No partners were inferred or matched: known pairs join the modalities. For likely partners call",
+            f"jm.tl.match(mdata, source={a!r}, target={b!r})",
+        )
+
+
+def _drivers(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
+    any_drawn = False
+    for source, target in directions[:MOST_DIRECTIONS]:
+        blocks = _optional(
+            partial(importance, mdata, source=source, target=target, key_added=key_added),
+            alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
+            caption="Mean absolute SHAP values.",
+        )
+        blocks += _optional(
+            partial(knockout, mdata, source=source, target=target, key_added=key_added),
+            alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
+            caption="What is lost without each feature.",
+        )
+        if blocks:
+            any_drawn = True
+            yield Part(f"{source} → {target}", tuple(blocks))
+    if not any_drawn:
+        source, target = directions[0] if directions else ("rna", "protein")
+        yield Note(
+            "Features were neither explained nor knocked out; call",
+            f"jm.tl.explain(mdata, model, source={source!r}, target={target!r})",
+        )
+
+
+def _made(mdata: MuData, key_added: str) -> Iterator[Block]:
+    try:
+        made = get.provenance(mdata, key_added=key_added)
+        summary = get.summary(mdata, key_added=key_added)
+    except MissingNameError:
+        yield Note(
+            "The training was of another MuData, so that its history is not here; it is written by",
+            "jm.tl.train(mdata)",
+        )
+        return
+    seed = "a generator" if made.seed is None else str(made.seed)
+    about = {"jamie": made.version, **made.versions, "device": made.device, "seed": seed}
+    about |= {"best step": f"{summary.best_step} of {summary.n_steps}", "seconds": f"{summary.seconds:.1f}"}
+    yield Table("Versions, seed and training.", ("what", "value"), tuple((k, v) for k, v in about.items()))
+    settings = tuple((name, _shown(value)) for name, value in made.recipe.items())
+    yield Table("Settings of the recipe.", ("setting", "value"), settings)
+    yield picture(
+        history(mdata, key_added=key_added),
+        alt=f"Terms of the loss by step; the weights of step {summary.best_step} of {summary.n_steps} were kept.",
+        caption="Losses of training cells, and, dashed, the error on held-out pairs.",
+    )
+
+
+def _optional(draw: Callable[[], Axes | Figure], *, alt: str, caption: str) -> list[Block]:
+    """What is drawn, or nothing where it was not computed."""
+    try:
+        return [picture(draw(), alt=alt, caption=caption)]
+    except MissingNameError:
+        return []
+
+
+def _table(caption: str, frame: pd.DataFrame) -> Table:
+    rows = tuple((str(name), *map(_shown, row)) for name, row in zip(frame.index, frame.to_numpy(object), strict=True))
+    return Table(caption, (str(frame.index.name), *map(str, frame.columns)), rows)
+
+
+def _shown(value: object) -> str:
+    return _number(value) if isinstance(value, float | np.floating) else f"{value:,}" if _is_int(value) else str(value)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _number(value: float | np.floating) -> str:
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else "∞"
+    return f"{int(value):,}" if float(value).is_integer() and abs(value) >= 2 else f"{value:.3g}"
+
+
+def _arrow(source: str, target: str) -> str:
+    return " → ".join(name for name in (source, target) if name)
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop, unless it opens with a name in quotes."""
+    return (text if text.startswith("'") else text[:1].upper() + text[1:]) + ("" if text.endswith(".") else ".")
