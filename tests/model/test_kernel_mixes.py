@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.metrics.pairwise import euclidean_distances
 
 import jamie as jm
-from jamie.baselines import Directions, best_mix_weight, regress, supervised, tune
+from jamie.baselines import Directions, Supervised, best_mix_weight, regress, supervised, tune
 from jamie.model import _jamie, _kernel_mixes
 from jamie.nn import KernelMix
 from jamie.train import RECIPES
@@ -332,7 +332,7 @@ def complete():
 def test_missing_values_do_not_shrink_what_is_imputed(complete, how, monkeypatch):
     """Beside the same kernel of complete values, which is then not along supervised directions either."""
     mdata, _ = complete
-    monkeypatch.setattr(_kernel_mixes, "supervised", lambda x, *_: (Directions.none(x.shape[1]), x))
+    monkeypatch.setattr(_kernel_mixes, "supervised", lambda x, *_: Supervised(Directions.none(x.shape[1]), x, 1.0))
     model = jm.JAMIE(RECIPE).fit(mdata)
     holed, test, in_class = with_gaps(mdata, how)
     partial = jm.JAMIE(RECIPE).fit(holed)

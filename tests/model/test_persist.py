@@ -151,7 +151,7 @@ def test_what_is_no_model_is_named(tmp_path):
 
 def test_a_newer_schema_asks_to_upgrade(saved):
     _, _, path = saved
-    rewrite(path, lambda header: header.update(schema=6, version="9.9", recipe={"unknown": 1}))
+    rewrite(path, lambda header: header.update(schema=7, version="9.9", recipe={"unknown": 1}))
     with pytest.raises(ValueError, match=r"schema 6 in .*found schema 7, written by jamie-tools 9\.9; upgrade"):
         jm.JAMIE.load(path)
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import Keys
+from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
 from jamie.data import ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
 
@@ -120,7 +120,7 @@ def comparison(
         beside={
             key.removeprefix(f"{slot}_"): chosen(mdata[source].obsm[key])
             for key in mdata[source].obsm
-            if keys.is_beside(key, slot)
+            if is_beside(key, slot)
         },
         interval=float(about["interval"]) if "interval" in about else None,
     )

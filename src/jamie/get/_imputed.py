@@ -9,7 +9,7 @@ from mudata import MuData
 
 from jamie._checks import require_name
 from jamie._docs import document
-from jamie._keys import Keys
+from jamie._keys import Keys, is_beside
 
 from ._stored import stored, stored_record
 
@@ -60,7 +60,7 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
     beside = {
         keys.imputed + key.removeprefix(slot): mdata[source].obsm[key].to_numpy(copy=True)
         for key in mdata[source].obsm
-        if keys.is_beside(key, slot)
+        if is_beside(key, slot)
     }
     return ad.AnnData(
         frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names), layers=beside

@@ -36,7 +36,7 @@ def inputs(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> pd.DataF
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
     >>> model = jm.tl.train(mdata, max_steps=20)
-    >>> jm.get.inputs(mdata, model).loc["rna", ["kind", "features", "cells"]].tolist()
+    >>> jm.get.inputs(mdata, model)[["kind", "features", "cells"]].values.tolist()[0]
     ['counts', 40, 54]
     """
     cells = open_for_model(mdata, model, key_added=key_added)

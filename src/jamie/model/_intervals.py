@@ -272,14 +272,17 @@ def _calibrated(
     opened: Cells, target: str, preparation: Preparation, pairs: LeftOutPairs, divisor: float
 ) -> Calibration:
     order = np.argsort(pairs.partners, kind="stable")  # what is on disk is read in its order
-    x = preparation.measured(opened.matrix(target, preparation.layer or "X")[pairs.partners[order]])
-    x, scores = (sparse.csc_matrix(x) if sparse.issparse(x) else x), pairs.predicted[order] * divisor
+    matrix, rows = opened.matrix(target, preparation.layer or "X"), pairs.partners[order]
+    step = matrix.blocks()[0].stop
+    parts = [preparation.measured(matrix[rows[start : start + step]]) for start in range(0, len(rows), step)]
+    x = sparse.vstack(parts, format="csc") if sparse.issparse(parts[0]) else np.concatenate(parts)
+    scores = pairs.predicted[order] * divisor
     back = np.argsort(order)  # in the random order that they came in, by which ties are broken
     blocks = _blocks(x, preparation, scores, back)
     if preparation.kind == "accessibility":
         return _reliability(*(np.concatenate([side.ravel() for side in sides]) for sides in zip(*blocks, strict=True)))
-    parts = [_quantiles_of(*block, from_zero=preparation.kind == "counts") for block in blocks]
-    knots, quantiles, ranks, n_cells = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    found = [_quantiles_of(*block, from_zero=preparation.kind == "counts") for block in blocks]
+    knots, quantiles, ranks, n_cells = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
     scaled = (quantiles / preparation.sd).clip(-6e4, 6e4).astype(np.float16)
     arrays = {"knots": knots, "quantiles": scaled, "ranks": ranks, "n_cells": n_cells}
     return ConditionalQuantiles.of(arrays, preparation)

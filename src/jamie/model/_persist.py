@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -186,17 +187,13 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
 
 
 def _calibrations(arrays: dict[str, Array], preparations: Mapping[str, Preparation]) -> dict[Pair, Calibration]:
-    by_pair: dict[Pair, dict[str, Array]] = {}
-    names = list(preparations)
-    for key, array in arrays.items():
-        if key.startswith("calibrations/"):
-            _, pair, name = key.split("/")
-            source, target = (names[int(place)] for place in pair.split("-"))
-            by_pair.setdefault((source, target), {})[name] = array
-    return {
-        (source, target): calibration_type(preparations[target].kind).of(own, preparations[target])
-        for (source, target), own in by_pair.items()
-    }
+    """Calibrations in the order in which they are learned, whatever that of the file."""
+    found: dict[Pair, Calibration] = {}
+    for (i, source), (j, target) in permutations(enumerate(preparations), 2):
+        prefix = f"calibrations/{i}-{j}/"
+        if own := {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}:
+            found[source, target] = calibration_type(preparations[target].kind).of(own, preparations[target])
+    return found
 
 
 def _require(header: dict[str, Any], arrays: dict[str, Array], expected: str) -> None:

@@ -78,7 +78,8 @@ def imputation(
             low, high = (agreement.beside[side].iloc[:, i].to_numpy() for side in ("lower", "upper"))
             within = agreement.within.iloc[:, i].to_numpy()
             _draw_intervals(ax, measured, low, high, within)
-            title += f", {np.nanmean(within):.0%} within {agreement.interval:.0%}" if np.isfinite(within).any() else ""
+            nominal = "its interval" if agreement.interval is None else f"{agreement.interval:.0%}"
+            title += f", {np.nanmean(within):.0%} within {nominal}" if np.isfinite(within).any() else ""
         _draw_feature(ax, measured, imputed)
         ax.set_title(title, fontsize=8)
     for ax in axes.flat[n_panels:]:

@@ -17,7 +17,8 @@ from scipy import sparse
 from jamie._checks import generator, is_whole, require_name, require_option, require_unique, typed
 from jamie._docs import document
 from jamie._errors import InvalidValueError
-from jamie._keys import SCHEMA, Keys
+from jamie._keys import SCHEMA, Keys, is_beside
+from jamie._keys import beside as slot_beside
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix, Seed
 from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
@@ -224,7 +225,7 @@ def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, i
     mdata, keys = cells.mdata, cells.keys
     slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
     values = {slot: imputed}
-    values |= {keys.beside(slot, what): found for what, found in beside.whole(imputed).items()}
+    values |= {slot_beside(slot, what): found for what, found in beside.whole(imputed).items()}
     _forget(mdata[source].obsm, keys, slot)
     for key, found in values.items():
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
@@ -244,7 +245,7 @@ def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, i
 
 def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
     """Drop bounds and draws of values that are replaced."""
-    for key in [key for key in slots if key is not None and keys.is_beside(key, imputed)]:
+    for key in [key for key in slots if key is not None and is_beside(key, imputed)]:
         del slots[key]
 
 
@@ -293,7 +294,7 @@ def _impute_to(
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) > threshold, values, 0))
 
     keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
-    paths = {"": "X"} | {what: f"layers/{keys.beside(keys.imputed, what)}" for what in beside.names}
+    paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
     matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
