@@ -37,7 +37,8 @@ def opened(path):
     """Header and tensors of a saved model."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["jamie"])
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # copies, for the file is written again while these are used
+        return header, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def sealed(path, header, tensors):

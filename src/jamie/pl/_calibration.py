@@ -53,7 +53,7 @@ def calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     sizes = {name: int(rows["n_cells"].iloc[0]) for name, rows in by_group.items()}
     largest = sorted((name for name, n in sizes.items() if n >= FEWEST_CELLS), key=lambda name: -sizes[name])
     ax.axline((0, 0), slope=1, color="0.3", lw=0.9)
-    colors = plt.get_cmap("tab20").colors
+    colors = plt.get_cmap("tab20")(range(20))
     for i, name in enumerate(largest[:MOST_GROUPS]):
         rows = by_group[name]
         label = f"{name} ({sizes[name]:,}): {_near_90(rows, shown)}"

@@ -108,7 +108,7 @@ def _draw_intervals(ax: Axes, measured: Array, lower: Array, upper: Array, withi
     """Bars from bound to bound: those that cross the line hold what was measured."""
     (seen,) = np.nonzero(np.isfinite(within))
     some = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(MOST_BARS, len(seen))).astype(int))]
-    colors = np.where(within[some] > 0, PALETTE[4], PALETTE[5])
+    colors = [PALETTE[4] if inside else PALETTE[5] for inside in within[some] > 0]
     ax.vlines(measured[some], lower[some], upper[some], colors=colors, lw=0.8, alpha=0.45, rasterized=True)
 
 

@@ -257,10 +257,16 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
         yield Part(f"{source} → {target}", tuple(blocks))
 
 
+SLOTS: tuple[tuple[Literal["inferred", "match"], str], ...] = (
+    ("inferred", "Inferred partners"),
+    ("match", "Partners by the latent"),
+)
+
+
 def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_added: str) -> Iterator[Block]:
     any_drawn = False
     for a, b in pairs:
-        for slot, what in (("inferred", "Inferred partners"), ("match", "Partners by the latent")):
+        for slot, what in SLOTS:
             blocks = _optional(
                 partial(correspondence, mdata, modalities=[a, b], slot=slot, labels=labels, key_added=key_added),
                 alt=f"{what} of the cells of {a} and {b} as a heat map"
@@ -348,7 +354,7 @@ def _is_int(value: object) -> bool:
 def _number(value: float | np.floating) -> str:
     if not np.isfinite(value):
         return "–" if np.isnan(value) else "∞"
-    return f"{int(value):,}" if float(value).is_integer() and abs(value) >= 2 else f"{value:.3g}"
+    return f"{int(value):,}" if float(value).is_integer() and abs(float(value)) >= 2 else f"{value:.3g}"
 
 
 def _arrow(source: str, target: str) -> str:
