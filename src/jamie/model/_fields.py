@@ -6,6 +6,7 @@ A check takes a value and where it stands, and raises :class:`WrongFieldError` w
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -33,7 +34,7 @@ def number(
     def check(value: Any, where: str) -> None:
         if may_be_nan and isinstance(value, float) and math.isnan(value):
             return
-        if not is_number(value) or not (least <= value <= most and above < value and abs(value) < math.inf):
+        if not is_number(value) or not (least <= value <= most and above < value and abs(value) <= sys.float_info.max):
             raise WrongFieldError(where, _range("a finite number", least, most, above), typed(value))
 
     return check
