@@ -121,7 +121,7 @@ def test_the_page_says_what_was_computed(whole, whole_session):
     mdata, model, _, _ = whole_session
     table = mdata.uns["jamie_evaluation"]
     ours = table[(table["source"] == "rna") & (table["method"] == "jamie")].iloc[0]
-    assert f"{ours['correlation']:.3g} ± {ours['correlation_se']:.3f}" in whole.text
+    assert f"{ours['correlation']:.3f} ± {ours['correlation_se']:.3f}" in whole.text
     assert f"{len(mdata.uns['jamie_diagnosis'])} checks" in whole.text
     assert "rna → protein" in whole.text
     assert f"{model.summary_.best_step} of {model.summary_.n_steps}" in whole.text

@@ -76,10 +76,10 @@ def check_types(
         assert own is not None
         assert of_target is not None  # a column was named
         asked = _drawn(np.flatnonzero(_has(own) & ~cells.train(source)), MOST_PAIRS, rng)
-        if len(asked) < FEWEST_OF_A_LABEL:
+        if not _frequent(own[asked]):
             asked = _drawn(np.flatnonzero(_has(own)), MOST_PAIRS, rng)
         among = {name: _drawn(np.flatnonzero(_has(of)), MOST_REFERENCES, rng) for name, of in labels.items()}
-        if min(len(asked), *map(len, among.values())) < FEWEST_OF_A_LABEL:
+        if not _frequent(own[asked]) or min(map(len, among.values())) < FEWEST_OF_A_LABEL:
             continue
         x = model.encode(cells.inputs(source)[asked], source)
         y = model.encode(cells.inputs(target)[among[target]], target)
@@ -104,9 +104,7 @@ def types_finding(pair: tuple[str, str], own: Array, found: Array, told: Array) 
     told
         Label among its neighbours in its own modality, before anything was aligned, (n,).
     """
-    names = [name for name in dict.fromkeys(own) if (own == name).sum() >= FEWEST_OF_A_LABEL] or list(
-        dict.fromkeys(own)
-    )
+    names = _frequent(own)
     share = {name: float(np.mean(found[own == name] == name)) for name in names}
     most = {name: _commonest(found[own == name]) for name in names}
     moved = {name: to for name, to in most.items() if np.mean(found[own == name] == to) >= MOSTLY}
@@ -149,6 +147,11 @@ def swapped(most: dict[str, str]) -> list[tuple[str, ...]]:
         if at == start and len(circle) > 1 and start == min(circle, key=str):
             circles.append(tuple(circle))
     return circles
+
+
+def _frequent(labels: Array) -> list[str]:
+    """Labels of enough cells to tell where they lie."""
+    return [name for name in dict.fromkeys(labels) if (labels == name).sum() >= FEWEST_OF_A_LABEL]
 
 
 def _voted(x: Array, y: Array, labels: Array) -> Array:

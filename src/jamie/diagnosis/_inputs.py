@@ -138,7 +138,7 @@ def _cells(name: str, x: Matrix) -> Finding:
     many = share > MOST_EMPTY
     return Finding(
         "cells without counts", name, "", share, 0.0, "doubtful" if many else "good",
-        f"{share:.1%} of the cells of {name!r} have no count",
+        f"{share:.1%} of the cells of {name!r} have no count" if share else f"all cells of {name!r} have counts",
         f"Filter these cells: a cell that was not measured in {name!r} is left out of mdata.mod[{name!r}]."
         if many else "",
     )  # fmt: skip

@@ -71,7 +71,7 @@ def _widths(a: str, b: str, of_a: float, of_b: float) -> Finding:
     uneven = not 1 / UNEVEN < ratio < UNEVEN
     return Finding(
         "latent variance", a, b, ratio, 1.0, "doubtful" if uneven else "good",
-        f"the latents of {a!r} have {ratio:.2g} times the variance of those of {b!r}"
+        f"the latents of {a!r} have {ratio:.2f} times the variance of those of {b!r}"
         + (": they do not lie on the same ground" if uneven else ""),
         "Look at jm.pl.embedding(mdata); the row 'alignment' tells whether it matters." if uneven else "",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._types import Pair
+from jamie._types import Pair, Slot
 
 from ._correspondence import correspondence
 from ._embedding import BASES, embedding
@@ -44,6 +44,7 @@ CITATION = (
     "Cohen Kalafut N, Huang X, Wang D. Joint variational autoencoders for multimodal imputation and embedding. Nature "
     "Machine Intelligence 5, 631–642 (2023). doi:10.1038/s42256-023-00663-z"
 )
+PARTNERS: tuple[tuple[Slot, str], ...] = (("inferred", "Inferred partners"), ("match", "Partners by the latent"))
 VERDICTS = ("bad", "doubtful", "unknown", "good")
 SCORES = {
     "correlation": "correlation", "gain": "gain of jamie", "auroc": "AUROC", "js_distance": "JS distance",
@@ -201,7 +202,7 @@ def _scores_of(row: pd.Series, rows: pd.DataFrame) -> tuple[str, ...]:
     for name in SCORES:
         if name in rows:
             error = row.get(f"{name}_se", np.nan)
-            cells.append(_number(row[name]) + (f" ± {error:.3f}" if np.isfinite(error) else ""))
+            cells.append(f"{row[name]:.3f} ± {error:.3f}" if np.isfinite(error) else _number(row[name]))
     return tuple(cells)
 
 
@@ -237,7 +238,7 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
         ranked = table[table["correlation"].notna()]
         worst = ranked.iloc[max(N_SHOWN, len(ranked) - N_SHOWN) :]
         blocks: list[Block] = [
-            _table(f"The {min(N_SHOWN, len(ranked))} best of {len(table)} features.", ranked.head(N_SHOWN))
+            _table(f"The {min(N_SHOWN, len(ranked))} best of {len(table):,} features.", ranked.head(N_SHOWN))
         ]
         if len(worst):
             blocks.append(_table(f"The {len(worst)} worst.", worst))
@@ -250,23 +251,17 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
                     imputation(mdata, source=source, target=target, key_added=key_added),
                     alt=f"Imputed against measured values of features of {target}, from the best, with a "
                     f"correlation of {ranked['correlation'].iloc[0]:.2f}, to the worst, with "
-                    f"{ranked['correlation'].iloc[-1]:.2f}; and the correlations of all {len(table)} features by rank.",
+                    f"{ranked['correlation'].iloc[-1]:.2f}; and all {len(table):,} correlations by rank.",
                     caption="The line is identity.",
                 )
             )
         yield Part(f"{source} → {target}", tuple(blocks))
 
 
-SLOTS: tuple[tuple[Literal["inferred", "match"], str], ...] = (
-    ("inferred", "Inferred partners"),
-    ("match", "Partners by the latent"),
-)
-
-
 def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_added: str) -> Iterator[Block]:
     any_drawn = False
     for a, b in pairs:
-        for slot, what in SLOTS:
+        for slot, what in PARTNERS:
             blocks = _optional(
                 partial(correspondence, mdata, modalities=[a, b], slot=slot, labels=labels, key_added=key_added),
                 alt=f"{what} of the cells of {a} and {b} as a heat map"
@@ -344,17 +339,17 @@ def _table(caption: str, frame: pd.DataFrame) -> Table:
 
 
 def _shown(value: object) -> str:
-    return _number(value) if isinstance(value, float | np.floating) else f"{value:,}" if _is_int(value) else str(value)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(value, float | np.floating):
+        return _number(value)
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return f"{value:,}" if is_whole else str(value)
 
 
 def _number(value: float | np.floating) -> str:
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞"
-    return f"{int(value):,}" if float(value).is_integer() and abs(float(value)) >= 2 else f"{value:.3g}"
+    number = float(value)
+    if not np.isfinite(number):
+        return "–" if np.isnan(number) else "∞"
+    return f"{int(number):,}" if number.is_integer() and abs(number) >= 2 else f"{number:.3g}".replace("-", "−")
 
 
 def _arrow(source: str, target: str) -> str:
