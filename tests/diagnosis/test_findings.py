@@ -215,6 +215,7 @@ FALLING = pd.DataFrame({"step": [100, 300, 700], "score": [1.0, 0.9, 0.6]})
         ({"best_step": 700}, FLAT, "good"),
         ({"best_step": 700}, FALLING, "doubtful"),
         ({"best_step": 300}, FALLING, "good"),
+        ({"best_step": 700, "cells": "training"}, FALLING, "good"),
         ({"best_step": 20, "n_steps": 20}, FLAT.head(1), "bad"),
         ({"interrupted": "SIGINT"}, FLAT, "doubtful"),
     ],

@@ -165,7 +165,7 @@ def test_a_model_from_elsewhere_has_a_page_too(trained, tmp_path):
 def test_intervals_are_shown_where_they_are(trained, tmp_path):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="rna", target="protein")
-    imputed = mdata["rna"].obsm["jamie_imputed_protein"]
+    imputed = mdata["rna"].obsm["jamie_imputed_protein"]  # of fewer pairs than intervals ask for
     mdata["rna"].obsm["jamie_imputed_protein_lower"] = imputed - 100
     mdata["rna"].obsm["jamie_imputed_protein_upper"] = imputed + 100
     text = Page(jm.pl.report(mdata, model, tmp_path / "a.html", basis="pca").read_text(encoding="utf-8")).text

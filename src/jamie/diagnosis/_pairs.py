@@ -41,12 +41,13 @@ def check_known_pairs(cells: Cells, pair: Pair, judged: JudgedPairs | None, rng:
     if check.verified or (judged is not None and _aligned(judged)):
         how = str(check) if check.verified else "held-out pairs lie together in the latent"
         return Finding("pairs", a, b, check.objective, check.chance, "good", f"{check.n_pairs:,} known pairs: {how}")
-    return _unverified(check, pair)
+    return _unverified(check, pair, is_refuted=judged is not None)
 
 
-def _unverified(check: PairCheck, pair: Pair) -> Finding:
+def _unverified(check: PairCheck, pair: Pair, *, is_refuted: bool) -> Finding:
+    """Judge pairs that do not beat all random ones; refuted: held-out ones do not align either."""
     what = f"{check.n_pairs:,} known pairs look like pairs dealt at random: {check}"
-    verdict = "doubtful" if check.promising else "bad"
+    verdict = "doubtful" if check.promising and not is_refuted else "bad"
     return Finding("pairs", *pair, check.objective, check.chance, verdict, what, MEND)  # type: ignore[arg-type]
 
 

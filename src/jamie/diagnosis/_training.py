@@ -12,8 +12,9 @@ from ._finding import Finding
 
 SHORTEST = RECIPES["default"].min_steps
 """Steps until which the KL term of the default recipe still rises."""
-STILL = 0.03
-"""Fall of the validation error in the last half of the training, as a share of it, that says that more was to come."""
+STILL = 0.1
+"""Fall of the validation error in the last cycle, as a share of it, that says that more was to come. Of CITE-seq 10k it
+is 0.03 to 0.05, and twice the steps gave the same held-out scores."""
 
 
 def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> Finding:
@@ -31,7 +32,7 @@ def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> F
             *where, "bad", f"{n_steps} steps are too few to learn anything",
             f"Leave max_steps to the recipe: jm.tl.train(mdata), which takes up to {RECIPES['default'].max_steps}.",
         )  # fmt: skip
-    if best == n_steps and still_falling(history, n_steps):
+    if summary.cells == "validation" and best == n_steps and still_falling(history, n_steps):
         return Finding(
             *where, "doubtful", f"the last of {n_steps} steps was the best, and the validation error was still falling",
             f"Train longer: jm.tl.train(mdata, max_steps={2 * n_steps}).",

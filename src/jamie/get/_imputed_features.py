@@ -7,7 +7,7 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._docs import document
-from jamie._keys import Keys
+from jamie._keys import Keys, beside
 from jamie.metrics import feature_correlation, sd_ratio
 
 from ._comparison import comparison
@@ -62,7 +62,7 @@ def imputed_features(mdata: MuData, *, source: str, target: str, key_added: str 
         index=pair.measured.columns.rename("feature"),
     )
     slot = Keys(key_added).imputed_from_source(target)
-    bounds = [mdata[source].obsm.get(f"{slot}_{side}") for side in (LOWER, UPPER)]
+    bounds = [mdata[source].obsm.get(beside(slot, side)) for side in (LOWER, UPPER)]
     if all(isinstance(bound, pd.DataFrame) for bound in bounds):
         lower, upper = (_aligned(bound, mdata[source].obs_names, pair.measured) for bound in bounds)
         known = np.isfinite(measured) & np.isfinite(lower) & np.isfinite(upper)
