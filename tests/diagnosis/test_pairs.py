@@ -7,7 +7,10 @@ import pytest
 from scipy import sparse
 
 from jamie.correspondence import PairCheck
-from jamie.diagnosis import JudgedPairs, _pairs, check_known_pairs
+from jamie.diagnosis import JudgedPairs, UnseenAlignment, _pairs, check_known_pairs, unseen_alignment
+from jamie.metrics import foscttm
+from jamie.model import Summary
+from jamie.model._summary import PairScore
 
 PAIR = ("rna", "protein")
 N = 60
@@ -29,15 +32,10 @@ class Opened:
         return np.zeros((N, 2))
 
 
-def held_out(*, aligned):
-    x = np.random.default_rng(0).normal(size=(N, 4))
-    return JudgedPairs(PAIR, (np.arange(N), np.arange(N)), (x, x if aligned else x[::-1].copy()), None, "held-out")
-
-
-def judged(monkeypatch, objective, pairs=None, *, n_pairs=N, p_value=0.005):
+def judged(monkeypatch, objective, unseen=None, *, n_pairs=N, p_value=0.005):
     check = PairCheck(objective, 0.5, 0.02, p_value, n_pairs, n_pairs)
     monkeypatch.setattr(_pairs, "check_pairs", lambda *_: check)
-    return check_known_pairs(Opened(n_pairs), PAIR, pairs, np.random.default_rng(0)).verdict
+    return check_known_pairs(Opened(n_pairs), PAIR, unseen, np.random.default_rng(0)).verdict
 
 
 @pytest.mark.parametrize(
@@ -53,8 +51,25 @@ def judged(monkeypatch, objective, pairs=None, *, n_pairs=N, p_value=0.005):
     ],
 )
 def test_held_out_pairs_prove_or_refute_what_is_doubtful(monkeypatch, objective, aligned, verdict):
-    assert judged(monkeypatch, objective, None if aligned is None else held_out(aligned=aligned)) == verdict
+    unseen = None if aligned is None else UnseenAlignment(0.1 if aligned else 0.48, 0.02)
+    assert judged(monkeypatch, objective, unseen) == verdict
 
 
 def test_few_pairs_tell_nothing(monkeypatch):
     assert judged(monkeypatch, 0.2, n_pairs=3) == "unknown"
+
+
+def test_what_was_not_learned_from_is_held_out_else_of_the_validation():
+    x, y = np.random.default_rng(0).normal(size=(2, N, 4))
+    held_out = JudgedPairs(PAIR, (np.arange(N), np.arange(N)), (x, y), None, "held-out")
+    score = PairScore(*PAIR, "foscttm", 0.1, 0.02)
+    validated, trained = (Summary(cells, 20, 1.0, 20, scores=(score,)) for cells in ("validation", "training"))
+    assert unseen_alignment(held_out, validated, PAIR).value == foscttm(x, y)
+    assert unseen_alignment(None, validated, PAIR[::-1]) == (0.1, 0.02)
+    assert unseen_alignment(None, validated, ("rna", "atac")) is None
+    assert unseen_alignment(None, trained, PAIR) is None
+
+
+@pytest.mark.parametrize(("value", "error", "clear"), [(0.1, 0.02, True), (0.42, 0.001, False), (0.35, 0.06, False)])
+def test_unseen_pairs_prove_something_only_where_they_are_clear(value, error, clear):
+    assert UnseenAlignment(value, error).is_clear is clear

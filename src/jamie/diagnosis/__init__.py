@@ -9,7 +9,7 @@ from ._imputation import beyond, check_disguises, check_imputation, check_spread
 from ._inputs import check_inputs
 from ._judged import JudgedDirection, JudgedPairs, judged_direction, judged_pairs
 from ._latents import check_latents, dimensions_in_use
-from ._pairs import check_known_pairs
+from ._pairs import UnseenAlignment, check_known_pairs, unseen_alignment
 from ._training import check_training, still_falling
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Finding",
     "JudgedDirection",
     "JudgedPairs",
+    "UnseenAlignment",
     "Verdict",
     "alignment_finding",
     "as_table",
@@ -38,4 +39,5 @@ __all__ = [
     "still_falling",
     "swapped",
     "types_finding",
+    "unseen_alignment",
 ]

@@ -33,6 +33,7 @@ from jamie.diagnosis import (
     imputation_finding,
     judged_direction,
     judged_pairs,
+    unseen_alignment,
 )
 from jamie.model import JAMIE
 
@@ -122,7 +123,8 @@ def diagnose(
         of_pair = judged_pairs(cells, model, pair, labels, rng)
         if of_pair is not None:
             judged[pair] = of_pair
-        findings.append(check_known_pairs(cells, pair, of_pair, rng))
+        unseen = unseen_alignment(of_pair, model.summary_, pair)
+        findings.append(check_known_pairs(cells, pair, unseen, rng))
     findings.append(check_training(model.summary_, model.recipe_, model.history_))
     findings += check_latents(cells, model, rng)
     for pair in combinations(cells.names, 2):
