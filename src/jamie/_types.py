@@ -16,3 +16,7 @@ Slot = Literal["inferred", "match", "known"]
 
 Kind = Literal["counts", "accessibility", "protein", "continuous"]
 KINDS: tuple[str, ...] = get_args(Kind)
+
+Verdict = Literal["bad", "doubtful", "unknown", "good"]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+"""What most asks for something first."""

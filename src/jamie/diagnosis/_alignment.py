@@ -14,7 +14,7 @@ from jamie.model import JAMIE
 
 from ._finding import Finding, Verdict
 from ._judged import MOST_PAIRS, JudgedPairs, labels_of
-from ._pairs import MEND, NEAR_CHANCE, SURE
+from ._pairs import MEND, UnseenAlignment
 
 FAIR = 0.25
 TYPES_ONLY = (
@@ -52,7 +52,7 @@ def check_alignment(judged: JudgedPairs) -> Iterator[Finding]:
 def alignment_finding(pair: tuple[str, str], value: float, error: float, of_what: str) -> Finding:
     """Judge a FOSCTTM with its standard error."""
     shown = f"{value:.3f} ± {error:.3f} of the cells lie closer than the partner, of {of_what}; chance is 0.5"
-    if not value < min(NEAR_CHANCE, 0.5 - SURE * np.nan_to_num(error)):
+    if not UnseenAlignment(value, error).is_clear:
         return Finding("alignment", *pair, value, 0.5, "bad", f"{shown}: the modalities were not joined", MEND)
     if value > FAIR:
         return Finding(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, TypeAlias
 
 import pandas as pd
 
-Verdict: TypeAlias = Literal["bad", "doubtful", "good", "unknown"]
+from jamie._types import Verdict
+
+SURE = 3.0
+"""Standard errors that make a difference sure."""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ from scipy import sparse
 
 from jamie._types import Array
 from jamie.data import Cells
-from jamie.metrics import compare_methods, correlation_error, feature_correlation, sd_ratio
+from jamie.metrics import compare_methods, correlation_error, feature_correlation, known_mean, sd_ratio
 
-from ._finding import Finding
+from ._finding import SURE, Finding, Verdict
 from ._judged import JudgedDirection, dummies, labels_of
 
 LEAST = 0.05
 """Mean correlation below which nothing is imputed: 0.14 is the least on the public data sets, and permuted pairs leave
 −0.2 to 0.08."""
-SURE = 3.0
 BELOW = 0.02
 NARROW, WIDE = 0.5, 1.6
 FLAT = 0.05
@@ -31,10 +30,10 @@ NOTHING = (
 def check_imputation(judged: JudgedDirection, rng: np.random.Generator) -> Finding:
     """Mean correlation of held-out cells, beside the supervised kernel regression that the model carries."""
     correlation = feature_correlation(judged.measured, judged.imputed)
-    value, error = _mean(correlation), correlation_error(judged.measured, judged.imputed, rng=rng)
+    value, error = float(known_mean(correlation)), correlation_error(judged.measured, judged.imputed, rng=rng)
     if judged.regressed is None:
         return imputation_finding((judged.source, judged.target), value, error)
-    kernel = _mean(feature_correlation(judged.measured, judged.regressed))
+    kernel = float(known_mean(feature_correlation(judged.measured, judged.regressed)))
     gain = compare_methods(judged.measured, judged.imputed, judged.regressed, rng=rng)
     return imputation_finding((judged.source, judged.target), value, error, kernel, gain.standard_error)
 
@@ -104,7 +103,7 @@ def beyond(judged: JudgedDirection, known: Array) -> float:
     x = np.column_stack([known, np.ones(len(judged.measured))])
     measured = np.nan_to_num(judged.measured - np.nanmean(judged.measured, axis=0))
     left = [y - x @ np.linalg.lstsq(x, y, rcond=None)[0] for y in (measured, judged.imputed.astype(float))]
-    return _mean(feature_correlation(*left))
+    return float(known_mean(feature_correlation(*left)))
 
 
 def _depth(cells: Cells, judged: JudgedDirection) -> Array | None:
@@ -134,13 +133,8 @@ def _left(judged: JudgedDirection, what: str, before: float, after: float, *, li
         "kinds=...) sets the kind; filter cells by depth.",
         "batch": "Hold out whole batches, jm.pp.split(mdata, group=...), and believe that score.",
     }
-    verdict = "bad" if after < LEFT * before else "doubtful"
-    return Finding(measure, *direction, after, before, verdict, f"{shown}: {what} in disguise", mend[what])  # type: ignore[arg-type]
-
-
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    verdict: Verdict = "bad" if after < LEFT * before else "doubtful"
+    return Finding(measure, *direction, after, before, verdict, f"{shown}: {what} in disguise", mend[what])
 
 
 def _median(values: Array) -> float:

@@ -12,10 +12,9 @@ from jamie.data import Cells
 from jamie.metrics import foscttm, foscttm_error
 from jamie.model import Summary
 
-from ._finding import Finding
+from ._finding import SURE, Finding, Verdict
 from ._judged import JudgedPairs
 
-SURE = 3.0
 NEAR_CHANCE = 0.4
 """FOSCTTM beyond which modalities were not joined: at most 0.2 on the public data sets, 0.42 to 0.55 with permuted
 pairs."""
@@ -74,5 +73,5 @@ def check_known_pairs(cells: Cells, pair: Pair, unseen: UnseenAlignment | None, 
 def _unverified(check: PairCheck, pair: Pair, *, is_refuted: bool) -> Finding:
     """Judge pairs that do not beat all random ones; refuted: unseen ones do not align either."""
     what = f"{check.n_pairs:,} known pairs look like pairs dealt at random: {check}"
-    verdict = "doubtful" if check.promising and not is_refuted else "bad"
-    return Finding("pairs", *pair, check.objective, check.chance, verdict, what, MEND)  # type: ignore[arg-type]
+    verdict: Verdict = "doubtful" if check.promising and not is_refuted else "bad"
+    return Finding("pairs", *pair, check.objective, check.chance, verdict, what, MEND)

@@ -27,8 +27,8 @@ class Comparison(NamedTuple):
     imputed: pd.DataFrame
     scale: str
     cells: str  # held-out, new, or in-sample
-    beside: dict[str, pd.DataFrame] = {}  # noqa: RUF012 - "lower", "upper", "sample_0", … where they were imputed
-    interval: float | None = None  # level of the bounds
+    beside: dict[str, pd.DataFrame]  # "lower", "upper", "sample_0", … where they were imputed
+    interval: float | None  # level of the bounds
 
 
 @document("mdata", "key_added")

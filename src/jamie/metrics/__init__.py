@@ -2,6 +2,7 @@
 
 from ._alignment import alignment_scores as alignment_scores
 from ._alignment import foscttm, foscttm_error, label_transfer_accuracy
+from ._columns import known_mean as known_mean
 from ._comparison import binomial_test, js_distance
 from ._coverage import is_within as is_within
 from ._imputation import feature_auroc, feature_correlation, sd_ratio

@@ -56,13 +56,10 @@ def foscttm(x: Array, y: Array, *, groups: Any | None = None) -> float:
     >>> foscttm(z, np.zeros((100, 8)))
     0.5
     """
-    x, y = _latent(x, "x"), _latent(y, "y")
-    require_same_shape(x, y, names=("x", "y"))
-    kept = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+    x, y, kept = _known_in_both(x, y)
     if not kept.any():
-        msg = f"expected at least one cell measured in both `x` and `y`, found none among {len(x)}"
+        msg = f"expected at least one cell measured in both `x` and `y`, found none among {len(kept)}"
         raise InvalidValueError(msg)
-    x, y = x[kept], y[kept]
     codes = np.zeros(len(x)) if groups is None else pd.factorize(_labels(groups, len(kept), "x")[kept])[0]
     total, n_cells = 0.0, 0
     for code in np.unique(codes[codes >= 0]):
@@ -103,10 +100,8 @@ def foscttm_error(x: Array, y: Array) -> float:
     >>> 0.005 < foscttm_error(x, y) < 0.02
     True
     """
-    x, y = _latent(x, "x"), _latent(y, "y")
-    require_same_shape(x, y, names=("x", "y"))
-    kept = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
-    x, y, n = x[kept], y[kept], int(kept.sum())
+    x, y, kept = _known_in_both(x, y)
+    n = int(kept.sum())
     if n < 3:
         return float("nan")
     share = np.zeros(n)  # of pairs with others in which a cell's match, or the other's, is not the closest
@@ -220,6 +215,14 @@ def _transferred(x: Array, y: Array, labels_x: Any, labels_y: Any, n_neighbors: 
     truth, known = np.split(codes, [kept_x.sum()])
     classifier = KNeighborsClassifier(n_neighbors).fit(y[kept_y], known)
     return truth, classifier.predict(x[kept_x]) == truth
+
+
+def _known_in_both(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Latents of the same cells without those that have a NaN in either, and which are kept, (n,)."""
+    x, y = _latent(x, "x"), _latent(y, "y")
+    require_same_shape(x, y, names=("x", "y"))
+    kept = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+    return x[kept], y[kept], kept
 
 
 def _latent(latent: Array, name: str) -> Array:

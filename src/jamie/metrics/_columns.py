@@ -55,6 +55,13 @@ def column_blocks(measured: Matrix, imputed: Matrix) -> Iterator[tuple[Array, Ar
         yield a, b
 
 
+def known_mean(values: Array, axis: int | None = None) -> Array:
+    """Mean along an axis, or of all, over what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    n = finite.sum(axis)
+    return np.where(n > 0, np.where(finite, values, 0).sum(axis) / np.maximum(n, 1), np.nan)
+
+
 def rounding(measured: Matrix, imputed: Matrix) -> float:
     """Share of its size by which a value may be off for no other reason than the types that it was computed in."""
     types = [matrix.dtype if sparse.issparse(matrix) else np.asarray(matrix).dtype for matrix in (measured, imputed)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from jamie._checks import generator, require_positive
 
+from ._columns import known_mean
 from ._comparison import js_distance
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def js_floor(measured: Matrix, n_cells: int, *, n_bins: int = 20, n_draws: int =
     rng, n = generator(rng), measured.shape[0]
 
     def apart(size: int) -> Array:
-        return _nanmean(np.stack([_between_two(measured, size, n_bins, rng) for _ in range(n_draws)]))
+        return known_mean(np.stack([_between_two(measured, size, n_bins, rng) for _ in range(n_draws)]), axis=0)
 
     if 2 * n_cells <= n:
         return apart(n_cells)
@@ -82,10 +83,3 @@ def js_floor(measured: Matrix, n_cells: int, *, n_bins: int = 20, n_draws: int =
 def _between_two(measured: Matrix, size: int, n_bins: int, rng: np.random.Generator) -> Array:
     drawn = rng.permutation(measured.shape[0])[: 2 * size]
     return js_distance(measured[drawn[:size]], measured[drawn[size:]], n_bins=n_bins)
-
-
-def _nanmean(values: Array) -> Array:
-    """Mean of each column over what is a number; NaN where nothing is."""
-    finite = np.isfinite(values)
-    total = np.where(finite, values, 0).sum(axis=0)
-    return np.divide(total, finite.sum(axis=0), out=np.full(values.shape[1], np.nan), where=finite.any(axis=0))

@@ -10,6 +10,7 @@ from scipy import sparse
 from jamie._checks import generator, require_positive
 from jamie._errors import InvalidValueError
 
+from ._columns import known_mean
 from ._imputation import feature_correlation
 
 if TYPE_CHECKING:
@@ -142,9 +143,7 @@ def _correlation(half: Matrix, other: Matrix) -> Array:
 
 def _full_depth(reliability: Array) -> Array:
     """Mean over splits (splits × features) that have one, carried from half the depth to all of it; at least 0."""
-    seen = np.isfinite(reliability)
-    total = np.where(seen, reliability, 0).sum(axis=0)
-    r = np.divide(total, seen.sum(axis=0), out=np.full(len(total), np.nan), where=seen.any(axis=0)).clip(0, 1)
+    r = known_mean(reliability, axis=0).clip(0, 1)
     return 2 * r / (1 + r)
 
 

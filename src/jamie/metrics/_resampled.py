@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from jamie._checks import generator, require_positive, require_same_shape
 
-from ._columns import column_blocks, paired_columns, rounding, vary
+from ._columns import column_blocks, known_mean, paired_columns, rounding, vary
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
@@ -113,28 +113,21 @@ def resampled(measured: Matrix, imputed: Matrix, weights: Array) -> Array:
 
 def mean_error(values: Array) -> float:
     """Standard error of the mean over features of what `resampled` gives; NaN where there is none."""
-    draws = _nanmean(values)[1:]
+    draws = known_mean(values, axis=1)[1:]
     return float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else float("nan")
 
 
 def comparison(a: Array, b: Array) -> MethodComparison:
     """Compare what `resampled` gives of two methods, over the features that both have a correlation of."""
-    difference, error = float(_nanmean(a[:1] - b[:1])[0]), mean_error(a - b)
+    difference, error = float(known_mean(a[:1] - b[:1])), mean_error(a - b)
     p_value = float(2 * norm.sf(abs(difference) / error)) if error > 0 else (1.0 if difference == 0 else float("nan"))
     return MethodComparison(difference, error, p_value)
-
-
-def _nanmean(values: Array) -> Array:
-    """Mean of each row over what is a number; NaN where nothing is."""
-    finite = np.isfinite(values)
-    total = np.where(finite, values, 0).sum(axis=1)
-    return np.divide(total, finite.sum(axis=1), out=np.full(len(values), np.nan), where=finite.any(axis=1))
 
 
 def _weighted(a: Array, b: Array, weights: Array, relative: float) -> Array:
     """Correlations of a block of features, from weighted sums; NaN where either side is constant but for rounding."""
     seen, varies = np.isfinite(a), vary(a, relative) & vary(b, relative)
-    a, b = (np.where(seen, values - _nanmean(values.T), 0.0) for values in (a, b))
+    a, b = (np.where(seen, values - known_mean(values, axis=0), 0.0) for values in (a, b))
     n = np.maximum(weights @ seen, 1)
     mean_a, mean_b = weights @ a / n, weights @ b / n
     variance_a, variance_b = weights @ np.square(a) / n - mean_a**2, weights @ np.square(b) / n - mean_b**2

@@ -7,6 +7,7 @@ import pandas as pd
 
 from jamie._types import Array
 
+from ._columns import known_mean
 from ._comparison import js_distance
 from ._imputation import feature_auroc, feature_correlation, sd_ratio
 from ._js_floor import js_floor
@@ -49,7 +50,7 @@ class FeatureScores:
                 within, n = measured[(labels == label).to_numpy()], int(counts[label])
                 unknown = np.full(measured.shape[1], np.nan)
                 self._distances[f"{FLOOR}: {label}"] = js_floor(within, n, rng=rng) if n > 1 else unknown
-        return {name: _mean(values) for name, values in self._limits.items()}
+        return {name: float(known_mean(values)) for name, values in self._limits.items()}
 
     def add(self, method: str, measured: Array, imputed: Array) -> dict[str, float]:
         """Score test cells × features; return means over features with a score, and how many have no correlation.
@@ -65,7 +66,7 @@ class FeatureScores:
         if self._labels is not None:
             self._distances.update(_by_label(method, measured, imputed, self._labels))
         n_failed = int(np.isnan(scores["correlation"]).sum())
-        means = {name: _mean(values) for name, values in scores.items()}
+        means = {name: float(known_mean(values)) for name, values in scores.items()}
         return {**means, "n_failed": n_failed, **self._over_cells(method)}
 
     def _over_cells(self, method: str) -> dict[str, float]:
@@ -93,8 +94,3 @@ def _by_label(method: str, measured: Array, imputed: Array, labels: pd.Series) -
     distances = dict(zip(present, js_distance(measured, imputed, groups=labels), strict=True))
     unscored = np.full(measured.shape[1], np.nan)
     return {f"{method}: {label}": distances.get(label, unscored) for label in labels.cat.categories}
-
-
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")

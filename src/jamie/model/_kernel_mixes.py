@@ -67,7 +67,7 @@ class KernelMixes:
             if len(cells.x) >= LEAST:
                 found = self._directions(cells, rng)
                 self._settings[pair] = tune(found.left_out, cells.y, rng, cells.partial)
-                self._fit(pair, cells, found, mix_weight=0.5, n_landmarks=LANDMARKS, rng=rng, is_last=is_last)
+                self._fit(pair, cells, found, mix_weight=0.5, rng=rng, is_last=is_last)
         for (a, b), cells in self._pairs(validation):
             if kernel_mix := self._network.kernel_mix(a, b):
                 inputs = self._tensor(cells.x)
@@ -86,7 +86,7 @@ class KernelMixes:
         for (a, b), pairs in self._pairs(cells):
             if kernel_mix := self._network.kernel_mix(a, b):
                 found, weight = self._directions(pairs, rng), float(kernel_mix.mix_weight)
-                self._fit((a, b), pairs, found, mix_weight=weight, n_landmarks=LAST_LANDMARKS, rng=rng, is_last=True)
+                self._fit((a, b), pairs, found, mix_weight=weight, rng=rng, is_last=True)
 
     def _directions(self, cells: Pairs, rng: np.random.Generator) -> Supervised:
         """Coordinates of the source that tell the target: all of its components where the target misses values."""
@@ -101,7 +101,6 @@ class KernelMixes:
         found: Supervised,
         *,
         mix_weight: float,
-        n_landmarks: int,
         rng: np.random.Generator,
         is_last: bool,
     ) -> None:
@@ -117,7 +116,7 @@ class KernelMixes:
             self._settings[pair],
             rng,
             cells.partial,
-            n_landmarks=n_landmarks,
+            n_landmarks=LAST_LANDMARKS if is_last else LANDMARKS,
             as_new=as_new,
             n_left_out=n_left_out,
         )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from mudata import MuData
 
@@ -74,13 +73,14 @@ def imputation(
     for i, (ax, name) in enumerate(zip(axes.flat[1:], names, strict=False)):
         measured, imputed = (frame.iloc[:, i].to_numpy() for frame in (agreement.measured, agreement.imputed))
         title = f"{name}\nr = {panel_scores[i]:.2f}"
+        ends = np.empty(0)
         if agreement.within is not None:
             low, high = (agreement.beside[side].iloc[:, i].to_numpy() for side in ("lower", "upper"))
             within = agreement.within.iloc[:, i].to_numpy()
-            _draw_intervals(ax, measured, low, high, within)
+            ends = _draw_intervals(ax, measured, low, high, within)
             nominal = "its interval" if agreement.interval is None else f"{agreement.interval:.0%}"
             title += f", {np.nanmean(within):.0%} within {nominal}" if np.isfinite(within).any() else ""
-        _draw_feature(ax, measured, imputed)
+        _draw_feature(ax, measured, imputed, ends)
         ax.set_title(title, fontsize=8)
     for ax in axes.flat[n_panels:]:
         ax.set_visible(False)
@@ -104,15 +104,17 @@ def _draw_ranks(ax: Axes, scores: Array, panel_scores: Array) -> None:
     bare(ax).tick_params(labelsize=7)
 
 
-def _draw_intervals(ax: Axes, measured: Array, lower: Array, upper: Array, within: Array) -> None:
-    """Bars from bound to bound: those that cross the line hold what was measured."""
+def _draw_intervals(ax: Axes, measured: Array, lower: Array, upper: Array, within: Array) -> Array:
+    """Draw bars from bound to bound, of which those that cross the line hold what was measured; give their ends."""
     (seen,) = np.nonzero(np.isfinite(within))
     some = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(MOST_BARS, len(seen))).astype(int))]
     colors = [PALETTE[4] if inside else PALETTE[5] for inside in within[some] > 0]
     ax.vlines(measured[some], lower[some], upper[some], colors=colors, lw=0.8, alpha=0.45, rasterized=True)
+    return np.concatenate([measured[some], lower[some], upper[some]])
 
 
-def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
+def _draw_feature(ax: Axes, measured: Array, imputed: Array, ends: Array) -> None:
+    """Draw values, with room for the `ends` of the intervals."""
     seen = np.isfinite(measured) & np.isfinite(imputed)
     measured, imputed = measured[seen], imputed[seen]
     if len(measured) > MANY_CELLS:
@@ -122,10 +124,7 @@ def _draw_feature(ax: Axes, measured: Array, imputed: Array) -> None:
     if not len(measured):
         ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes, fontsize=8, color="0.4")
         return
-    low, high = min(measured.min(), imputed.min()), max(measured.max(), imputed.max())
-    for bars in ax.collections:  # intervals are shown whole
-        if isinstance(bars, LineCollection) and len(ends := np.concatenate([np.empty((0, 2)), *bars.get_segments()])):
-            low, high = min(low, ends.min()), max(high, ends.max())
+    low, high = (bound(np.concatenate([measured, imputed, ends])) for bound in (np.min, np.max))
     room = 0.04 * (high - low) or 1.0
     ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
     ax.axline((low, low), slope=1, color="0.3", lw=0.9)

@@ -21,7 +21,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._settings import logger
-from jamie._types import Pair, Slot
+from jamie._types import VERDICTS, Pair, Slot
 
 from ._correspondence import correspondence
 from ._embedding import BASES, embedding
@@ -45,7 +45,6 @@ CITATION = (
     "Machine Intelligence 5, 631–642 (2023). doi:10.1038/s42256-023-00663-z"
 )
 PARTNERS: tuple[tuple[Slot, str], ...] = (("inferred", "Inferred partners"), ("match", "Partners by the latent"))
-VERDICTS = ("bad", "doubtful", "unknown", "good")
 SCORES = {
     "correlation": "correlation", "gain": "gain of jamie", "auroc": "AUROC", "js_distance": "JS distance",
     "sd_ratio": "sd ratio", "foscttm": "FOSCTTM", "foscttm_within": "within labels", "lta": "label transfer",

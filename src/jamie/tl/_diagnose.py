@@ -13,7 +13,7 @@ from jamie._checks import generator
 from jamie._docs import document
 from jamie._settings import logger
 from jamie._slots import in_one_line, write
-from jamie._types import Pair, Seed
+from jamie._types import VERDICTS, Pair, Seed
 from jamie.data import Cells, Layers, open_for_model, require_several, writable
 from jamie.diagnosis import (
     Finding,
@@ -183,8 +183,7 @@ def _of_summary(model: JAMIE, pair: Pair) -> Iterator[Finding]:
 def _tell(table: pd.DataFrame) -> None:
     """Log how many checks came out how, and each that was not good."""
     counts = table["verdict"].value_counts()
-    order = [verdict for verdict in ("bad", "doubtful", "unknown", "good") if verdict in counts]
-    logger.info("diagnosis: %s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in order))
+    logger.info("diagnosis: %s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts))
     for row in table.itertuples():
         if row.verdict in ("bad", "doubtful"):
             where = " → ".join(repr(name) for name in (row.source, row.target) if name)

@@ -33,6 +33,7 @@ from jamie.attribution import (
     random_sets,
 )
 from jamie.data import Cells, Layers, open_for_model, writable
+from jamie.metrics import known_mean
 from jamie.model import JAMIE
 
 
@@ -164,12 +165,12 @@ def knockout(
         "measure": measure,
         "labels": labels or "",
         "outputs": outputs,
-        "baseline": float(_mean(baseline[None])[0]),
+        "baseline": float(known_mean(baseline)),
         "baselines": baseline,
         "cells": judged.cells,
         "n_cells": len(judge.intact),
     }
-    mean, slot = _mean(values), keys.knockout(measure, target)
+    mean, slot = known_mean(values, axis=1), keys.knockout(measure, target)
     losses = pd.DataFrame({"value": mean, "loss": WORSE[measure] * (mean - about["baseline"])})
     if groups is not None:
         table = _beside_random(losses, sets)
@@ -218,10 +219,3 @@ def _beside_random(losses: pd.DataFrame, sets: dict[str, Array]) -> pd.DataFrame
     as_large = (random >= table["loss"].to_numpy()).sum(0)
     table["p_value"] = np.where(table["loss"].notna(), (1 + as_large) / (1 + len(random)), np.nan)
     return table.sort_values("loss", ascending=False, kind="stable")
-
-
-def _mean(values: Array) -> Array:
-    """Mean of each row over what is finite; NaN if nothing is."""
-    finite = np.isfinite(values)
-    n = finite.sum(1)
-    return np.where(n > 0, np.where(finite, values, 0).sum(1) / np.maximum(n, 1), np.nan)
