@@ -189,6 +189,13 @@ def test_what_is_kept_has_more_landmarks_than_what_is_chosen_by(monkeypatch):
     assert all(len(skip_of(model, *pair)["landmarks"]) == 40 for pair in BOTH)
 
 
+def test_without_held_out_pairs_the_first_fit_is_kept_with_all_its_landmarks(monkeypatch):
+    monkeypatch.setattr(_kernel_mixes, "LANDMARKS", 20)
+    monkeypatch.setattr(_kernel_mixes, "LAST_LANDMARKS", 40)
+    model = jm.JAMIE(replace(RECIPE, validation=0.0)).fit(cells())
+    assert all(len(skip_of(model, *pair)["landmarks"]) == 40 for pair in BOTH)
+
+
 def test_the_summary_is_of_the_kernel_that_has_not_seen_its_cells(monkeypatch, fitted):
     mdata, model = fitted
     monkeypatch.setattr(_kernel_mixes.KernelMixes, "refit", lambda *_: None)

@@ -63,6 +63,14 @@ def test_the_same_seed_gives_the_same_table(real):
     pd.testing.assert_frame_equal(a, b)
 
 
+def test_every_check_scores_the_same_features(real, monkeypatch):
+    monkeypatch.setattr("jamie.diagnosis._judged.MOST_FEATURES", 7)
+    mdata, model = real
+    table = jm.tl.diagnose(mdata, model, negative_control=True).set_index(["measure", "source"])["value"]
+    for source in ("rna", "protein"):
+        assert table["imputation", source] == table["control: imputation", source]
+
+
 def test_permuted_pairs_are_bad():
     mdata = permuted(jm.datasets.toy(n_cells=300))
     jm.pp.split(mdata, test_fraction=0.3)

@@ -99,14 +99,12 @@ def judged_pairs(
     return JudgedPairs(pair, rows, (latents[0], latents[1]), of_pairs, pairs.cells)
 
 
-def judged_direction(
-    cells: Cells, model: JAMIE, judged: JudgedPairs, source: str, rng: np.random.Generator
-) -> JudgedDirection:
-    """Impute one of the two modalities from the other in the judged pairs."""
+def judged_direction(cells: Cells, model: JAMIE, judged: JudgedPairs, source: str) -> JudgedDirection:
+    """Impute one of the two modalities from the other in the judged pairs: always the same features, for all checks."""
     forward = judged.pair[0] == source
     target, rows = judged.pair[int(forward)], judged.rows if forward else judged.rows[::-1]
     d = len(model.preparations_[target].features)
-    columns = np.sort(rng.choice(d, min(d, MOST_FEATURES), replace=False))
+    columns = np.linspace(0, d - 1, min(d, MOST_FEATURES)).astype(int)
     inputs = cells.inputs(source)[rows[0]]
     has_kernel = model.network_.kernel_mix(source, target) is not None
     return JudgedDirection(

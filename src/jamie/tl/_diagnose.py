@@ -153,7 +153,7 @@ def _held_out(
     """Alignment, and imputation both ways, on held-out pairs."""
     yield from check_alignment(judged)
     for source in judged.pair:
-        direction = judged_direction(cells, model, judged, source, rng)
+        direction = judged_direction(cells, model, judged, source)
         yield check_imputation(direction, rng)
         yield check_spread(direction)
         yield from check_disguises(cells, direction, column=labels, batch_key=batch_key)
