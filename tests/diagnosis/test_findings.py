@@ -233,3 +233,4 @@ def test_a_history_without_scores_says_nothing():
 def test_dimensions_in_use():
     assert dimensions_in_use(np.array([1.0, 0.5, 0.001, 0.0])) == 2
     assert dimensions_in_use(np.zeros(4)) == 0
+    assert dimensions_in_use(np.full(4, 1e-14)) == 0  # rounding

@@ -288,6 +288,29 @@ def test_a_scale_that_cannot_be_is_refused(saved, name, value):
 
 
 @pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (("modalities", "rna", "depth"), 0.0, "above 0"),
+        (("modalities", "rna", "divisor"), -1.0, "above 0"),
+        (("modalities", "rna", "max_value"), -1.0, "of at least 0;"),
+        (("summary", "seconds"), -1.0, "of at least 0;"),
+        (("parameters", "dropout"), 2.0, "of at least 0 and of at most 1;"),
+    ],
+    ids=lambda part: part[-1] if isinstance(part, tuple) else None,
+)
+def test_a_number_out_of_its_range_is_refused(saved, at, value, says):
+    _, _, path = saved
+    header, tensors = opened(path)
+    parent = header
+    for name in at[:-1]:
+        parent = parent[name]
+    parent[at[-1]] = value
+    sealed(path, header, tensors)
+    with pytest.raises(ValueError, match=rf"expected a model .*{at[-1]} is {value} of type float, not .*{says}"):
+        jm.JAMIE.load(path)
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [("n_latent", 10**6), ("hidden", [1] * 20_000), ("hidden", [10**9, 10**9]), ("n_networks", 10**9)],
 )

@@ -36,5 +36,6 @@ def test_a_line_for_each_group_with_enough_cells():
 
 def test_of_accessibility_every_interval_is_shown():
     ax = jm.pl.calibration(table("accessibility"))
-    assert any(np.allclose(line.get_ydata(), [0.55, 0.95]) for line in ax.get_lines() if len(line.get_ydata()) == 2)
+    drawn = [np.asarray(line.get_xydata()) for line in ax.get_lines() if len(line.get_ydata()) == 2]
+    assert sum(np.allclose(line, [[0.5, 0.55], [0.9, 0.95]]) for line in drawn) == 3  # all cells and two groups
     assert "all intervals" in ax.get_legend().get_title().get_text()

@@ -52,7 +52,8 @@ def whole(least: int = 0, most: float = 2**53) -> Check:
 
 def _range(what: str, least: float, most: float, above: float = -math.inf) -> str:
     bounds = [f"of at least {least}"] * (least > -math.inf) + [f"above {above}"] * (above > -math.inf)
-    return " ".join([what, *bounds, *[f"of at most {most}"] * (most < math.inf)])
+    bounds += [f"of at most {most}"] * (most < math.inf)
+    return f"{what} {' and '.join(bounds)}".rstrip()
 
 
 def text(value: Any, where: str) -> None:
