@@ -21,7 +21,7 @@ def calibrated(imputed, measured, kind="continuous", **options):
     knots, quantiles, ranks, n_cells = _intervals._quantiles_of(
         imputed.astype(np.float32), measured.astype(np.float32), from_zero=kind == "counts"
     )
-    scaled = (quantiles / sd).astype(np.float16)
+    scaled = (quantiles / sd).astype(np.float32)
     arrays = {"knots": knots, "quantiles": scaled, "ranks": ranks, "n_cells": n_cells}
     return ConditionalQuantiles.of(arrays, SimpleNamespace(kind=kind, sd=sd, **{"is_nonnegative": False, **options}))
 

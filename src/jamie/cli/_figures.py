@@ -18,11 +18,12 @@ DPI = 160
 
 @contextmanager
 def headless() -> Iterator[None]:
-    """Draw without a screen, and close the figures afterwards."""
+    """Draw without a screen, names as they are, ``$`` included, and close the figures afterwards."""
     backend = mpl.get_backend()
     mpl.use("agg")
     try:
-        yield
+        with mpl.rc_context({"text.parse_math": False}):
+            yield
     finally:
         plt.close("all")
         mpl.use(backend)

@@ -69,15 +69,19 @@ def truth(cells: Cells, pair: Pair, pairs: Pairs = None) -> sparse.csr_matrix:
 
 def true_pairs(cells: Cells, pair: Pair, slot: Slot, pairs: Pairs) -> tuple[Array, Array, str]:
     """Rows of cells and of their likeliest true partners, and whether the correspondence was made without them."""
-    known = truth(cells, pair, pairs)
-    (rows,) = np.nonzero(np.asarray(known.sum(axis=1)).ravel() > 0)
-    partners = np.asarray(known[rows].argmax(axis=1)).ravel() if len(rows) else rows
+    rows, partners = _likeliest(truth(cells, pair, pairs))
     given = np.asarray(_given(cells, pair, slot)[rows].sum(axis=1)).ravel() > 0
     if given.all():
         return rows, partners, "in-sample pairs"
     if given.any():
         logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
     return rows[~given], partners[~given], "held-out pairs"
+
+
+def _likeliest(pairs: sparse.csr_matrix) -> tuple[Array, Array]:
+    """Rows of the cells that have a partner, and of the likeliest one, (n,) each."""
+    (rows,) = np.nonzero(np.asarray(pairs.sum(axis=1)).ravel() > 0)
+    return rows, np.asarray(pairs.argmax(axis=1)).ravel()[rows]
 
 
 def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pair, CellPairs]:
@@ -91,16 +95,15 @@ def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pa
         return {pair: cells.pairs(*pair) for pair in every}
     scored = {}
     for pair, of_pair in _by_modalities(cells, pairs).items():
-        likeliest = truth(cells, pair, of_pair)
-        (rows,) = np.nonzero(np.asarray(likeliest.sum(axis=1)).ravel() > 0)
-        columns = np.asarray(likeliest.argmax(axis=1)).ravel()[rows]
+        given = truth(cells, pair, of_pair)
+        rows, columns = _likeliest(given)
         told = cells.known_of_training(*pair)
         is_told = [np.asarray(told.sum(axis=axis)).ravel() > 0 for axis in (1, 0)]
         left_out = is_told[0][rows] | is_told[1][columns]
         logger.info(
             "%d of the %d pairs of %r and %r that were given are scored; %d were left out, as the model was told a "
-            "partner of a cell of theirs",
-            (~left_out).sum(), len(rows), *pair, left_out.sum(),
+            "partner of a cell of theirs, and %d, as their cell has a likelier one among them",
+            (~left_out).sum(), given.count_nonzero(), *pair, left_out.sum(), given.count_nonzero() - len(rows),
         )  # fmt: skip
         rows, columns = rows[~left_out], columns[~left_out]
         roles = [cells.role(name)[of] for name, of in zip(pair, (rows, columns), strict=True)]

@@ -21,6 +21,7 @@ BELOW = 0.02
 NARROW, WIDE = 0.5, 1.6
 FLAT = 0.05
 LEFT, PART_LEFT = 0.25, 0.5
+ROUNDING = 1e-6
 NOTHING = (
     "See the rows 'pairs' and 'kind'; jm.tl.diagnose(mdata, model, negative_control=True) tells whether the pairs say "
     "anything, jm.pl.imputation(mdata, ...) which features can be imputed."
@@ -99,11 +100,17 @@ def check_disguises(
 
 
 def beyond(judged: JudgedDirection, known: Array) -> float:
-    """Mean correlation of what `known`, (n, k), does not explain of measured and imputed values."""
+    """Mean correlation of what `known`, (n, k), does not explain of measured and imputed values; NaN if that is all."""
     x = np.column_stack([known, np.ones(len(judged.measured))])
-    measured = np.nan_to_num(judged.measured - np.nanmean(judged.measured, axis=0))
-    left = [y - x @ np.linalg.lstsq(x, y, rcond=None)[0] for y in (measured, judged.imputed.astype(float))]
+    measured = np.nan_to_num(judged.measured - known_mean(judged.measured, axis=0))
+    left = [_unexplained(x, y) for y in (measured, judged.imputed.astype(float))]
     return float(known_mean(feature_correlation(*left)))
+
+
+def _unexplained(x: Array, y: Array) -> Array:
+    """What least squares on x leaves of each column of y; NaN where that is rounding alone."""
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return np.where(left.std(axis=0) > ROUNDING * np.abs(y).max(axis=0, initial=0), left, np.nan)
 
 
 def _depth(cells: Cells, judged: JudgedDirection) -> Array | None:
@@ -121,6 +128,12 @@ def _left(judged: JudgedDirection, what: str, before: float, after: float, *, li
     """Judge what is left of a correlation beyond depth or batch."""
     direction, measure = (judged.source, judged.target), f"beyond {what}"
     shown = f"correlation {after:.3f} is left beyond the {what} of a cell, of {before:.3f}"
+    if not np.isfinite(before) or not np.isfinite(after):
+        return Finding(
+            measure, *direction, after, before, "unknown",
+            f"labels and {what} differ from cell to cell, so that nothing is left to judge",
+            "Pass labels of more cells each, jm.tl.diagnose(mdata, model, labels=...).",
+        )  # fmt: skip
     if little:
         return Finding(
             measure, *direction, after, before, "unknown", f"{shown}: too little to take anything from",

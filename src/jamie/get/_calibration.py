@@ -21,6 +21,8 @@ MOST_CELLS = 5_000
 VALUES = 2**22
 """Imputed at a time."""
 ALL = "all"
+ROUNDING = 1e-6
+"""Spread of a feature, as a share of its largest value, that is none."""
 SUMS = ["n", "within", "n_wide", "within_wide", "width", "n_width"]
 
 
@@ -67,7 +69,8 @@ def calibration(
     KeyError
         If a modality or column is not there.
     ValueError
-        If the imputation is not calibrated, or no cell has both modalities.
+        If the imputation is not calibrated, no cell has both modalities, a level cannot be given, or a group is called
+        ``"all"``.
 
     Examples
     --------
@@ -85,6 +88,9 @@ def calibration(
     fitted = model.calibration(source, target)
     asked = [level for level in LEVELS if level <= fitted.highest] if levels is None else list(levels)
     asked = [require_level(level, fitted.highest) for level in asked]
+    if not asked:
+        msg = "expected a level or more in `levels`, found none; pass e.g. levels=[0.5, 0.9]"
+        raise InvalidValueError(msg)
     labels = None if groupby is None else cells.labels(groupby, source, argument="groupby").astype("category")
     pairs = cells.pairs(source, target)
     rows, partners = (side[_spread(len(side))] for side in pairs.test)
@@ -94,7 +100,14 @@ def calibration(
     chosen: dict[str, Array] = {ALL: np.ones(len(rows), dtype=bool)}
     if labels is not None:
         of_rows = labels.iloc[rows].cat.remove_unused_categories()
-        chosen |= {str(name): (of_rows == name).to_numpy() for name in of_rows.cat.categories}
+        names = list(map(str, of_rows.cat.categories))
+        if len({ALL, *names}) <= len(names):
+            msg = (
+                f"expected groups in {groupby!r} that differ as text from each other and from {ALL!r}, which stands for "
+                f"all cells, found {names}; rename them"
+            )
+            raise InvalidValueError(msg)
+        chosen |= {name: (of_rows == of).to_numpy() for name, of in zip(names, of_rows.cat.categories, strict=True)}
     sums = np.zeros((len(chosen), len(asked), len(SUMS)))
     n_features, inputs = len(model.preparations_[target].features), cells.inputs(source)[rows]
     step = max(1, VALUES // len(rows))
@@ -139,7 +152,8 @@ def _sd(measured: Array) -> Array:
     values = np.where(seen, measured, 0)
     mean = values.sum(axis=0) / n
     variance = np.where(seen, np.square(measured - mean), 0).sum(axis=0) / n
-    return np.sqrt(np.where(variance > 1e-12, variance, np.nan))
+    rounding = np.square(ROUNDING * np.abs(values).max(axis=0, initial=0))
+    return np.sqrt(np.where(variance > rounding, variance, np.nan))
 
 
 def _spread(n: int) -> Array:

@@ -10,7 +10,7 @@ import pandas as pd
 from mudata import MuData
 from scipy.stats import hypergeom
 
-from jamie._checks import require_name, require_names, require_option, require_positive
+from jamie._checks import is_whole, require_name, require_names, require_option, require_positive, typed
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._settings import logger
@@ -113,7 +113,10 @@ def enrichment(
 
 def _depths(n_top: int | Sequence[int], n: int) -> list[int]:
     """Check how many features to look among."""
-    depths = list(n_top) if isinstance(n_top, Iterable) else [n_top]
+    depths = list(n_top) if isinstance(n_top, Iterable) and not isinstance(n_top, str) else [n_top]
+    if not depths or not all(map(is_whole, depths)):
+        msg = f"expected `n_top` as a whole number or several, found {typed(n_top)}; pass e.g. n_top=[20, 50]"
+        raise InvalidValueError(msg)
     for k in depths:
         require_positive(n_top=k)
         if k > n:

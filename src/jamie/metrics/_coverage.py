@@ -7,8 +7,8 @@ import numpy as np
 from jamie._checks import require_same_shape
 from jamie._types import Array
 
-ROUNDING = 1e-5
-"""Of values in single precision: a bound that is a measured value holds it."""
+ROUNDING = 1e-6
+"""Of values in single precision, as a share of their size: a bound that is a measured value holds it."""
 
 
 def is_within(measured: Array, lower: Array, upper: Array) -> Array:
@@ -37,6 +37,6 @@ def is_within(measured: Array, lower: Array, upper: Array) -> Array:
     """
     require_same_shape(measured, lower, names=("measured", "lower"))
     require_same_shape(measured, upper, names=("measured", "upper"))
-    room = ROUNDING * (1 + np.abs(measured))
+    room = ROUNDING * np.maximum(np.abs(measured), np.maximum(np.abs(lower), np.abs(upper)))
     within = (measured >= lower - room) & (measured <= upper + room)
     return np.where(np.isnan(measured) | np.isnan(lower) | np.isnan(upper), np.nan, within)

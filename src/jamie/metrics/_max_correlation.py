@@ -148,7 +148,10 @@ def _full_depth(reliability: Array) -> Array:
 
 
 def _totals(counts: Matrix) -> Array:
-    return np.asarray(np.nansum(counts, axis=1) if not sparse.issparse(counts) else counts.sum(axis=1)).ravel()
+    if sparse.issparse(counts):
+        counts = sparse.csr_matrix((np.nan_to_num(counts.data), counts.indices, counts.indptr), counts.shape)
+        return np.asarray(counts.sum(axis=1)).ravel()
+    return np.nansum(counts, axis=1)
 
 
 def _per_depth(counts: Matrix, depth: float) -> Matrix:

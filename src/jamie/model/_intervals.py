@@ -76,7 +76,8 @@ class ConditionalQuantiles:
     knots
         Imputed values, rising, (K, d).
     quantiles
-        At `LEVELS` around each knot, in standard deviations of the feature, (K, T, d) float16.
+        At `LEVELS` around each knot, in standard deviations of the feature, (K, T, d). In single precision, as values are: bounds of counts are
+        measured values, which many cells may share.
     ranks
         Of whole calibration cells 256 times the level of each measured value given the imputed one, (m, d) uint8.
     n_cells
@@ -214,10 +215,14 @@ class Reliability:
         return HIGHEST
 
     def interval(self, imputed: Array, level: float, columns: Array | slice = slice(None)) -> tuple[Array, Array]:
-        """0 to 0 where a region is closed with this probability, 1 to 1 where it is open, else 0 to 1."""
+        """0 to 0 where a region is closed with this probability, 1 to 1 where it is open, else 0 to 1.
+
+        Below a level of one half, where both are likely enough, it is the likelier of the two.
+        """
         del columns  # all regions are alike
-        share = self._share(imputed)
-        return (share >= level).astype(np.float32), (share > 1 - level).astype(np.float32)
+        share, level = self._share(imputed), max(level, 0.5)
+        is_open = share >= level
+        return is_open.astype(np.float32), (is_open | (share > 1 - level)).astype(np.float32)
 
     def draw(self, imputed: Array, rng: np.random.Generator, columns: Array | slice = slice(None)) -> Array:
         """Open or closed, 1 or 0, each region by itself, (n, d)."""
@@ -283,7 +288,7 @@ def _calibrated(
         return _reliability(*(np.concatenate([side.ravel() for side in sides]) for sides in zip(*blocks, strict=True)))
     found = [_quantiles_of(*block, from_zero=preparation.kind == "counts") for block in blocks]
     knots, quantiles, ranks, n_cells = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
-    scaled = (quantiles / preparation.sd).clip(-6e4, 6e4).astype(np.float16)
+    scaled = (quantiles / preparation.sd).astype(np.float32)
     arrays = {"knots": knots, "quantiles": scaled, "ranks": ranks, "n_cells": n_cells}
     return ConditionalQuantiles.of(arrays, preparation)
 

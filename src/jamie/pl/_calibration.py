@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 
 from ._style import PALETTE, bare, scored_cells
 
@@ -34,6 +35,11 @@ def calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     The axes.
 
+    Raises
+    ------
+    ValueError
+        If the table lacks the rows of all cells.
+
     Examples
     --------
     >>> import jamie as jm
@@ -49,21 +55,27 @@ def calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         _, ax = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
     shown = "coverage" if table["kind"].iloc[0] == "accessibility" else "coverage_with_width"
     by_group = dict(list(table.groupby("group", sort=False)))
+    if "all" not in by_group:
+        msg = f"expected the rows of all cells in `table`, found groups {list(by_group)}; pass jm.get.calibration(...)"
+        raise InvalidValueError(msg)
     everyone = by_group.pop("all")
     sizes = {name: int(rows["n_cells"].iloc[0]) for name, rows in by_group.items()}
     largest = sorted((name for name, n in sizes.items() if n >= FEWEST_CELLS), key=lambda name: -sizes[name])
     ax.axline((0, 0), slope=1, color="0.3", lw=0.9)
-    colors = plt.get_cmap("tab20")(range(20))
+    colors, drawn = plt.get_cmap("tab20")(range(20)), {}
     for i, name in enumerate(largest[:MOST_GROUPS]):
         rows = by_group[name]
         label = f"{name} ({sizes[name]:,}): {_near_90(rows, shown)}"
-        ax.plot(rows["level"], rows[shown], color=colors[i % len(colors)], lw=1, alpha=0.9, label=label)
+        (drawn[label],) = ax.plot(rows["level"], rows[shown], color=colors[i % len(colors)], lw=1, alpha=0.9)
     label = f"all: {_near_90(everyone, shown)}"
-    ax.plot(everyone["level"], everyone[shown], "o-", color=PALETTE[0], lw=2, ms=4, zorder=3, label=label)
+    (drawn[label],) = ax.plot(everyone["level"], everyone[shown], "o-", color=PALETTE[0], lw=2, ms=4, zorder=3)
+    for label, line in drawn.items():
+        line.set_label(label)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     share = everyone["share_with_width"].iloc[_nearest_to_90(everyone)]
     what = "all intervals" if shown == "coverage" else f"{share:.0%} of the intervals"
     ax.legend(
+        drawn.values(), drawn.keys(),  # named, for a label that begins with _ would be left out
         title=f"{what}\ncoverage at {everyone['level'].iloc[_nearest_to_90(everyone)]:.0%}", loc="center left",
         bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=7, title_fontsize=7,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import generator, is_whole, require_name, require_option, require_unique, typed
+from jamie._checks import generator, is_number, is_whole, require_name, require_option, require_unique, typed
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys, is_beside
@@ -66,7 +66,7 @@ def impute(
     dtype
         Of what is written to `out`.
     threshold
-        Write a sparse matrix to `out`, without values that are no further from 0.
+        Write a sparse matrix to `out`, without values that are no further from 0; NaN stays.
     layer
         Layer that holds the values of the source, instead of that of the training; ``"X"`` for the matrix itself.
     interval
@@ -278,6 +278,9 @@ def _impute_to(
 ) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
     require_option(dtype, ["float32", "float16"], name="dtype")
+    if threshold is not None and not (is_number(threshold) and threshold >= 0):
+        msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
+        raise InvalidValueError(msg)
     mdata, inputs = cells.mdata, cells.inputs(source)
     columns = model.columns(target, features)
     names = pd.Index(model.preparations_[target].features[columns])
@@ -291,7 +294,7 @@ def _impute_to(
             imputed = model.translate(inputs[rows], source, target, columns)
             kept[rows.start] = {"": imputed, **beside.block(imputed, rows.start)}
         values = kept[rows.start][what]
-        return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) > threshold, values, 0))
+        return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
 
     keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
     paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
