@@ -11,6 +11,7 @@ from jamie._checks import (
     require_fraction,
     require_name,
     require_names,
+    require_not_negative,
     require_option,
     require_positive,
     require_same_shape,
@@ -144,6 +145,11 @@ def test_fraction_is_returned():
 
 def test_numbers_below_one_are_refused_by_name():
     require_positive(a=1, b=7)
+    for value in (2.5, "2", True, None, np.float64(3)):
+        with pytest.raises(ValueError, match="expected `b` as a whole number of at least 1, found "):
+            require_positive(a=1, b=value)
+    with pytest.raises(ValueError, match="expected `b` of at least 0, found -1"):
+        require_not_negative(a=0, b=-1)
     with pytest.raises(ValueError, match="expected `b` of at least 1, found 0"):
         require_positive(a=1, b=0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -64,11 +64,13 @@ def require_fraction(value: float, *, name: str) -> float:
 
 
 def require_positive(**numbers: int) -> None:
-    """Raise if one of the named numbers is not at least 1."""
-    for name, value in numbers.items():
-        if value < 1:
-            msg = f"expected `{name}` of at least 1, found {value!r}"
-            raise InvalidValueError(msg)
+    """Raise if one of the named numbers is not whole, or not at least 1."""
+    _require_whole(numbers, least=1)
+
+
+def require_not_negative(**numbers: int) -> None:
+    """Raise if one of the named numbers is not whole, or below 0."""
+    _require_whole(numbers, least=0)
 
 
 def require_same_shape(a: Any, b: Any, *, names: tuple[str, str]) -> None:
@@ -108,6 +110,16 @@ def generator(rng: Seed) -> np.random.Generator:
         msg = f"{takes} {int(rng)}; pass rng={-int(rng)}"
         raise InvalidValueError(msg)
     return np.random.default_rng(int(rng))
+
+
+def _require_whole(numbers: Mapping[str, int], *, least: int) -> None:
+    for name, value in numbers.items():
+        if not is_whole(value):
+            msg = f"expected `{name}` as a whole number of at least {least}, found {typed(value)}"
+            raise InvalidValueError(msg)
+        if value < least:
+            msg = f"expected `{name}` of at least {least}, found {value!r}"
+            raise InvalidValueError(msg)
 
 
 def _one_of(value: Any, choices: Collection[str], name: str, hint: str) -> str:

@@ -126,8 +126,12 @@ class Keys:
 
     @property
     def role(self) -> str:
-        """`mdata[m].obs`: what each cell is to the model."""
+        """`mdata[m].obs`: what each cell is to the model that placed it."""
         return f"{self.prefix}_role"
+
+    def role_for(self, target: str) -> str:
+        """`mdata[source].obs`: what each cell is to the model that imputed the target for it."""
+        return f"{self.prefix}_role_{_free(target)}"
 
     @property
     def model(self) -> str:

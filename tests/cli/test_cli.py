@@ -300,3 +300,17 @@ def test_what_stdout_has_no_character_for_is_escaped(monkeypatch):
     assert main(["demo"]) == 0
     sys.stdout.flush()
     assert sys.stdout.buffer.getvalue() == b"rna \\u2192 protein\n"
+
+
+def test_what_was_computed_is_kept_when_a_figure_fails(given, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        msg = "no font"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(jm.pl, "embedding", fails)
+    out, model = tmp_path / "out.h5mu", tmp_path / "model.jamie"
+    arguments = ["--figures", str(tmp_path / "figures"), "--model", str(model), "--max-steps", "2"]
+    with pytest.raises(RuntimeError, match="no font"):
+        main(["run", str(given), "-o", str(out), *arguments])
+    assert "X_jamie" in read(out)["rna"].obsm
+    assert jm.JAMIE.load(model).preparations_

@@ -119,6 +119,16 @@ def test_beyond_what_is_known_is_what_a_regression_leaves(noise):
     assert beyond(signal, depth) == pytest.approx(1)
 
 
+def test_labels_of_one_cell_each_leave_nothing_to_judge(noise):
+    each = direction(noise, noise)
+    assert np.isnan(beyond(each, np.eye(len(noise))))
+    opened = Opened(np.random.default_rng(3).uniform(1, 2, (200, 1)), np.arange(200).astype(str))
+    found = list(check_disguises(opened, each, column="batch", batch_key="batch"))
+    assert [finding.measure for finding in found] == ["beyond depth", "beyond batch"]
+    assert {finding.verdict for finding in found} == {"unknown"}
+    assert all("nothing is left to judge" in finding.finding for finding in found)
+
+
 class Opened:
     """What the check of disguises asks of opened cells."""
 

@@ -54,3 +54,17 @@ def test_by_default_the_levels_that_the_model_can_give(both):
     levels = jm.get.calibration(*both, source="protein", target="rna")["level"]
     assert isinstance(levels, pd.Series)
     assert np.isclose(levels, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]).all()
+
+
+@pytest.mark.parametrize("names", [["all", "b"], [1, "1"]])
+def test_groups_that_would_be_read_as_others_are_refused(both, names):
+    mdata, model = both
+    mdata = mdata.copy()
+    mdata.obs["odd"] = pd.Series(names * (len(mdata.obs) // 2), index=mdata.obs_names, dtype=object).astype("category")
+    with pytest.raises(ValueError, match="differ as text from each other and from 'all'"):
+        jm.get.calibration(mdata, model, **DIRECTION, groupby="odd")
+
+
+def test_no_level_is_no_question(both):
+    with pytest.raises(ValueError, match=r"pass e\.g\. levels=\[0\.5, 0\.9\]"):
+        jm.get.calibration(*both, **DIRECTION, levels=[])

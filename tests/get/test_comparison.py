@@ -52,10 +52,10 @@ def test_what_the_split_says_today_does_not_count(imputed):
 
 
 def test_features_that_the_data_lacks_are_left_out(imputed, trained):
-    part = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:, 4:].copy()})
+    part = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:, 2:].copy()})
     found = comparison(part, source="rna", target="protein")
-    assert_array_equal(found.measured.columns, imputed["protein"].var_names[4:])
-    columns = np.arange(4, 12)
+    assert_array_equal(found.measured.columns, imputed["protein"].var_names[2:])
+    columns = np.arange(2, 12)
     expected = trained[1].preparations_["protein"].measured(part["protein"][found.measured.index].X, columns)
     assert_allclose(found.measured, expected, rtol=1e-5)
 
@@ -90,3 +90,58 @@ def test_the_record_of_an_imputation_survives_a_file(toy, tmp_path):
         toy.write(tmp_path / "x.h5mu")
         found = comparison(mudata.read(tmp_path / "x.h5mu"), source=source, target=target)
         assert_allclose(found.measured, expected.measured)
+
+
+@pytest.mark.parametrize("left", [1, 5, 9])
+def test_values_that_a_part_of_the_panel_would_normalise_are_refused(imputed, left):
+    part = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:, :left].copy()})
+    with pytest.raises(ValueError, match=rf"at least 80% of the 12 features .*found {left}; take features with"):
+        comparison(part, source="rna", target="protein")
+
+
+def test_features_that_are_none_twice_or_renamed_are_refused(imputed):
+    direction = {"source": "rna", "target": "protein"}
+    with pytest.raises(ValueError, match=r"that were imputed, such as 'protein1', found none"):
+        comparison(imputed, **direction, features=[])
+    with pytest.raises(ValueError, match="found 1 repeated, first 'protein2'"):
+        comparison(imputed, **direction, features=["protein2", "protein3", "protein2"])
+    imputed["protein"].var_names = [f"ADT_{name}" for name in imputed["protein"].var_names]
+    with pytest.raises(ValueError, match=r"found none of them in .*'ADT_protein1'.*rename them back"):
+        comparison(imputed, **direction)
+    with pytest.raises(KeyError, match=r"it was imputed, but mdata\['protein'\] lacks it"):
+        comparison(imputed, **direction, features=["protein2"])
+
+
+def test_cells_are_those_that_the_model_that_imputed_has_not_seen_whoever_placed_cells_since(imputed):
+    expected = comparison(imputed, source="rna", target="protein")
+    jm.pp.split(imputed, rng=7)
+    other = jm.tl.train(imputed, max_steps=2)  # places all cells under the same prefix
+    jm.tl.impute(imputed, other, source="protein", target="rna")
+    found = comparison(imputed, source="rna", target="protein")
+    pd.testing.assert_frame_equal(found.measured, expected.measured)
+    pd.testing.assert_frame_equal(found.imputed, expected.imputed)
+    of_other = comparison(imputed, source="protein", target="rna").measured.index
+    assert set(of_other) == set(imputed.obs_names[imputed.obs["jamie_split"] == "test"].intersection(of_other))
+    assert set(of_other) != set(expected.measured.index)
+
+
+def test_partners_under_other_names_that_the_model_has_seen_are_not_compared():
+    mdata = jm.datasets.toy(n_cells=100)
+    renamed = mdata["protein"].copy()
+    renamed.obs_names = [f"p_{name}" for name in renamed.obs_names]
+    apart = MuData({"rna": mdata["rna"], "protein": renamed})
+    pairs = pd.DataFrame({"rna": mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)})
+    pairs["protein"] = "p_" + pairs["rna"]
+    jm.pp.correspondence(apart, pairs=pairs)
+    apart.obs["jamie_split"] = np.where(apart.obs_names.isin(pairs["rna"][:40]), "test", "train")
+    held_out = pairs["protein"][:20]
+    apart.obs.loc[held_out, "jamie_split"] = "test"  # partners of the other twenty are learned from
+    model = jm.tl.train(apart, max_steps=2)
+    jm.tl.impute(apart, model, source="rna", target="protein")
+    assert set(comparison(apart, source="rna", target="protein").measured.index) == set(pairs["rna"][:20])
+
+
+def test_a_target_without_cells_is_named(imputed):
+    empty = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:0].copy()})
+    with pytest.raises(ValueError, match="expected cells"):
+        comparison(empty, source="rna", target="protein")

@@ -128,3 +128,15 @@ def test_what_is_no_count_is_refused(wrong):
             max_correlation(given)
     with pytest.raises(ValueError, match="`n_splits` of at least 1"):
         max_correlation(np.ones((5, 2)), n_splits=0)
+
+
+def test_a_value_that_is_missing_is_missing_in_every_store():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(2, 3, (4_000, 1)) * np.ones(4)).astype(np.float32)
+    counts[4, 2] = counts[9, 3] = np.nan
+    dense, of_sparse = (max_correlation(x, normalise=lambda x: x, rng=0) for x in (counts, sparse.csr_matrix(counts)))
+    assert (dense > 0.8).all()
+    assert_allclose(of_sparse, dense, atol=0.02)
+    dense, of_sparse = (max_correlation(x, rng=0) for x in (counts, sparse.csr_matrix(counts)))
+    assert np.isfinite(of_sparse).all()
+    assert_allclose(of_sparse, dense, atol=0.1)

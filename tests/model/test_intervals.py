@@ -159,6 +159,23 @@ def test_regions_are_open_as_often_as_pairs_of_this_probability_were():
     assert Reliability.of(fitted.arrays(), None).highest == 0.98
 
 
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.5])
+def test_a_region_of_any_level_is_closed_or_open_and_bounds_are_in_order(level):
+    fitted = Reliability(imputed=np.array([0.0, 1.0]), open=np.array([0.0, 1.0]))
+    lower, upper = fitted.interval(np.array([[0.1, 0.4, 0.6, 0.9]]), level)
+    assert_array_equal(lower, [[0, 0, 1, 1]])
+    assert_array_equal(upper, lower)
+
+
+def test_bounds_of_counts_hold_the_measured_values_that_they_are():
+    rng = np.random.default_rng(0)
+    imputed = rng.gamma(2, 1, (600, 3)) * 1000
+    measured = np.repeat([1234.567, 2345.678, 3456.789], 200)[:, None] * np.ones(3)
+    fitted = calibrated(imputed, measured, kind="counts")
+    lower, upper = fitted.interval(imputed, 0.9)
+    assert jm.metrics._coverage.is_within(measured, lower, upper).mean() >= 0.9
+
+
 def test_fewer_than_thirty_pairs_or_no_kernel_is_said():
     few = jm.JAMIE(max_steps=2).fit(jm.datasets.toy(share_paired=0.4))
     with pytest.raises(ValueError, match=r"found 'rna' → 'protein', which is not: fewer than 30 known pairs"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.testing import assert_allclose
 
 import jamie as jm
@@ -39,3 +40,17 @@ def test_of_accessibility_every_interval_is_shown():
     drawn = [np.asarray(line.get_xydata()) for line in ax.get_lines() if len(line.get_ydata()) == 2]
     assert sum(np.allclose(line, [[0.5, 0.55], [0.9, 0.95]]) for line in drawn) == 3  # all cells and two groups
     assert "all intervals" in ax.get_legend().get_title().get_text()
+
+
+def test_every_group_is_named_in_the_legend_whatever_it_is_called():
+    odd = table().replace({"group": {"a": "_nolegend_", "b": "$\\frac$"}})
+    ax = jm.pl.calibration(odd)
+    ax.figure.canvas.draw()
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["_nolegend_ (40): 0.80", "$\\frac$ (15): 0.80", "all: 0.90"]
+
+
+def test_a_table_without_all_cells_is_refused():
+    part = table()
+    with pytest.raises(ValueError, match=r"rows of all cells .*found groups \['a', 'b', 'few'\]"):
+        jm.pl.calibration(part[part["group"] != "all"])

@@ -207,3 +207,17 @@ def test_errors_leave_no_file(trained, tmp_path):
     with pytest.raises(OSError, match="expected a folder to write to"):
         jm.pl.report(mdata, model, tmp_path / "none" / "a.html", basis="pca")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_or_coloured_is_said_before_anything_is_drawn(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(jm.get, "inputs", lambda *_, **__: pytest.fail("it went on"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        jm.pl.report(*trained, tmp_path / "folder")
+    with pytest.raises(OSError, match="missing"):
+        jm.pl.report(*trained, tmp_path / "missing" / "report.html")
+
+
+def test_labels_that_are_not_there_are_named_as_labels(trained, tmp_path):
+    with pytest.raises(KeyError, match=r"`labels`.*did you mean 'cell_type'"):
+        jm.pl.report(*trained, tmp_path / "report.html", labels="celltype", basis="pca")

@@ -458,3 +458,29 @@ def test_pairs_that_were_told_or_do_not_fit_are_refused(half_told):
         jm.tl.evaluate(mdata, model, pairs={"rna": table})
     with pytest.raises(ValueError, match="found 1 unknown of 1"):
         jm.tl.evaluate(mdata, model, pairs=pd.DataFrame({"rna": ["nobody"], "protein": ["cell1"]}))
+
+
+def test_labels_that_no_cell_of_a_modality_has_are_named(trained):
+    mdata, model = trained
+    mdata["protein"].obs["type"] = np.nan
+    mdata["rna"].obs["type"] = "a"
+    with pytest.raises(ValueError, match=r"expected labels 'type' of the \d+ held-out cells of 'protein' .*found none"):
+        jm.tl.evaluate(mdata, model, labels="type", baselines=[])
+
+
+def test_labels_that_no_scored_cell_has_are_named_and_any_number_of_labels_is_scored(trained):
+    mdata, model = trained
+    is_test = mdata.obs["jamie_split"] == "test"
+    mdata.obs["seen"] = np.where(is_test, None, "a")
+    mdata.obs["each"] = mdata.obs_names.astype(str)
+    with pytest.raises(ValueError, match="expected labels 'seen' of the"):
+        jm.tl.evaluate(mdata, model, labels="seen", baselines=[])
+    assert (jm.tl.evaluate(mdata, model, labels="each", baselines=[])["lta_chance"] < 0.2).all()  # without a warning
+
+
+def test_several_partners_of_a_cell_are_counted(half_told, capsys):
+    mdata, model, table = half_told
+    more = pd.concat([table, pd.DataFrame({"rna": [table["rna"].iloc[1]], "protein": [table["protein"].iloc[3]]})])
+    jm.tl.evaluate(mdata, model, pairs=more, baselines=[])
+    assert f"of the {len(table) + 1} pairs" in (said := capsys.readouterr().err)
+    assert "and 1, as their cell has a likelier one" in said

@@ -255,7 +255,9 @@ def test_bounds_of_every_kind_are_where_its_values_are(toy, kind):
     ("arguments", "message"),
     [
         ({"interval": 0.999}, "`interval` above 0 and at most 0.9"),
-        ({"n_samples": -1}, "`n_samples` as a whole number"),
+        ({"n_samples": -1}, "`n_samples` of at least 0, found -1"),
+        ({"features": []}, "expected features of 'protein', found none"),
+        ({"features": ["protein1", "protein2", "protein1"]}, "found 1 repeated, first 'protein1'"),
         ({"n_samples": 1.5}, "`n_samples` as a whole number"),
         ({"source": "rna", "target": "rna", "interval": 0.9}, "it is a reconstruction"),
     ],

@@ -124,7 +124,7 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
     [
         ({"source": "rnaa"}, KeyError, "found 'rnaa'; did you mean 'rna'"),
         ({"target": "rna"}, ValueError, "at least two modalities"),
-        ({"n_keep": 0}, ValueError, "expected `n_keep` to be a whole number of at least 1, found 0"),
+        ({"n_keep": 0}, ValueError, "expected `n_keep` of at least 1, found 0"),
         ({"n_keep": 2.5}, ValueError, r"`n_keep`.*found 2\.5"),
     ],
 )

@@ -164,7 +164,7 @@ def test_measurements_and_empty_columns_are_refused(trained, values, message):
         ({"target": "rna"}, ValueError, "at least two modalities"),
         ({"through": "match"}, ValueError, r"`through` to be one of \['latent', 'inferred'\]"),
         ({"through": "inferred"}, KeyError, r"jamie_inferred_.*jm.pp.infer_correspondence\(mdata\)"),
-        ({"n_neighbors": 0}, ValueError, "`n_neighbors` to be a whole number of at least 1, found 0"),
+        ({"n_neighbors": 0}, ValueError, "`n_neighbors` of at least 1, found 0"),
         ({"key_added": "mine"}, KeyError, r"X_mine.*jm\.tl\.train"),
     ],
 )

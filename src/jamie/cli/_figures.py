@@ -18,12 +18,11 @@ DPI = 160
 
 @contextmanager
 def headless() -> Iterator[None]:
-    """Draw without a screen, names as they are, ``$`` included, and close the figures afterwards."""
+    """Draw without a screen, and close the figures afterwards."""
     backend = mpl.get_backend()
     mpl.use("agg")
     try:
-        with mpl.rc_context({"text.parse_math": False}):
-            yield
+        yield
     finally:
         plt.close("all")
         mpl.use(backend)

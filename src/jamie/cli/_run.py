@@ -89,6 +89,11 @@ def _results(given: argparse.Namespace, mdata: MuData) -> str:
     if given.test_fraction is not None:
         table = jm.tl.evaluate(mdata, model, labels=given.labels, rng=given.seed)
         print(table.round(3).to_string(index=False))
+    if given.report is not None:
+        jm.tl.diagnose(mdata, model, labels=given.labels, rng=given.seed)
+    if given.model is not None:
+        model.save(given.model)
+    write_mudata(mdata, given.output)  # before the figures: what was computed is kept, whatever they come to
     if given.figures is not None:
         with headless():
             save(jm.pl.embedding(mdata, color=given.labels), given.figures / "embedding.png")
@@ -96,14 +101,9 @@ def _results(given: argparse.Namespace, mdata: MuData) -> str:
             for source, target in given.impute:
                 figure = jm.pl.imputation(mdata, source=source, target=target)
                 save(figure, given.figures / f"imputation_{source}_{target}.png")
-    if given.report is not None:
-        jm.tl.diagnose(mdata, model, labels=given.labels, rng=given.seed)
-        if is_first():
-            with headless():
-                jm.pl.report(mdata, model, given.report, labels=given.labels)
-    if given.model is not None:
-        model.save(given.model)
-    write_mudata(mdata, given.output)
+    if given.report is not None and is_first():
+        with headless():
+            jm.pl.report(mdata, model, given.report, labels=given.labels)
     return model.summary_.interrupted
 
 

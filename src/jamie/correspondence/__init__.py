@@ -14,7 +14,7 @@ from ._infer import (
     enough,
     infer,
 )
-from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
+from ._known import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, likeliest, n_paired
 from ._names import NameChange, mend_names, nothing_shared
 from ._nearest import nearest, nearest_partners
 from ._pair_check import PairCheck, check_pairs
@@ -57,6 +57,7 @@ __all__ = [
     "from_table",
     "infer",
     "label_mass",
+    "likeliest",
     "mend_names",
     "n_paired",
     "nearest",

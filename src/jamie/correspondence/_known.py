@@ -107,6 +107,14 @@ def n_paired(f: sparse.csr_matrix) -> int:
     return min(int((np.diff(f.indptr) > 0).sum()), len(np.unique(f.indices)))
 
 
+def likeliest(f: sparse.csr_matrix) -> tuple[Array, Array]:
+    """Rows of the cells that have a partner, and of the likeliest one, (n,) each."""
+    if not f.count_nonzero():
+        return np.empty(0, dtype=int), np.empty(0, dtype=int)
+    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
+    return rows, np.asarray(f.argmax(axis=1)).ravel()[rows]
+
+
 def cap_rows(f: sparse.csr_matrix) -> sparse.csr_matrix:
     """Scale rows whose sum is above 1 down to 1; smaller sums keep their confidence, empty rows stay empty."""
     total = np.asarray(f.sum(axis=1)).ravel()

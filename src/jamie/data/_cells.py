@@ -23,7 +23,7 @@ from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix, Pair
-from jamie.correspondence import from_mask, from_names
+from jamie.correspondence import from_mask, from_names, likeliest
 from jamie.metrics import is_counts, max_correlation
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
@@ -421,8 +421,7 @@ class Cells:
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
         f = self.known(a, b)
-        (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
-        return rows, np.asarray(f.argmax(axis=1)).ravel()[rows]
+        return likeliest(f)
 
     def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""

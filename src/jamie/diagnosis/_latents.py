@@ -28,11 +28,13 @@ def check_latents(cells: Cells, model: JAMIE, rng: np.random.Generator) -> Itera
         inputs = cells.inputs(name)
         rows = np.sort(rng.choice(len(inputs), min(len(inputs), MOST_CELLS), replace=False))
         variances[name] = model.encode(inputs[rows], name).var(axis=0)
-        yield _in_use(name, variances[name])
+        if len(inputs) > 1:
+            yield _in_use(name, variances[name])
     weights = {name: weight.detach().cpu().numpy() for name, weight in model.network_.weights.items()}
     for a, b in combinations(cells.names, 2):
         yield _balance(a, b, float(weights[a].mean()), float(weights[b].mean()))
-        yield _widths(a, b, float(variances[a].sum()), float(variances[b].sum()))
+        if min(len(cells.cells(a)), len(cells.cells(b))) > 1:
+            yield _widths(a, b, float(variances[a].sum()), float(variances[b].sum()))
 
 
 def dimensions_in_use(variance: Array) -> int:

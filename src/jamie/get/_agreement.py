@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name, require_names
+from jamie._checks import require_name, require_names, require_positive, require_unique
 from jamie._docs import document
 from jamie._types import Array
 from jamie.data import labels
@@ -111,12 +111,14 @@ def agreement(
     ((12,), (3,), (48, 3))
     """
     require_name(source, list(mdata.mod), name="source")
+    require_positive(n_features=1 if n_features is None else n_features)
     of_groups = None if groupby is None else labels(mdata, groupby, source, argument="groupby")
     pairs = comparison(mdata, source=source, target=target, key_added=key_added)
     columns = pairs.measured.columns
     correlation = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())
     if features is not None:
         named = require_names(features, name="features")
+        require_unique(named, where="features", remedy="with each of them once")
         chosen = [columns.get_loc(require_name(name, list(columns), name="features")) for name in named]
     else:
         chosen = list(range(len(columns))) if n_features is None else from_best_to_worst(correlation, n_features)

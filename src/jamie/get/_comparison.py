@@ -10,12 +10,12 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_names
+from jamie._checks import require_name, require_names, require_unique
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
+from jamie.data import MAX_MISSING, ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
 
 from ._stored import stored, stored_record
 
@@ -57,7 +57,8 @@ def comparison(
     -------
     A named tuple of data frames, `measured` and `imputed`, with the same cells and features, their `scale`, and
     `cells`: ``"held-out"``, ``"new"``, or ``"in-sample"`` where the model has seen every cell that both modalities
-    have; then these are all such cells. What it has seen it said when it imputed, in the slot ``jamie_role``. `beside`
+    have; then these are all such cells. What it has seen it said when it imputed, in the slot
+    ``jamie_role_<target>``. `beside`
     has data frames ``"lower"``, ``"upper"``, ``"sample_0"`` and so on where these were imputed, and `interval` is the
     level of the bounds.
 
@@ -86,10 +87,7 @@ def comparison(
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
     about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
-    asked = [] if features is None else require_names(features, name="features")
-    for feature in asked:
-        require_name(feature, names, name="features")
-    wanted = pd.Index(asked) if asked else names[names.isin(mdata[target].var_names)]
+    wanted = _wanted(features, names, mdata[target].var_names, target)
     cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer)
     at, rows, which = _compared(cells, source, target)
     if not len(rows):
@@ -126,12 +124,30 @@ def comparison(
     )
 
 
+def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Index, target: str) -> pd.Index:
+    """Features to compare: those asked for, else all that were imputed and measured."""
+    asked = imputed[imputed.isin(measured)] if features is None else require_names(features, name="features")
+    for feature in asked:
+        require_name(feature, imputed, name="features")
+        require_name(feature, measured, name="features", hint=f"it was imputed, but mdata[{target!r}] lacks it")
+    require_unique(asked, where="features", remedy="jm.get.comparison with each of them once")
+    if not len(asked):
+        msg = (
+            f"expected features of {target!r} that were imputed, such as {str(imputed[0])!r}, found none of them"
+            + (f" in `mdata[{target!r}].var_names`, which has {list(measured[:3])}" if features is None else "")
+            + "; rename them back, or pass features=[...]"
+        )
+        raise InvalidValueError(msg)
+    return pd.Index(asked)
+
+
 def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
     """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
     rows, columns = cells.likeliest(source, target)
-    role = _roles(cells, source)[rows]
-    of_partners = _roles(cells, target)[columns] if cells.keys.role in cells.mdata[target].obs else role
-    compared, which = unseen_pairs(role, of_partners)
+    of_source = _roles(cells, source, target)
+    role = of_source[rows]
+    of_partners = _roles_of_partners(cells, source, target, of_source)
+    compared, which = unseen_pairs(role, role if of_partners is None else of_partners[columns])
     return rows[compared], columns[compared], which
 
 
@@ -139,6 +155,13 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
     """Cells × `wanted`, of cells × `features` normalised by those that the model knows."""
     levels = about["levels"]["level"]
     known = features[features.isin(levels.index)] if len(levels) else features
+    if len(known) < (1 - MAX_MISSING) * len(levels):
+        msg = (
+            f"expected at least {1 - MAX_MISSING:.0%} of the {len(levels)} features that the model knows, as measured "
+            f"values are normalised by all of them, found {len(known)}; take features with `features=`, and leave the "
+            "others in the MuData"
+        )
+        raise InvalidValueError(msg)
     scaled = measured(
         x[:, features.get_indexer(known)],
         kind=about["kind"],
@@ -149,9 +172,24 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
     return scaled[:, known.get_indexer(wanted)]
 
 
-def _roles(cells: Cells, name: str) -> Array:
+def _roles(cells: Cells, source: str, target: str) -> Array:
     """What each cell was to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
-    obs = cells.mdata[name].obs
-    remedy = "jm.tl.impute(mdata, model, source=..., target=...)"
-    said = stored(obs, cells.keys.role, where=f"mdata[{name!r}].obs", remedy=remedy).astype(str)
-    return pd.Categorical(said, categories=list(ROLES)).codes
+    remedy = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
+    slot, where = cells.keys.role_for(target), f"mdata[{source!r}].obs"
+    return _codes(stored(cells.mdata[source].obs, slot, where=where, remedy=remedy))
+
+
+def _roles_of_partners(cells: Cells, source: str, target: str, of_source: Array) -> Array | None:
+    """The same of the target's cells, if the model that placed them is the one that imputed; else `None`.
+
+    Each model that placed cells under this prefix wrote over the roles of the one before. Models that hold out other
+    cells differ in the source's cells, too.
+    """
+    slots = [cells.mdata[name].obs.get(cells.keys.role) for name in (source, target)]
+    if any(slot is None for slot in slots) or not np.array_equal(_codes(slots[0]), of_source):
+        return None
+    return _codes(slots[1])
+
+
+def _codes(said: pd.Series) -> Array:
+    return pd.Categorical(said.astype(str), categories=list(ROLES)).codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -213,7 +214,9 @@ def _transferred(x: Array, y: Array, labels_x: Any, labels_y: Any, n_neighbors: 
         raise InvalidValueError(msg)
     codes, _ = pd.factorize(np.concatenate([labels_x[kept_x], labels_y[kept_y]]), sort=True)
     truth, known = np.split(codes, [kept_x.sum()])
-    classifier = KNeighborsClassifier(n_neighbors).fit(y[kept_y], known)
+    with warnings.catch_warnings():  # many labels are labels, too
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        classifier = KNeighborsClassifier(n_neighbors).fit(y[kept_y], known)
     return truth, classifier.predict(x[kept_x]) == truth
 
 

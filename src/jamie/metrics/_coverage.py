@@ -37,6 +37,7 @@ def is_within(measured: Array, lower: Array, upper: Array) -> Array:
     """
     require_same_shape(measured, lower, names=("measured", "lower"))
     require_same_shape(measured, upper, names=("measured", "upper"))
-    room = ROUNDING * np.maximum(np.abs(measured), np.maximum(np.abs(lower), np.abs(upper)))
-    within = (measured >= lower - room) & (measured <= upper + room)
+    size = np.abs(measured)
+    above = measured >= lower - ROUNDING * np.maximum(size, np.abs(lower))
+    within = above & (measured <= upper + ROUNDING * np.maximum(size, np.abs(upper)))
     return np.where(np.isnan(measured) | np.isnan(lower) | np.isnan(upper), np.nan, within)

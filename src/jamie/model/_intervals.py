@@ -76,8 +76,8 @@ class ConditionalQuantiles:
     knots
         Imputed values, rising, (K, d).
     quantiles
-        At `LEVELS` around each knot, in standard deviations of the feature, (K, T, d). In single precision, as values are: bounds of counts are
-        measured values, which many cells may share.
+        At `LEVELS` around each knot, in standard deviations of the feature, (K, T, d). In single precision, as
+        values are: bounds of counts are measured values, which many cells may share.
     ranks
         Of whole calibration cells 256 times the level of each measured value given the imputed one, (m, d) uint8.
     n_cells

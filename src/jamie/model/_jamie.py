@@ -239,7 +239,10 @@ class JAMIE(BaseEstimator):
         if features is None:
             return slice(None)
         known = {feature: i for i, feature in enumerate(self.preparations_[name].features)}
-        wanted = require_names(features, name="features")
+        wanted = require_names(features, name="features", example=known)
+        if not wanted:
+            msg = f"expected features of {name!r}, found none; pass some, such as {[next(iter(known))]}, or None"
+            raise InvalidValueError(msg)
         return np.array([known[require_name(f, known, name=f"features of {name!r}")] for f in wanted], dtype=int)
 
     def positions(self, name: str, features: Sequence[str] | None) -> Array:

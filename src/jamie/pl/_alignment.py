@@ -11,13 +11,14 @@ from mudata import MuData
 from jamie import get
 from jamie._docs import document
 
-from ._style import PALETTE, bare, scored_cells
+from ._style import PALETTE, bare, scored_cells, with_plain_names
 
 OURS = "jamie"
 COLORS = [color for color in PALETTE if color != "#F0E442"]
 MARKERS = ["D", "s", "^", "v", "P", "X", "<", ">"]
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def alignment(mdata: MuData, *, source: str, target: str, ax: Axes | None = None, key_added: str = "jamie") -> Axes:
     """Draw label transfer accuracy against FOSCTTM, a point for each method that aligns: top left is best.

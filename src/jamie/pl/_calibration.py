@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 
-from ._style import PALETTE, bare, scored_cells
+from ._style import PALETTE, bare, scored_cells, with_plain_names
 
 MOST_GROUPS = 20
 FEWEST_CELLS = 10
 
 
+@with_plain_names
 @document("ax")
 def calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of measured values within their intervals against the level that the intervals have.

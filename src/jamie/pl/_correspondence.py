@@ -14,12 +14,13 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array, Slot
 
-from ._style import PALETTE
+from ._style import PALETTE, with_plain_names
 
 FONT = 8
 MANY_LABELS = 20
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def correspondence(
     mdata: MuData,

@@ -15,13 +15,14 @@ from jamie import get
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 
 N_FEATURES = 4
 MOST_GROUPS = 30
 FILLS = {"measured": "0.8", "imputed": PALETTE[0], "sampled": PALETTE[4]}
 
 
+@with_plain_names
 @document("mdata", "key_added")
 def distributions(
     mdata: MuData,

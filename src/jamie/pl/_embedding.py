@@ -16,11 +16,12 @@ from jamie._checks import generator
 from jamie._docs import document
 from jamie._types import Array, Seed
 
-from ._style import PALETTE
+from ._style import PALETTE, with_plain_names
 
 BASES = {"umap": "UMAP", "pca": "PC"}
 
 
+@with_plain_names
 @document("mdata", "rng", "key_added")
 def embedding(
     mdata: MuData,

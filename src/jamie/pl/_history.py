@@ -9,7 +9,7 @@ from mudata import MuData
 from jamie import get
 from jamie._docs import document
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names, with_plain_ticks
 
 TERMS = {
     "reconstruction": "reconstruction, own modality",
@@ -21,6 +21,7 @@ TERMS = {
 }
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def history(mdata: MuData, *, ax: Axes | None = None, key_added: str = "jamie") -> Axes:
     """Draw the terms of the loss over the training, and the score by which the weights were chosen.
@@ -60,6 +61,7 @@ def history(mdata: MuData, *, ax: Axes | None = None, key_added: str = "jamie") 
         ax.plot(frame["step"], frame["score"], color="black", lw=1.6, ls="--", label="other modality, held-out pairs")
     ax.axvline(summary.best_step, color="0.4", lw=1, ls=":")
     ax.set_yscale("log")
+    with_plain_ticks(ax.yaxis)
     ax.set_xlabel("step", fontsize=8)
     ax.set_ylabel("loss term, unweighted", fontsize=8)
     ax.tick_params(labelsize=7, which="both")

@@ -19,7 +19,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._types import Array, Matrix
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 from ._waterfall import LINE, draw_waterfall, tick
 
 Kind = Literal["bars", "beeswarm", "waterfall"]
@@ -27,6 +27,7 @@ WIDTH = 3.54  # of a column of a page, in inches
 N_BINS = 100  # over the width of the axes, within which points are set beside each other
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def importance(
     mdata: MuData,

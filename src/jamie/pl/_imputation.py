@@ -14,7 +14,7 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 
 N_FEATURES = 5
 MANY_CELLS = 3_000
@@ -22,6 +22,7 @@ MOST_BARS = 200
 """Intervals that are drawn of a feature: more cannot be told apart."""
 
 
+@with_plain_names
 @document("mdata", "key_added")
 def imputation(
     mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None, key_added: str = "jamie"

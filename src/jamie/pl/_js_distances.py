@@ -12,13 +12,14 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._types import Array
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 
 COLORS = [color for color in PALETTE if color not in ("#F0E442", "#000000")]  # black is the mean; yellow is lost
 STYLES = ["-", "--", ":"]
 MOST_GROUPS = len(COLORS) * len(STYLES)
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def js_distances(
     mdata: MuData,

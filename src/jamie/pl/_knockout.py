@@ -11,14 +11,15 @@ from matplotlib.axes import Axes
 from mudata import MuData
 
 from jamie import get
-from jamie._checks import generator
+from jamie._checks import generator, require_not_negative
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._types import Seed
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 
 
+@with_plain_names
 @document("mdata", "rng", "ax", "key_added")
 def knockout(
     mdata: MuData,
@@ -77,17 +78,18 @@ def knockout(
     >>> len(ax.get_yticks())
     5
     """
+    require_not_negative(n_top=n_top, n_random=n_random)
     without = get.knockout(
         mdata, source=source, target=target, measure=measure, feature=feature, groups=groups, key_added=key_added
     )
-    table, others = without.table.iloc[: max(0, n_top)], without.table.iloc[max(0, n_top) :]
+    table, others = without.table.iloc[:n_top], without.table.iloc[n_top:]
     if table.empty or not np.isfinite(without.baseline):
         msg = (
             f"expected at least one knock-out to draw, found {len(table)} with n_top={n_top} and a baseline of "
             f"{without.baseline:.3g}; pass n_top=20, or a feature that varies in the judged cells"
         )
         raise InvalidValueError(msg)
-    n_others = 0 if groups else min(max(0, n_random), len(others))
+    n_others = 0 if groups else min(n_random, len(others))
     drawn = np.sort(generator(rng).choice(len(others), n_others, replace=False))
     table, n_shown = pd.concat([table, others.iloc[drawn]]), len(table)
     if groups:

@@ -11,11 +11,12 @@ from mudata import MuData
 from jamie import get
 from jamie._docs import document
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names
 
 MOST_LINES = 100
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def knockout_by_distance(mdata: MuData, *, ax: Axes | None = None, key_added: str = "jamie") -> Axes:
     """Draw how well genes are imputed without the regions near them, on their chromosome, anywhere, or at random.

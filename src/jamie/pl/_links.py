@@ -17,7 +17,7 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare
+from ._style import PALETTE, bare, with_plain_names, with_plain_ticks
 
 SIGNS = {1: (PALETTE[0], "opening raises the gene"), -1: (PALETTE[5], "opening lowers the gene"), 0: ("0.5", "neither")}
 LEGEND: dict[str, Any] = {
@@ -34,6 +34,7 @@ N_BINS = 10
 FEWEST = 5  # pairs to take quartiles of
 
 
+@with_plain_names
 @document("mdata", "ax", "key_added")
 def links(
     mdata: MuData, *, gene: str | None = None, n_top: int = 5, ax: Axes | None = None, key_added: str = "jamie"
@@ -102,6 +103,7 @@ def _draw_all(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xscale("log")
     if drawn.any():
         ax.set_yscale("log")
+        with_plain_ticks(ax.yaxis)
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.set_xlabel("distance of region and start site of gene, kb", fontsize=8)
     ax.set_ylabel("mean |SHAP| of the region", fontsize=8)

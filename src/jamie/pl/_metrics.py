@@ -13,13 +13,14 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare, scored_cells
+from ._style import PALETTE, bare, scored_cells, with_plain_names
 
 OURS = "jamie"
 COLORS = [color for color in PALETTE if color != "#F0E442"] + ["0.55"]  # a thin yellow line is lost on white
 STYLES = ["-", "--", "-.", ":"]
 
 
+@with_plain_names
 @document("mdata", "key_added")
 def metrics(mdata: MuData, *, source: str, target: str, against: str | None = None, key_added: str = "jamie") -> Figure:
     """Draw correlation and AUROC of each imputed feature against a baseline, and the JS distances of all methods.

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from mudata import MuData
 
 from jamie import get
-from jamie._atomic import whole
+from jamie._atomic import require_place, whole
+from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
@@ -31,6 +32,7 @@ from ._imputation import imputation
 from ._knockout import knockout
 from ._metrics import metrics
 from ._page import Block, Note, Part, Section, Table, page, picture
+from ._style import with_plain_names
 
 if TYPE_CHECKING:
     from jamie.model import JAMIE
@@ -51,6 +53,7 @@ SCORES = {
 }  # fmt: skip
 
 
+@with_plain_names
 @document("mdata", "model", "key_added")
 def report(
     mdata: MuData,
@@ -107,8 +110,12 @@ def report(
     ...     "jamie_" in path.read_text(), "too few to learn anything" in path.read_text()
     (False, True)
     """
+    require_place(Path(path))
     inputs = get.inputs(mdata, model, key_added=key_added)
     names = list(inputs.index)
+    if labels is not None:
+        frames = [mdata.obs, *(mdata[name].obs for name in mdata.mod)]
+        require_name(labels, list(dict.fromkeys(column for frame in frames for column in frame)), name="labels")
     directions = list(permutations(names, 2))
     sections = [
         Section("Did it work", tuple(_diagnosis(mdata, key_added))),

@@ -151,6 +151,7 @@ def evaluate(
     baselines, rng = list(dict.fromkeys(baselines)), generator(rng)
     labels_of = {name: _labels(cells, labels, name) for name in cells.names}
     pairs_of = _enough(pairs_to_score(cells, pairs), are_given=pairs is not None)
+    _require_labels(pairs_of, labels_of, labels)
     drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
     rng_limits = np.random.default_rng(0)  # the same limits beside every model
     in_use = [name for name in cells.names if any(name in pair for pair in pairs_of)]
@@ -290,6 +291,21 @@ def _labels(cells: Cells, labels: str | None, name: str) -> pd.Series | None:
     if labels is None:
         return None
     return cells.labels(labels, name).astype(object).map(str, na_action="ignore").astype("category")
+
+
+def _require_labels(
+    pairs_of: dict[Pair, CellPairs], labels_of: dict[str, pd.Series | None], labels: str | None
+) -> None:
+    """Raise if cells are to be scored by labels that none of them has."""
+    for pair, pairs in pairs_of.items():
+        for name, rows in zip(pair, pairs.test, strict=True):
+            of_cells = labels_of[name]
+            if of_cells is not None and of_cells.iloc[rows].isna().all():
+                msg = (
+                    f"expected labels {labels!r} of the {len(rows)} {pairs.cells} cells of {name!r} that are scored, "
+                    "found none; leave `labels` out, or name another column"
+                )
+                raise InvalidValueError(msg)
 
 
 def _require_aligner(cells: Cells, method: str) -> None:

@@ -14,7 +14,15 @@ from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import generator, is_number, is_whole, require_name, require_option, require_unique, typed
+from jamie._checks import (
+    generator,
+    is_number,
+    require_name,
+    require_not_negative,
+    require_option,
+    require_unique,
+    typed,
+)
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys, is_beside
@@ -97,8 +105,8 @@ def impute(
         Draws, of the same shape.
     `mdata[target].layers['jamie_imputed_lower']`, `…_upper`, `…_sample_0` and so on : :class:`~numpy.ndarray`, float32
         The same beside `jamie_imputed`. Bounds and draws of an earlier call go when the values they are of do.
-    `mdata[source].obs['jamie_role']` : categorical (`n_obs`)
-        What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
+    `mdata[source].obs['jamie_role_<target>']` : categorical (`n_obs`)
+        What each cell is to this model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
@@ -128,7 +136,7 @@ def impute(
     >>> bool((bounds["jamie_imputed_lower"] <= bounds["jamie_imputed_upper"]).all())
     True
     """
-    require_samples(n_samples)
+    require_not_negative(n_samples=n_samples)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
             cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
@@ -172,6 +180,7 @@ class _Beside(NamedTuple):
         require_name(target, list(model.preparations_), name="target")
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
         columns = model.columns(target, features)
+        require_unique([] if features is None else features, where="features", remedy="impute with each of them once")
         if level is None and not n_samples:
             return cls(None, columns, None, 0, 0)
         calibration = model.calibration(source, target)
@@ -213,13 +222,6 @@ class _Beside(NamedTuple):
         return found
 
 
-def require_samples(n_samples: int) -> None:
-    """Raise if this is no number of draws."""
-    if not is_whole(n_samples) or n_samples < 0:
-        msg = f"expected `n_samples` as a whole number of at least 0, found {typed(n_samples)}; pass n_samples=1"
-        raise InvalidValueError(msg)
-
-
 def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside) -> None:
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
     mdata, keys = cells.mdata, cells.keys
@@ -231,7 +233,7 @@ def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, i
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
         write(mdata, source, "obsm", key, frame)
     write(mdata, source, "uns", slot, _about(model, target, names, beside))
-    write(mdata, source, "obs", keys.role, cells.role_names(source))
+    write(mdata, source, "obs", keys.role_for(target), cells.role_names(source))
     if target not in mdata.mod or not pd.Index(names).equals(cells.features(target)):
         return
     position = cells.cells(source).get_indexer(cells.cells(target))
@@ -284,7 +286,6 @@ def _impute_to(
     mdata, inputs = cells.mdata, cells.inputs(source)
     columns = model.columns(target, features)
     names = pd.Index(model.preparations_[target].features[columns])
-    require_unique(names, where="features", remedy="name each once")
 
     kept: dict[int, dict[str, Array]] = {}
 

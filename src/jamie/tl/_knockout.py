@@ -10,7 +10,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from mudata import MuData
 
-from jamie._checks import generator, require_name, require_option, require_positive
+from jamie._checks import generator, require_name, require_not_negative, require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA
@@ -136,6 +136,7 @@ def knockout(
         msg = f"expected `labels` with {takes} and no other measure, found {labels!r} and {measure!r}"
         raise InvalidValueError(msg)
     require_positive(n_cells=n_cells)
+    require_not_negative(n_random=n_random)
     columns, names = model.positions(target, features), mdata[source].var_names
     position = cells.matched(source).position
     sets = {} if groups is None else feature_sets(groups, mdata[source].var, position, modality=source)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 from mudata import MuData
 from scipy import sparse
 
+from jamie._checks import require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
@@ -77,7 +76,7 @@ def match(
     mdata = writable(mdata, copy=copy)
     cells = open_cells(mdata, modalities=two_names(source, target), keys=Keys(key_added))
     x, y = latents(cells, source, target)
-    require_count(n_keep, name="n_keep")
+    require_positive(n_keep=n_keep)
     f = nearest_partners(x, y, n_keep=n_keep, pairs=_learned_pairs(cells, source, target))
     write(mdata, None, "obsp", cells.keys.match(source, target), cells.over_all_cells(f, source, target))
     return mdata if copy else None
@@ -122,10 +121,3 @@ def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
         )
         raise InvalidValueError(msg)
     return x, y
-
-
-def require_count(value: int, *, name: str) -> None:
-    """Raise if `value` is not a whole number of at least 1."""
-    if not isinstance(value, Integral) or value < 1:
-        msg = f"expected `{name}` to be a whole number of at least 1, found {value!r}"
-        raise InvalidValueError(msg)

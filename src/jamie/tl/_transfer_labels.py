@@ -9,7 +9,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_option
+from jamie._checks import require_option, require_positive
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -18,7 +18,7 @@ from jamie._types import Array
 from jamie.correspondence import nearest
 from jamie.data import Cells, correspondences, open_cells, writable
 
-from ._match import latents, require_count, two_names
+from ._match import latents, two_names
 
 MOST_CLASSES = 50
 
@@ -90,7 +90,7 @@ def transfer_labels(
     slots = keys.label(labels), keys.confidence(labels)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
-        require_count(n_neighbors, name="n_neighbors")
+        require_positive(n_neighbors=n_neighbors)
         x, y = latents(cells, source, target)
         neighbors = nearest(y, x[labelled], n_neighbors)[1]
         voters, weights = labelled[neighbors], np.ones(neighbors.shape)
