@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow test-gpu lint docs benchmark clean
+NEWEST := .venv-newest
+OLDEST := .venv-oldest
+
+.PHONY: demo test test-slow test-newest test-oldest test-gpu lint docs benchmark clean
 
 demo: $(VENV)/.package
 	$(BIN)/jamie demo
@@ -15,6 +18,13 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(PYTEST) -m ""
+
+# The newest and the oldest versions of what we build on, each in an environment of its own, without constraints.txt.
+test-newest: $(NEWEST)/.made
+	$(subst $(BIN),$(NEWEST)/bin,$(PYTEST))
+
+test-oldest: $(OLDEST)/.made
+	$(subst $(BIN),$(OLDEST)/bin,$(PYTEST))
 
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu
@@ -32,7 +42,7 @@ benchmark: $(VENV)/.package
 	$(BIN)/python benchmarks/accuracy.py --quick --jobs 2 --out benchmarks/results/quick.json
 
 clean:
-	rm -rf $(VENV) demo docs/_build docs/generated
+	rm -rf $(VENV) $(NEWEST) $(OLDEST) demo docs/_build docs/generated
 
 $(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,4 +52,16 @@ $(VENV)/.package: pyproject.toml constraints.txt
 
 $(VENV)/.test $(VENV)/.lint $(VENV)/.doc: $(VENV)/.%: $(VENV)/.package
 	$(PIP) --group $*
+	touch $@
+
+$(NEWEST)/.made: pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --editable '.[data]' --group test
+	touch $@
+
+$(OLDEST)/.made: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --group test --editable '.[data]'
 	touch $@
