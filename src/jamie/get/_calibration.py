@@ -103,8 +103,8 @@ def calibration(
         names = list(map(str, of_rows.cat.categories))
         if len({ALL, *names}) <= len(names):
             msg = (
-                f"expected groups in {groupby!r} that differ as text from each other and from {ALL!r}, which stands for "
-                f"all cells, found {names}; rename them"
+                f"expected groups in {groupby!r} that differ as text from each other and from {ALL!r}, which stands "
+                f"for all cells, found {names}; rename them"
             )
             raise InvalidValueError(msg)
         chosen |= {name: (of_rows == of).to_numpy() for name, of in zip(names, of_rows.cat.categories, strict=True)}
