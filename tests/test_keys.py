@@ -28,7 +28,7 @@ def slots(keys, names):
         "mdata.obs": ["split"],
         "mdata.uns": ["model", "correspondence", "diagnosis", "evaluation", "links", "knockout_by_distance"],
         "mdata.obsm": ["latent"],
-        "obs": ["role", "imputed"],
+        "obs": ["role", "imputed", "completed_confidence", "completed_novelty"],
         "obsm": ["input", "latent"],
         "varm": ["loadings"],
         "uns": ["preparation"],
@@ -38,7 +38,7 @@ def slots(keys, names):
         for word in words:
             yield (container, word), getattr(keys, word)
     of_one = {
-        "obs": ["label", "confidence"],
+        "obs": ["label", "confidence", "imputation_confidence", "novelty"],
         "obsm": ["imputed_from_source"],
         "varm": ["scores_from", "js_distance_from", "shap"],
         "uns": ["imputed_from_source", "shap"],
@@ -88,7 +88,7 @@ def accepted(names):
 
 
 def test_no_two_slots_of_two_prefixes_meet():
-    words = ["split", "input", "imputed", "imputed_a", "label", "scores", "shap_a"]
+    words = ["split", "input", "imputed", "imputed_a", "imputation", "novelty", "label", "scores", "shap_a"]
     prefixes = ["jamie", "a", "a_b", "second", "X", "X_a", "é", "1", "a b", "jamie_2", "Xa", "_", *words]
     prefixes += [f"{name}_{word}" for name in ("jamie", "a", "X", "X_a") for word in words]
     both = list(accepted(prefixes))

@@ -18,9 +18,9 @@ SCHEMA = 1
 KIND = "jamie_kind"
 """`mdata[m].uns`: kind of a modality whose values no longer tell it; of the data, so that no prefix changes it."""
 RESERVED = (
-    "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputed", "inferred", "input",
-    "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links", "loadings", "match",
-    "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
+    "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputation", "imputed",
+    "inferred", "input", "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links",
+    "loadings", "match", "novelty", "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
@@ -146,6 +146,24 @@ class Keys:
     def imputed_from_source(self, target: str) -> str:
         """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
         return f"{self.prefix}_imputed_{_not_beside(_free(target))}"
+
+    def imputation_confidence(self, target: str) -> str:
+        """`mdata[source].obs`: how sure it is what is imputed of `target` for each cell."""
+        return f"{self.prefix}_imputation_confidence_{_free(target)}"
+
+    def novelty(self, target: str) -> str:
+        """`mdata[source].obs`: how unlike the training cells each cell is, in what tells `target`."""
+        return f"{self.prefix}_novelty_{_free(target)}"
+
+    @property
+    def completed_confidence(self) -> str:
+        """`.obs` of a modality of a completed MuData: how sure each imputed row is."""
+        return f"{self.prefix}_imputation_confidence"
+
+    @property
+    def completed_novelty(self) -> str:
+        """`.obs` of a modality of a completed MuData: how new the cell of each imputed row is."""
+        return f"{self.prefix}_novelty"
 
     @property
     def reconstructed(self) -> str:

@@ -299,3 +299,16 @@ def test_of_very_many_values_mean_and_sd_are_those_of_some_cells(rng, monkeypatc
     assert_allclose(some.mean, whole.mean, atol=5 * whole.sd.max() / np.sqrt(1_000))
     assert_allclose(some.sd, whole.sd, rtol=0.15)
     assert some.n_fitted == whole.n_fitted == 4_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_outside_of_the_components_is_what_they_do_not_rebuild(counts, kind):
+    preparation = fit(counts, kind)
+    scaled = dense(preparation.standardised(counts)) if kind == "continuous" else None
+    if scaled is None:
+        normalised = dense(preparation.normaliser(sparse.csr_matrix(counts)))
+        scaled = (normalised - preparation.mean) / preparation.sd
+    rebuilt = scaled @ preparation.loadings @ preparation.loadings.T
+    expected = np.square(scaled - rebuilt).sum(axis=1)
+    assert_allclose(preparation.outside(counts), expected, rtol=1e-4)
+    assert_allclose(preparation.outside(sparse.csr_matrix(counts)), expected, rtol=1e-4)

@@ -149,14 +149,15 @@ def test_regions_are_open_as_often_as_pairs_of_this_probability_were():
     rng = np.random.default_rng(0)
     imputed = rng.beta(0.5, 3, 200_000)
     measured = (rng.random(200_000) < imputed**2).astype(float)
-    fitted = _intervals._reliability(imputed, measured)
+    regions = SimpleNamespace(openness=np.full((2, 1), 0.1))
+    fitted = Reliability.of(_intervals._reliability(imputed, measured), regions)
     assert_allclose(np.interp([0.2, 0.5, 0.8], fitted.imputed, fitted.open), [0.04, 0.25, 0.64], atol=0.03)
     lower, upper = fitted.interval(np.array([[0.05, 0.6, 0.999]]), 0.9)
     assert_array_equal([lower[0], upper[0]], [[0, 0, lower[0, 2]], [0, 1, 1]])
     drawn = fitted.draw(np.full((10_000, 1), 0.5), np.random.default_rng(0))
     assert set(np.unique(drawn)) == {0, 1}
     assert drawn.mean() == pytest.approx(0.25, abs=0.03)
-    assert Reliability.of(fitted.arrays(), None).highest == 0.98
+    assert Reliability.of(fitted.arrays(), regions).highest == 0.98
 
 
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.5])

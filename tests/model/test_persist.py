@@ -264,6 +264,9 @@ def test_a_header_of_other_values_is_refused_or_changes_no_answer(saved, at):
         "network/kernel_mixes.0-1.rate",
         "preparation/1/sd",
         "preparation/0/loadings",
+        "calibrations/0-1/quantiles",
+        "confidences/0-1/weights",
+        "confidences/1-0/threshold",
     ],
 )
 def test_arrays_that_are_not_those_of_the_model_are_refused(saved, change, name):
@@ -276,7 +279,13 @@ def test_arrays_that_are_not_those_of_the_model_are_refused(saved, change, name)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("preparation/0/sd", 0), ("preparation/0/variance", -1), ("network/kernel_mixes.0-1.mix_weight", 1.5)],
+    [
+        ("preparation/0/sd", 0),
+        ("preparation/0/variance", -1),
+        ("network/kernel_mixes.0-1.mix_weight", 1.5),
+        ("confidences/0-1/spread", 0),
+        ("confidences/0-1/threshold", 0),
+    ],
 )
 def test_a_scale_that_cannot_be_is_refused(saved, name, value):
     _, _, path = saved

@@ -148,3 +148,18 @@ def test_skips_follow_the_network_to_another_type(x):
     found = vae.double().impute("a", "b", x.double())
     assert found.dtype == torch.float64
     assert_allclose(found.detach(), network_with_skip().impute("a", "b", x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("m", [12, 60])  # torch takes distances to few cells otherwise than to many
+def test_the_distance_is_the_mean_to_ten_landmarks_of_which_the_cell_itself_is_none(m):
+    mix, rng = skip_of(m=m, dtype=torch.float64), np.random.default_rng(0)
+    landmarks = mix.landmarks.numpy()
+    itself = np.concatenate([landmarks[[5, 2]], rng.normal(size=(20, 4))])
+    x = itself + 0.1
+    apart = np.sort(euclidean_distances(x, landmarks), axis=1)
+    assert_allclose(mix.distance(torch.from_numpy(x)), apart[:, :10].mean(axis=1))
+    without = mix.distance(torch.from_numpy(x), torch.from_numpy(itself))
+    assert_allclose(without[2:], apart[2:, :10].mean(axis=1))
+    for i, landmark in enumerate((5, 2)):
+        others = np.sort(np.linalg.norm(x[i] - np.delete(landmarks, landmark, axis=0), axis=1))
+        assert_allclose(without[i], others[:10].mean())

@@ -13,6 +13,8 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.data import Preparation
+from jamie.model import CellConfidence
+from jamie.tl import _complete
 
 CONTAINERS = [np.asarray, sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix]
 
@@ -423,3 +425,30 @@ def test_proteins_that_a_panel_lacks_are_imputed_from_the_other(container):
     assert np.min(correlation) > 0.5
     whole = jm.tl.complete(mdata, model)["protein"]
     assert_array_equal(dense(whole[protein.obs_names].X), x)
+
+
+def test_imputed_rows_say_how_sure_they_are(completed):
+    mdata, model, whole = completed
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        found = model.confidence(model.open(mdata).inputs(source), source, target)
+        expected = pd.DataFrame(found._asdict(), index=mdata[source].obs_names).reindex(whole[target].obs_names)
+        expected[~whole[target].obs["jamie_imputed"].to_numpy()] = np.nan
+        assert expected["confidence"].notna().any()
+        for column, slot in (("confidence", "jamie_imputation_confidence"), ("novelty", "jamie_novelty")):
+            assert_allclose(whole[target].obs[slot], expected[column], rtol=1e-4)
+
+
+def test_rows_are_as_sure_as_the_surest_of_their_sources(monkeypatch, trained):
+    _, model = trained
+    said = {"rna": (0.3, 0.9), "protein": (0.6, 0.2), "third": (0.1, 0.5)}
+    monkeypatch.setattr(model, "confidences_", {(name, "target"): None for name in ("rna", "protein")})
+    monkeypatch.setattr(
+        model, "confidence", lambda x, source, _: CellConfidence(*(np.full(len(x), v) for v in said[source]))
+    )
+    cells, has = pd.Index(list("abcd")), {"rna": [1, 1, 0, 0], "protein": [1, 0, 1, 0], "third": [1, 1, 1, 1]}
+    places = {name: _complete._Place(cells, np.where(of, np.cumsum(of) - 1, -1)) for name, of in has.items()}
+    places["target"] = _complete._Place(cells, np.array([-1, -1, -1, 0]))
+    known = _complete._Known({name: np.zeros((sum(of), 2)) for name, of in has.items()}, np.zeros((4, 2)), places)
+    confidence, novelty = _complete._confidence(model, "target", known)
+    assert_allclose(confidence, [0.6, 0.3, 0.6, np.nan])
+    assert_allclose(novelty, [0.2, 0.9, 0.2, np.nan])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -259,6 +260,9 @@ def test_bounds_of_every_kind_are_where_its_values_are(toy, kind):
         ({"features": []}, "expected features of 'protein', found none"),
         ({"features": ["protein1", "protein2", "protein1"]}, "found 1 repeated, first 'protein1'"),
         ({"n_samples": 1.5}, "`n_samples` as a whole number"),
+        ({"min_confidence": 50}, "`min_confidence` as a number from 0 to 1, found 50"),
+        ({"min_confidence": True}, "`min_confidence` as a number from 0 to 1"),
+        ({"source": "rna", "target": "rna", "min_confidence": 0.5}, "it is a reconstruction"),
         ({"source": "rna", "target": "rna", "interval": 0.9}, "it is a reconstruction"),
     ],
 )
@@ -267,3 +271,81 @@ def test_what_cannot_be_told_is_refused_before_anything_is_written(trained, argu
     with pytest.raises(ValueError, match=message):
         jm.tl.impute(mdata, model, **{**DIRECTION, **arguments})
     assert not [key for key in mdata["rna"].obsm if "imputed" in key]
+
+
+def sureness(mdata):
+    return mdata["rna"].obs["jamie_imputation_confidence_protein"], mdata["rna"].obs["jamie_novelty_protein"]
+
+
+def test_cells_of_a_low_confidence_are_left_out_of_every_slot(trained, tmp_path, caplog):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, n_samples=1, rng=5)
+    every = mdata.copy()
+    confidence, novelty = sureness(every)
+    found = model.confidence(model.open(mdata).inputs("rna"), "rna", "protein")
+    assert_array_equal(confidence, found.confidence)
+    assert_array_equal(novelty, found.novelty)
+    with caplog.at_level("INFO", logger="jamie"):
+        jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, n_samples=1, rng=5, min_confidence=0.4)
+    out = (confidence < 0.4).to_numpy()
+    assert 0 < out.sum() < len(out)
+    assert f"{out.sum()} of {len(out)} cells of 'rna' have a confidence below 0.4" in caplog.text
+    in_target = pd.Series(out, mdata["rna"].obs_names).reindex(mdata["protein"].obs_names, fill_value=True)
+    for name in ("", "_lower", "_upper", "_sample_0"):
+        frame, before = (cells["rna"].obsm[f"jamie_imputed_protein{name}"].to_numpy() for cells in (mdata, every))
+        assert np.isnan(frame[out]).all()
+        assert_array_equal(frame[~out], before[~out])
+        assert_array_equal(np.isnan(mdata["protein"].layers[f"jamie_imputed{name}"]).all(axis=1), in_target)
+    assert mdata["rna"].uns["jamie_imputed_protein"]["min_confidence"] == 0.4
+    mdata.write(tmp_path / "x.h5mu")
+    again = jm.get.imputed(mudata.read_h5mu(tmp_path / "x.h5mu"), **DIRECTION)
+    assert_array_equal(again.obs["jamie_imputation_confidence_protein"], confidence)
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": 0.05}])
+def test_a_file_leaves_out_the_same_cells_and_says_how_sure_the_others_are(trained, tmp_path, options):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, min_confidence=0.4)
+    confidence, novelty = sureness(mdata)
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, min_confidence=0.4, out=tmp_path / "x.h5ad", **options)
+    written = ad.read_h5ad(tmp_path / "x.h5ad")
+    assert_array_equal(written.obs["jamie_imputation_confidence_protein"], confidence)
+    assert_array_equal(written.obs["jamie_novelty_protein"], novelty)
+    for values in (written.X, written.layers["jamie_imputed_lower"], written.layers["jamie_imputed_upper"]):
+        dense = values.toarray() if options else values
+        assert_array_equal(np.isnan(dense).all(axis=1), confidence < 0.4)
+    jm.tl.impute(mdata, model, **DIRECTION, out=tmp_path / "x.h5ad", **options)  # another call than the one before
+    written = ad.read_h5ad(tmp_path / "x.h5ad")
+    assert "jamie_imputation_confidence_protein" not in written.obs
+    assert not np.isnan(written.X.toarray() if options else written.X).any()
+
+
+def test_what_was_left_out_is_never_taken_for_a_value(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.8, n_samples=1, min_confidence=0.4)
+    sure = mdata["rna"].obs_names[sureness(mdata)[0] >= 0.4]
+    pair = jm.get.comparison(mdata, **DIRECTION)
+    held_out = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names).intersection(held_out)
+    assert_array_equal(pair.measured.index, both.intersection(sure))
+    assert 0 < len(pair.measured) < len(both)
+    for frame in (pair.measured, pair.imputed, *pair.beside.values()):
+        assert np.isfinite(frame.to_numpy()).all()
+    assert (jm.get.imputed_features(mdata, **DIRECTION)["n_cells"] == len(pair.measured)).all()
+    expected = [np.corrcoef(pair.measured[name], pair.imputed[name])[0, 1] for name in pair.measured]
+    both = jm.get.agreement(mdata, **DIRECTION, groupby="cell_type")
+    assert_allclose(both.correlation, expected, rtol=1e-6)
+    assert np.isfinite(both.js_distance).all()
+    mdata["rna"].obsm["jamie_imputed_protein"] *= np.nan
+    with pytest.raises(ValueError, match=r"`min_confidence` left all \d+ out; call .*, min_confidence=\.\.\.\) with"):
+        jm.get.comparison(mdata, **DIRECTION)
+
+
+def test_how_sure_a_cell_is_goes_with_the_values_it_is_said_of(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, min_confidence=0)
+    confidence, _ = sureness(mdata)
+    assert confidence.between(0, 1).all()
+    assert not mdata["rna"].obsm["jamie_imputed_protein"].isna().any(axis=None)
+    jm.tl.impute(mdata, model, **DIRECTION)
+    assert "jamie_imputation_confidence_protein" not in mdata["rna"].obs

@@ -172,6 +172,16 @@ class Preparation:
             scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
         return np.asarray(scores, dtype=np.float32)
 
+    def outside(self, x: Matrix) -> Array:
+        """Squared length of each cell of standardised features that is in no component, (n,)."""
+        scaled = self.scaled(x)
+        if sparse.issparse(scaled):  # not centred
+            centre = self.mean.astype(np.float64) / self.sd
+            lengths = np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel() - 2 * (scaled @ centre) + centre @ centre
+        else:
+            lengths = np.square(scaled).sum(axis=1)
+        return np.maximum(lengths - np.square(self.components(scaled)).sum(axis=1, dtype=np.float64), 0)
+
     def scaled(self, x: Matrix, columns: Array | slice = slice(None), dtype: type = np.float64) -> Matrix:
         """Standardised features; a sparse matrix is divided by the sd and not centred, so that it stays sparse."""
         return _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns], self.max_value, dtype)

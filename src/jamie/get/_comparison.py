@@ -60,14 +60,14 @@ def comparison(
     have; then these are all such cells. What it has seen it said when it imputed, in the slot
     ``jamie_role_<target>``. `beside`
     has data frames ``"lower"``, ``"upper"``, ``"sample_0"`` and so on where these were imputed, and `interval` is the
-    level of the bounds.
+    level of the bounds. Cells that ``min_confidence=`` left out are not among them.
 
     Raises
     ------
     KeyError
         If this was not imputed, or not with these features.
     ValueError
-        If no cell has both modalities.
+        If no cell has both modalities, or what was imputed.
 
     Examples
     --------
@@ -93,6 +93,14 @@ def comparison(
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
+    given = ~frame.isna().to_numpy().all(axis=1)[at]
+    if not given.any():
+        msg = (
+            f"expected values imputed for cells that were measured in {target!r}, found that `min_confidence` left all "
+            f"{len(at)} out; call {remedy[:-1]}, min_confidence=...) with a lower one"
+        )
+        raise InvalidValueError(msg)
+    at, rows = at[given], rows[given]
     index = frame.index[at]
     matrix = cells.matrix(target, cells.layer(target) or about["layer"] or "X")
     x = matrix[rows]

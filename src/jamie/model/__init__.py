@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from ._confidence import CellConfidence
 from ._device import by_rows, isolated, on_threads
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
 from ._summary import Summary, announce
 
-__all__ = ["JAMIE", "Calibration", "Summary", "announce", "by_rows", "isolated", "on_threads", "require_level"]
+__all__ = [
+    "JAMIE",
+    "Calibration",
+    "CellConfidence",
+    "Summary",
+    "announce",
+    "by_rows",
+    "isolated",
+    "on_threads",
+    "require_level",
+]

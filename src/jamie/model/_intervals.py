@@ -23,8 +23,9 @@ from sklearn.isotonic import IsotonicRegression
 from jamie._checks import is_number, typed
 from jamie._errors import InvalidValueError
 from jamie._patterns import patterns
-from jamie._types import Array, Matrix, Pair
+from jamie._types import Array, Matrix
 from jamie.data import Cells, Preparation
+from jamie.metrics import known_mean
 
 LEAST = 30
 """Calibration cells: with 30 pairs of sim_dyngen_rna_protein 90 % intervals covered 86 to 93 % in three draws."""
@@ -52,6 +53,8 @@ BELOW_ZERO = (0.0, 0.25, 0.5, 0.75)
 """The same where values start at 0."""
 RANKED = 200
 """Whole cells whose ranks are kept, to draw from: 500 are no better."""
+SPREAD_LEVEL = 0.9
+"""Of the intervals whose width tells how sure a cell is."""
 BINS = 60
 """Of pooled probabilities."""
 
@@ -162,6 +165,11 @@ class ConditionalQuantiles:
         values[:, self.n_cells[columns] < LEAST] = np.nan
         return np.maximum(values, self.least).astype(np.float32)
 
+    def spread(self, imputed: Array, columns: Array | slice = slice(None)) -> Array:
+        """Mean width of the 90 % intervals of a cell, in standard deviations, (n,); 1 where there is none."""
+        lower, upper = self.interval(imputed, SPREAD_LEVEL, columns)
+        return np.nan_to_num(known_mean((upper - lower) / self.sd[columns], axis=1), nan=1.0)
+
     def _bounds(self, level: float, columns: Array | slice) -> tuple[Array, Array]:
         """Bounds at each knot in standard deviations, (K, d) each; NaN where there are too few calibration cells."""
         quantiles, n = self.quantiles[:, :, columns], self._around()[columns] + 1 + 1e-6
@@ -195,15 +203,19 @@ class Reliability:
         Imputed probabilities, rising, (K,).
     open
         Share that was open, rising, (K,).
+    sd
+        Standard deviation of each region, open or closed, (d,).
     """
 
     imputed: Array
     open: Array
+    sd: Array
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array], _: Preparation) -> Reliability:
-        """Of arrays."""
-        return cls(**arrays)
+    def of(cls, arrays: Mapping[str, Array], preparation: Preparation) -> Reliability:
+        """Of arrays, and what the preparation of the target knows."""
+        rate = preparation.openness[0].clip(1e-6, 1 - 1e-6)
+        return cls(**arrays, sd=np.sqrt(rate * (1 - rate)))
 
     def arrays(self) -> dict[str, Array]:
         """What was learned, by name."""
@@ -229,6 +241,11 @@ class Reliability:
         del columns
         return (rng.random(imputed.shape) < self._share(imputed)).astype(np.float32)
 
+    def spread(self, imputed: Array, columns: Array | slice = slice(None)) -> Array:
+        """Root of the mean variance of the regions of a cell, in their own variances, (n,)."""
+        share, sd = self._share(imputed), self.sd[columns]
+        return np.sqrt((share * (1 - share) / np.square(sd)).mean(axis=1))
+
     def _share(self, imputed: Array) -> Array:
         return np.interp(imputed, self.imputed, self.open)
 
@@ -241,19 +258,6 @@ def n_calibrated(n_pairs: int, n_features: int) -> int:
     if n_pairs < LEAST:
         return 0
     return min(n_pairs, int(np.clip(VALUES // max(n_features, 1), FEWEST, MOST)))
-
-
-def calibrations(
-    opened: Cells,
-    preparations: Mapping[str, Preparation],
-    divisors: Mapping[str, float],
-    left_out: Mapping[Pair, LeftOutPairs],
-) -> dict[Pair, Calibration]:
-    """Learn from left-out pairs, by source and target."""
-    return {
-        (source, target): _calibrated(opened, target, preparations[target], pairs, divisors[target])
-        for (source, target), pairs in left_out.items()
-    }
 
 
 def calibration_type(kind: str) -> type[Calibration]:
@@ -273,19 +277,30 @@ def require_level(level: float, highest: float) -> float:
     return float(level)
 
 
-def _calibrated(
-    opened: Cells, target: str, preparation: Preparation, pairs: LeftOutPairs, divisor: float
-) -> Calibration:
-    order = np.argsort(pairs.partners, kind="stable")  # what is on disk is read in its order
-    matrix, rows = opened.matrix(target, preparation.layer or "X"), pairs.partners[order]
+def measured_cells(opened: Cells, name: str, preparation: Preparation, rows: Array) -> Matrix:
+    """What was measured of these cells on the imputed scale, (n, d); sparse by column where it is sparse."""
+    order = np.argsort(rows, kind="stable")  # what is on disk is read in its order
+    parts = [preparation.measured(block) for block in blocks_of(opened, name, preparation, rows[order])]
+    back = np.argsort(order)
+    if sparse.issparse(parts[0]):
+        return sparse.vstack(parts, format="csr")[back].tocsc()
+    return np.concatenate(parts)[back]
+
+
+def blocks_of(opened: Cells, name: str, preparation: Preparation, rows: Array) -> Iterator[Matrix]:
+    """Values of cells as they are stored, some of them at a time."""
+    matrix = opened.matrix(name, preparation.layer or "X")
     step = matrix.blocks()[0].stop
-    parts = [preparation.measured(matrix[rows[start : start + step]]) for start in range(0, len(rows), step)]
-    x = sparse.vstack(parts, format="csc") if sparse.issparse(parts[0]) else np.concatenate(parts)
-    scores = pairs.predicted[order] * divisor
-    back = np.argsort(order)  # in the random order that they came in, by which ties are broken
-    blocks = _blocks(x, preparation, scores, back)
+    for start in range(0, len(rows), step):
+        yield matrix[rows[start : start + step]]
+
+
+def calibrated(x: Matrix, scores: Array, preparation: Preparation) -> Calibration:
+    """Learn from what was measured, (n, d), and what was predicted without it, (n, k), of cells in random order."""
+    blocks = _blocks(x, preparation, scores)
     if preparation.kind == "accessibility":
-        return _reliability(*(np.concatenate([side.ravel() for side in sides]) for sides in zip(*blocks, strict=True)))
+        sides = (np.concatenate([side.ravel() for side in sides]) for sides in zip(*blocks, strict=True))
+        return Reliability.of(_reliability(*sides), preparation)
     found = [_quantiles_of(*block, from_zero=preparation.kind == "counts") for block in blocks]
     knots, quantiles, ranks, n_cells = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
     scaled = (quantiles / preparation.sd).astype(np.float32)
@@ -293,7 +308,7 @@ def _calibrated(
     return ConditionalQuantiles.of(arrays, preparation)
 
 
-def _blocks(x: Matrix, preparation: Preparation, scores: Array, order: Array) -> Iterator[tuple[Array, Array]]:
+def _blocks(x: Matrix, preparation: Preparation, scores: Array) -> Iterator[tuple[Array, Array]]:
     """Imputed and measured values of some features at a time, (n, b) each; of many regions every so many."""
     n, d = x.shape
     every = max(1, n * d // VALUES) if preparation.kind == "accessibility" else 1
@@ -304,7 +319,7 @@ def _blocks(x: Matrix, preparation: Preparation, scores: Array, order: Array) ->
         block = x[:, columns]
         measured = block.toarray() if sparse.issparse(block) else block
         imputed = preparation.inverse(scores, columns)
-        yield imputed[order].astype(np.float32), measured[order].astype(np.float32)
+        yield imputed.astype(np.float32), measured.astype(np.float32)
 
 
 def _quantiles_of(imputed: Array, measured: Array, *, from_zero: bool) -> tuple[Array, Array, Array, Array]:
@@ -362,7 +377,7 @@ def _n_knots(n: Array | int) -> Array:
     return np.clip(np.asarray(n) // PER_KNOT, 1, MOST_KNOTS)
 
 
-def _reliability(imputed: Array, measured: Array) -> Reliability:
+def _reliability(imputed: Array, measured: Array) -> dict[str, Array]:
     """Isotonic regression of open on the imputed probability, at quantiles of it that are dense where it is high."""
     edges = np.unique(np.quantile(imputed, 1 - np.geomspace(1, 1e-5, BINS)))
     where = np.searchsorted(edges, imputed, side="right")
@@ -370,7 +385,7 @@ def _reliability(imputed: Array, measured: Array) -> Reliability:
     kept = n > 0
     mean = total[kept] / n[kept]
     share = IsotonicRegression(y_min=0, y_max=1).fit_transform(mean, opened[kept] / n[kept], sample_weight=n[kept])
-    return Reliability(mean, np.asarray(share))
+    return {"imputed": mean, "open": np.asarray(share)}
 
 
 def _at(quantiles: Array, level: float) -> Array:

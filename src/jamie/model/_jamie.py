@@ -30,12 +30,13 @@ from jamie.data import (
     read,
     require_model,
 )
-from jamie.nn import SideBySide, aggregate, copy_from_first, joined, own_noise
+from jamie.nn import KernelMix, SideBySide, aggregate, copy_from_first, joined, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
+from ._confidence import CellConfidence, learned_of
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
-from ._intervals import LEAST, Calibration, calibrations
+from ._intervals import LEAST, Calibration
 from ._kernel_mixes import KernelMixes
 from ._plan import (
     draws,
@@ -79,6 +80,8 @@ class JAMIE(BaseEstimator):
     calibrations_
         By source and target, how far off what is imputed may be; of those with 30 training pairs and a kernel
         regression.
+    confidences_
+        By the same, which cells are imputed better than others, and which are unlike those of the training.
     history_
         Losses by step, a data frame.
     seen_
@@ -200,7 +203,7 @@ class JAMIE(BaseEstimator):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
         self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
         left_out = kernel_mixes.left_out if kernel_mixes else {}
-        self.calibrations_ = calibrations(cells, self.preparations_, self.divisors_, left_out)
+        self.calibrations_, self.confidences_ = learned_of(self, cells, problem, left_out)
         return self
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
@@ -280,9 +283,42 @@ class JAMIE(BaseEstimator):
             remedy = "train with recipe='default'"
         else:
             why = f"fewer than {LEAST} known pairs of training cells tell how far off it is"
-            remedy = "train on more pairs, or leave out `interval` and `n_samples`"
+            remedy = "train on more pairs, or leave out `interval`, `n_samples` and `min_confidence`"
         msg = f"expected a calibrated imputation, found {source!r} → {target!r}, which is not: {why}; {remedy}"
         raise InvalidValueError(msg)
+
+    def confidence(self, inputs: Array, source: str, target: str) -> CellConfidence:
+        """How sure it is what is imputed for each cell, and how new the cell is, of prepared inputs (n, k).
+
+        Confidence is the share of calibration cells whose expected error is larger. Novelty is the mean distance to the
+        10 nearest landmarks of the kernel regression, along its directions; above 1 the cell is further off than 19 in
+        20 cells like those of the training.
+        """
+        calibration, scale = self.calibration(source, target), self.divisors_[source]
+        learned, preparation = self.confidences_[source, target], self.preparations_[target]
+        confidence = by_rows(
+            inputs,
+            lambda x: self.network_.impute(source, target, x / scale),
+            self._device,
+            then=lambda scores, _: learned.confidence(scores * self.divisors_[target], calibration, preparation),
+        )
+        return CellConfidence(confidence, self.novelty(inputs, source, target))
+
+    def novelty(self, inputs: Array, source: str, target: str) -> Array:
+        """How new each cell is, as `confidence` says it, (n,)."""
+        self.calibration(source, target)
+        return self.confidences_[source, target].novelty(self.distance(inputs, source, target))
+
+    def distance(self, inputs: Array, source: str, target: str, itself: Array | None = None) -> Array:
+        """Mean distance to the nearest landmarks of the kernel regression, (n, k) → (n,).
+
+        `itself`, (n, k), are the inputs of the same cells as they were trained on: a cell is no landmark of its own.
+        """
+        scale, kernel_mix = self.divisors_[source], self._kernel_mix(source, target)
+        if itself is None:
+            return by_rows(inputs, lambda x: kernel_mix.distance(x / scale), self._device)
+        k, both = inputs.shape[1], np.hstack([inputs, itself])
+        return by_rows(both, lambda x: kernel_mix.distance(x[:, :k] / scale, x[:, k:] / scale), self._device)
 
     def decode(
         self, latent: Array, name: str, columns: Array | slice = slice(None), *, correction: Array | None = None
@@ -306,10 +342,7 @@ class JAMIE(BaseEstimator):
 
     def regressed(self, inputs: Array, source: str, target: str, columns: Array | slice = slice(None)) -> Array:
         """Features of `target` by the kernel regression alone, in imputed units, (n, k) → (n, d)."""
-        scale, kernel_mix = self.divisors_[source], self.network_.kernel_mix(source, target)
-        if kernel_mix is None:
-            msg = f"expected a kernel regression from {source!r} to {target!r}, found none; take recipe='default'"
-            raise InvalidValueError(msg)
+        scale, kernel_mix = self.divisors_[source], self._kernel_mix(source, target)
         return self._features(by_rows(inputs, lambda x: kernel_mix.predict(x / scale), self._device), target, columns)
 
     @isolated()
@@ -326,8 +359,8 @@ class JAMIE(BaseEstimator):
         yield from (tensor.cpu().numpy() for tensor in self.network_.state_dict().values())
         for preparation in self.preparations_.values():
             yield from (preparation.loadings, *preparation.arrays().values())
-        for calibration in self.calibrations_.values():
-            yield from calibration.arrays().values()
+        for learned in (*self.calibrations_.values(), *self.confidences_.values()):
+            yield from learned.arrays().values()
 
     @isolated()
     def save(self, path: str | Path) -> None:
@@ -345,6 +378,7 @@ class JAMIE(BaseEstimator):
             recipe=self.recipe_,
             preparations=self.preparations_,
             calibrations=self.calibrations_,
+            confidences=self.confidences_,
             divisors=self.divisors_,
             seen=self.seen_,
             network=self.network_,
@@ -361,9 +395,16 @@ class JAMIE(BaseEstimator):
         model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
         model.recipe_, model.network_ = state.recipe, state.network.to(where)
         model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
-        model.calibrations_ = dict(state.calibrations)
+        model.calibrations_, model.confidences_ = dict(state.calibrations), dict(state.confidences)
         model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, state.summary
         return model
+
+    def _kernel_mix(self, source: str, target: str) -> KernelMix:
+        kernel_mix = self.network_.kernel_mix(source, target)
+        if kernel_mix is None:
+            msg = f"expected a kernel regression from {source!r} to {target!r}, found none; take recipe='default'"
+            raise InvalidValueError(msg)
+        return kernel_mix
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
         return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)

@@ -7,7 +7,7 @@ is built of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from jamie.data import Preparation, SeenCells
 from jamie.nn import Ensemble
 from jamie.train import Recipe
 
+from ._confidence import ConfidenceModel
 from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
@@ -60,6 +61,8 @@ class LearnedState:
         By modality: from features to components and back, what components are divided by, the cells that were there.
     calibrations
         By source and target, how far off what is imputed may be.
+    confidences
+        By the same, for which cells it is how sure.
     network
         The trained networks.
     history
@@ -74,6 +77,7 @@ class LearnedState:
     divisors: Mapping[str, float]
     seen: Mapping[str, SeenCells]
     calibrations: Mapping[Pair, Calibration]
+    confidences: Mapping[Pair, ConfidenceModel]
     network: Ensemble
     history: pd.DataFrame
     summary: Summary
@@ -141,9 +145,10 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             "seen": list(seen.counts),
         }
     names = list(state.preparations)
-    for (source, target), calibration in state.calibrations.items():
-        prefix = f"calibrations/{names.index(source)}-{names.index(target)}"
-        arrays |= {f"{prefix}/{key}": array for key, array in calibration.arrays().items()}
+    for group, learned in (("calibrations", state.calibrations), ("confidences", state.confidences)):
+        for (source, target), of_pair in learned.items():
+            prefix = f"{group}/{names.index(source)}-{names.index(target)}"
+            arrays |= {f"{prefix}/{key}": array for key, array in of_pair.arrays().items()}
     header = {
         "sha256": BLANK,
         "schema": SCHEMA,
@@ -179,21 +184,23 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         preparations=preparations,
         divisors=divisors,
         seen=seen,
-        calibrations=_calibrations(arrays, preparations),
+        calibrations={
+            (source, target): calibration_type(preparations[target].kind).of(own, preparations[target])
+            for (source, target), own in _by_pair("calibrations", arrays, preparations)
+        },
+        confidences={pair: ConfidenceModel(**own) for pair, own in _by_pair("confidences", arrays, preparations)},
         network=network.eval(),
         history=pd.DataFrame(header["history"]),
         summary=Summary.from_dict(header["summary"]),
     )
 
 
-def _calibrations(arrays: dict[str, Array], preparations: Mapping[str, Preparation]) -> dict[Pair, Calibration]:
-    """Calibrations in the order in which they are learned, whatever that of the file."""
-    found: dict[Pair, Calibration] = {}
-    for (i, source), (j, target) in permutations(enumerate(preparations), 2):
-        prefix = f"calibrations/{i}-{j}/"
+def _by_pair(group: str, arrays: dict[str, Array], names: Iterable[str]) -> Iterator[tuple[Pair, dict[str, Array]]]:
+    """Arrays of a source and a target, in the order in which they are learned, whatever that of the file."""
+    for (i, source), (j, target) in permutations(enumerate(names), 2):
+        prefix = f"{group}/{i}-{j}/"
         if own := {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}:
-            found[source, target] = calibration_type(preparations[target].kind).of(own, preparations[target])
-    return found
+            yield (source, target), own
 
 
 def _require(header: dict[str, Any], arrays: dict[str, Array], expected: str) -> None:

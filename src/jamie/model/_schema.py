@@ -20,6 +20,7 @@ from jamie._errors import JamieError
 from jamie._types import KINDS, Array
 from jamie.train import RECIPES, Recipe
 
+from ._confidence import PERCENTILES
 from ._fields import (
     ArrayField,
     WrongFieldError,
@@ -158,6 +159,15 @@ RELIABILITY = {
 }
 """The same where the target is of accessibility."""
 
+CONFIDENCE = {
+    "centre": ArrayField("p", ("float64",)),
+    "spread": ArrayField("p", ("float64",), above=0),
+    "weights": ArrayField("p", ("float64",)),
+    "errors": ArrayField(f"{len(PERCENTILES)}", ("float64",)),
+    "threshold": ArrayField("1", ("float64",), above=0),
+}
+"""Which cells of a source are imputed better than others; p covariates: one, and two of each leading component."""
+
 
 def check(header: Any, arrays: dict[str, Array]) -> None:
     """Raise if a header or an array is not one of a model, or both do not fit each other."""
@@ -171,7 +181,7 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
     modalities = header["modalities"]
     widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
     _check_kernel_mixes(widths, left)
-    _check_calibrations(list(modalities.values()), left)
+    _check_calibrations(list(modalities.values()), widths, left)
     _check_networks(Recipe.from_dict(header["recipe"]), dict(zip(modalities, widths, strict=True)), left)
     if left:
         where = f"the array {typed_name(min(left))}"
@@ -198,7 +208,7 @@ def _check_kernel_mixes(widths: list[int], left: dict[str, Array]) -> None:
                 field.check(_taken(left, f"{prefix}.{name}"), f"{prefix}.{name}", sizes)
 
 
-def _check_calibrations(modalities: list[dict[str, Any]], left: dict[str, Array]) -> None:
+def _check_calibrations(modalities: list[dict[str, Any]], widths: list[int], left: dict[str, Array]) -> None:
     for a, b in permutations(range(len(modalities)), 2):
         prefix, sizes = f"calibrations/{a}-{b}", {"d_target": len(modalities[b]["features"])}
         if any(name.startswith(f"{prefix}/") for name in left):
@@ -207,6 +217,16 @@ def _check_calibrations(modalities: list[dict[str, Any]], left: dict[str, Array]
                 field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
             if not sizes["knots"] or not sizes.get("ranked", 1):
                 raise WrongFieldError(prefix, "a knot and a ranked cell or more", "without")
+            _check_confidence(f"confidences/{a}-{b}", widths[b], left)
+
+
+def _check_confidence(prefix: str, width: int, left: dict[str, Array]) -> None:
+    """Of a direction that is calibrated, and of no other."""
+    sizes: dict[str, int] = {}
+    for name, field in CONFIDENCE.items():
+        field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
+    if sizes["p"] % 2 == 0 or not 3 <= sizes["p"] <= 1 + 2 * width:
+        raise WrongFieldError(prefix, f"an odd number of covariates from 3 to {1 + 2 * width}", str(sizes["p"]))
 
 
 def _check_networks(recipe: Recipe, widths: dict[str, int], left: dict[str, Array]) -> None:

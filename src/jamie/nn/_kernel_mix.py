@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+NEAREST = 10
+"""Landmarks that a cell's distance is the mean of: 5 tell new types of motor cortex apart worse, with AUROC .82."""
+SAME = 1e-4
+"""Distance to a landmark, as a share of the median, of the cell that is this landmark."""
+
 
 class KernelMix(nn.Module):
     """Kernel ridge regression of one modality on another, mixed into what the decoder says.
@@ -65,6 +70,20 @@ class KernelMix(nn.Module):
             self.coordinates(x), self.landmarks, compute_mode="donot_use_mm_for_euclid_dist"
         )  # by products it is noisy
         return torch.exp(-self.rate * distance) @ self.coefficients + self.offset
+
+    def distance(self, x: Tensor, itself: Tensor | None = None) -> Tensor:
+        """Mean distance of cells (n, k) to the `NEAREST` landmarks, (n,).
+
+        `itself` has the inputs (n, k) of the same cells as they were fitted on: a cell that is a landmark is left out.
+        """
+        apart, n = torch.cdist(self.coordinates(x), self.landmarks), len(self.landmarks)
+        if itself is not None and n > 1:
+            own = torch.cdist(self.coordinates(itself), self.landmarks, compute_mode="donot_use_mm_for_euclid_dist")
+            nearest, at = own.min(dim=1)
+            (rows,) = torch.nonzero(nearest < SAME * own.median(), as_tuple=True)
+            apart[rows, at[rows]] = torch.inf
+            n -= 1
+        return apart.topk(min(NEAREST, n), largest=False).values.mean(dim=1)
 
     def forward(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Mix the prediction from inputs `x` into the decoder's, (n, d)."""

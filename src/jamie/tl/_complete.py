@@ -62,6 +62,10 @@ def complete(
 
     `.mod[m].obs['jamie_imputed']` : bool
         Whether the row was imputed.
+    `.mod[m].obs['jamie_imputation_confidence']`, `['jamie_novelty']` : float32
+        Of imputed rows how sure they are and how new their cell is, as :func:`jamie.tl.impute` says it of each modality
+        that the cell was measured in: that of the surest, and of the one in which it is least new. NaN in measured
+        rows, and where no such imputation is calibrated.
     `.mod[m].uns['jamie_kind']` : :class:`dict`
         Of a modality with imputed rows the kind, so that :func:`jamie.tl.train` takes fractions for the counts that
         they are.
@@ -191,6 +195,8 @@ def _modality(opened: Cells, model: JAMIE, name: str, known: _Known) -> _Modalit
         x = mdata[name].X
         return _Modality(frame, {} if x is None else {"X": _as_stored(x, place.position)}, lost)
     values = _completed_rows(opened, model, name, known)
+    confidence, novelty = _confidence(model, name, known)
+    frame.obs[keys.completed_confidence], frame.obs[keys.completed_novelty] = confidence, novelty
     note_kind(frame, preparation.kind, layer)
     matrices = {"X": values} | ({f"layers/{layer}": values} if layer else {})
     return _Modality(frame, matrices, lost)
@@ -213,6 +219,18 @@ def _completed_rows(opened: Cells, model: JAMIE, name: str, known: _Known) -> Ro
         return np.vstack(parts)[order]
 
     return Rows((len(position), len(preparation.features)), dtype, cells is not None and cells.is_sparse, read)
+
+
+def _confidence(model: JAMIE, name: str, known: _Known) -> tuple[Array, Array]:
+    """How sure each imputed row is, and how new its cell: the best of what its sources say, (n,) each."""
+    confidence, novelty = np.full((2, len(known.joint)), np.nan, dtype=np.float32)
+    for source, x in known.inputs.items():
+        (rows,) = np.nonzero(known.places[name].imputed & ~known.places[source].imputed)
+        if (source, name) in model.confidences_ and len(rows):
+            found = model.confidence(x[known.places[source].position[rows]], source, name)
+            confidence[rows] = np.fmax(confidence[rows], found.confidence)
+            novelty[rows] = np.fmin(novelty[rows], found.novelty)
+    return confidence, novelty
 
 
 def _imputed(model: JAMIE, name: str, known: _Known, rows: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 from mudata import MuData
@@ -42,6 +42,10 @@ def embed(
         Joint latents; NaN for cells in no modality of the model.
     `mdata[m].obs['jamie_role']` : categorical (`n_obs`)
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
+    `mdata[m].obs['jamie_novelty_<target>']` : float32 (`n_obs`)
+        How unlike the training cells each cell is, in what tells another modality, whose imputation is calibrated: its
+        mean distance to the 10 nearest of them, in units of what one in twenty known cells exceeds. Above 1 it is of a
+        type that was not there, or rare.
 
     Raises
     ------
@@ -70,9 +74,16 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
     """Write latents and roles of opened cells."""
     latents = model.embed(cells)
     joint, roles = joint_latents(cells, model, latents), {name: cells.role_names(name) for name in cells.names}
+    directions = [(source, target) for source, target in model.confidences_ if source in latents]
+    novelty = {pair: model.novelty(cells.inputs(pair[0]), *pair) for pair in directions}
     for name, latent in latents.items():
         write(cells.mdata, name, "obsm", cells.keys.latent, latent)
         write(cells.mdata, name, "obs", cells.keys.role, roles[name])
+    for source, target in permutations(model.preparations_, 2):
+        if (source, target) in novelty:
+            write(cells.mdata, source, "obs", cells.keys.novelty(target), novelty[source, target])
+        elif source in latents and cells.keys.novelty(target) in cells.mdata[source].obs:
+            del cells.mdata[source].obs[cells.keys.novelty(target)]  # of another model
     write(cells.mdata, None, "obsm", cells.keys.latent, joint)
 
 

@@ -27,10 +27,11 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys, is_beside
 from jamie._keys import beside as slot_beside
+from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix, Seed
 from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
-from jamie.model import JAMIE, Calibration, require_level
+from jamie.model import JAMIE, Calibration, CellConfidence, require_level
 
 
 @in_one_line
@@ -48,6 +49,7 @@ def impute(
     layer: Layers = None,
     interval: float | None = None,
     n_samples: int = 0,
+    min_confidence: float | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -84,6 +86,9 @@ def impute(
     n_samples
         Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
         features of one cell are drawn together, so that they correlate as measured ones do.
+    min_confidence
+        Leave NaN in place of everything that is imputed for cells of a lower confidence; 0 leaves all values and writes
+        how sure they are. Half of the cells like those of the training have a confidence above 0.5.
 
     Returns
     -------
@@ -107,10 +112,18 @@ def impute(
         The same beside `jamie_imputed`. Bounds and draws of an earlier call go when the values they are of do.
     `mdata[source].obs['jamie_role_<target>']` : categorical (`n_obs`)
         What each cell is to this model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
+    `mdata[source].obs['jamie_imputation_confidence_<target>']` : float32 (`n_obs`), from 0 to 1
+        How sure it is what is imputed for a cell: the share of the cells that were calibrated on whose expected error
+        is larger. What to expect is learned of how their errors go with what is imputed for them. With `interval` or
+        `min_confidence`; else what an earlier call wrote goes.
+    `mdata[source].obs['jamie_novelty_<target>']` : float32 (`n_obs`)
+        How unlike the training cells a cell is: its mean distance to the 10 nearest of them, along what tells the
+        target, in units of what one in twenty known cells exceeds. Above 1 the cell is of a type that was not there, or
+        rare, and its intervals and confidence are guesses.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
-    draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
-    `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
+    draws in `.layers` under the names that they have in the target, `.obs` of the source with confidence and novelty,
+    `.var` of the target where `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
     ``anndata.io.sparse_dataset`` or ``anndata.experimental.read_elem_lazy`` of its ``X``.
 
     Raises
@@ -119,7 +132,7 @@ def impute(
         If a modality or feature is not there.
     ValueError
         If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
-        is not calibrated, or on too few pairs for this `interval`.
+        is not calibrated, or on too few pairs for this `interval`; if `min_confidence` is not from 0 to 1.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -137,103 +150,146 @@ def impute(
     True
     """
     require_not_negative(n_samples=n_samples)
+    _require_confidence(min_confidence)
+    asked = _Asked(source, target, features, interval, n_samples, min_confidence, rng)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
             cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-            beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
-            _impute_to(path, cells, model, source, target, features, dtype, threshold, beside)
+            _impute_to(path, cells, model, _Beside.of(cells, model, asked), dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
     cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-    beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
-    imputed = model.impute(cells, source=source, target=target, features=features)
-    names = model.preparations_[target].features[model.columns(target, features)]
-    _write(cells, model, source, target, names, imputed, beside)
+    beside = _Beside.of(cells, model, asked)
+    _write(cells, model, beside, model.impute(cells, source=source, target=target, features=features))
     return mdata if copy else None
 
 
-class _Beside(NamedTuple):
-    """What is written beside imputed values: bounds and draws."""
+class _Asked(NamedTuple):
+    """What is to be imputed, and what beside it."""
 
+    source: str
+    target: str
+    features: Sequence[str] | None
+    interval: float | None
+    n_samples: int
+    min_confidence: float | None
+    rng: Seed
+
+    @property
+    def tells_confidence(self) -> bool:
+        """Whether it is to be said how sure cells are."""
+        return self.interval is not None or self.min_confidence is not None
+
+
+class _Beside(NamedTuple):
+    """What is written beside imputed values: bounds, draws, and how sure they are; and which are left out."""
+
+    asked: _Asked
     calibration: Calibration | None
     columns: Array | slice  # of the target's features
-    level: float | None
-    n_samples: int
     seed: int
+    cells: CellConfidence | None
+    left_out: Array | None  # (n,) bool, of the cells of the source
 
     @classmethod
-    def of(
-        cls,
-        cells: Cells,
-        model: JAMIE,
-        source: str,
-        target: str,
-        features: Sequence[str] | None,
-        level: float | None,
-        n_samples: int,
-        rng: Seed,
-    ) -> _Beside:
+    def of(cls, cells: Cells, model: JAMIE, asked: _Asked) -> _Beside:
         """What was asked for, if the model can give it."""
+        source, target, level = asked.source, asked.target, asked.interval
         require_name(target, list(model.preparations_), name="target")
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
-        columns = model.columns(target, features)
-        require_unique([] if features is None else features, where="features", remedy="impute with each of them once")
-        if level is None and not n_samples:
-            return cls(None, columns, None, 0, 0)
+        columns = model.columns(target, asked.features)
+        named = [] if asked.features is None else asked.features
+        require_unique(named, where="features", remedy="impute with each of them once")
+        if not asked.tells_confidence and not asked.n_samples:
+            return cls(asked, None, columns, 0, None, None)
         calibration = model.calibration(source, target)
         if level is not None:
             require_level(level, calibration.highest)
-        seed = int(generator(rng).integers(2**63)) if n_samples else 0
-        return cls(calibration, columns, level, n_samples, seed)
+        seed = int(generator(asked.rng).integers(2**63)) if asked.n_samples else 0
+        sure = model.confidence(cells.inputs(source), source, target) if asked.tells_confidence else None
+        left_out = None
+        if sure is not None and asked.min_confidence is not None:
+            left_out = sure.confidence < asked.min_confidence
+        return cls(asked, calibration, columns, seed, sure, left_out)
 
     @property
     def names(self) -> list[str]:
         """Ends of the slots."""
-        bounds = ["lower", "upper"] if self.level is not None else []
-        return [*bounds, *(f"sample_{i}" for i in range(self.n_samples))]
+        bounds = ["lower", "upper"] if self.asked.interval is not None else []
+        return [*bounds, *(f"sample_{i}" for i in range(self.asked.n_samples))]
 
     def about(self) -> dict[str, Any]:
         """What was asked for, for the record of the imputed values."""
-        level = {} if self.level is None else {"interval": float(self.level)}
-        return level | ({"n_samples": int(self.n_samples)} if self.n_samples else {})
+        level, n_samples, least = self.asked.interval, self.asked.n_samples, self.asked.min_confidence
+        found: dict[str, Any] = {} if level is None else {"interval": float(level)}
+        found |= {"n_samples": int(n_samples)} if n_samples else {}
+        return found | ({} if least is None else {"min_confidence": float(least)})
 
     def block(self, imputed: Array, start: int) -> dict[str, Array]:
-        """Bounds and draws of the cells from `start` on; the same whatever else was asked for."""
-        found: dict[str, Array] = {}
-        if self.calibration is not None and self.level is not None:
-            found["lower"], found["upper"] = self.calibration.interval(imputed, self.level, self.columns)
-        for i in range(self.n_samples):
+        """Imputed values, bounds and draws of the cells from `start` on; the same whatever else was asked for."""
+        found = {"": imputed}
+        if self.calibration is not None and self.asked.interval is not None:
+            found["lower"], found["upper"] = self.calibration.interval(imputed, self.asked.interval, self.columns)
+        for i in range(self.asked.n_samples):
             assert self.calibration is not None  # there is one where anything is asked for
             rng = np.random.default_rng([self.seed, i, start])
             found[f"sample_{i}"] = self.calibration.draw(imputed, rng, self.columns)
+        if self.left_out is not None:
+            out = self.left_out[start : start + len(imputed), None]
+            found = {what: np.where(out, np.float32(np.nan), values) for what, values in found.items()}
         return found
 
     def whole(self, imputed: Array) -> dict[str, Array]:
-        """The same of all cells, a block at a time."""
-        found = {name: np.empty_like(imputed) for name in self.names}
+        """The same of all cells, a block at a time; `imputed` is changed."""
+        found = {"": imputed} | {name: np.empty_like(imputed) for name in self.names}
         step = Rows(imputed.shape, imputed.dtype, is_sparse=False, read=imputed.__getitem__).step
-        for start in range(0, len(imputed), step) if found else ():
+        for start in range(0, len(imputed), step) if self.names or self.left_out is not None else ():
             rows = slice(start, start + step)
             for name, values in self.block(imputed[rows], start).items():
                 found[name][rows] = values
         return found
 
+    def of_cells(self, keys: Keys) -> dict[str, Array | None]:
+        """Columns of `.obs` of the source; `None` for those that are not of these values."""
+        confidence, novelty = (None, None) if self.cells is None else self.cells
+        return {keys.imputation_confidence(self.asked.target): confidence, keys.novelty(self.asked.target): novelty}
 
-def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside) -> None:
+    def tell(self) -> None:
+        """Log how many cells are left out."""
+        if self.left_out is not None:
+            logger.info(
+                "%d of %d cells of %r have a confidence below %g: NaN is imputed for them",
+                self.left_out.sum(), len(self.left_out), self.asked.source, self.asked.min_confidence,
+            )  # fmt: skip
+
+
+def _require_confidence(least: float | None) -> None:
+    if least is not None and not (is_number(least) and 0 <= least <= 1):
+        msg = f"expected `min_confidence` as a number from 0 to 1, found {typed(least)}; pass e.g. min_confidence=0.5"
+        raise InvalidValueError(msg)
+
+
+def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
-    mdata, keys = cells.mdata, cells.keys
+    mdata, keys, (source, target) = cells.mdata, cells.keys, beside.asked[:2]
+    names = model.preparations_[target].features[beside.columns]
     slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
-    values = {slot: imputed}
-    values |= {slot_beside(slot, what): found for what, found in beside.whole(imputed).items()}
+    values = {slot_beside(slot, what) if what else slot: found for what, found in beside.whole(imputed).items()}
     _forget(mdata[source].obsm, keys, slot)
     for key, found in values.items():
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
         write(mdata, source, "obsm", key, frame)
     write(mdata, source, "uns", slot, _about(model, target, names, beside))
     write(mdata, source, "obs", keys.role_for(target), cells.role_names(source))
+    for key, column in beside.of_cells(keys).items():
+        if column is not None:
+            write(mdata, source, "obs", key, column)
+        elif key == keys.imputation_confidence(target) and key in mdata[source].obs:
+            del mdata[source].obs[key]
+    beside.tell()
     if target not in mdata.mod or not pd.Index(names).equals(cells.features(target)):
         return
     position = cells.cells(source).get_indexer(cells.cells(target))
@@ -267,33 +323,22 @@ def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str
     }
 
 
-def _impute_to(
-    out: Path,
-    cells: Cells,
-    model: JAMIE,
-    source: str,
-    target: str,
-    features: Sequence[str] | None,
-    dtype: str,
-    threshold: float | None,
-    beside: _Beside,
-) -> None:
+def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str, threshold: float | None) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
     require_option(dtype, ["float32", "float16"], name="dtype")
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
+    source, target = beside.asked[:2]
     mdata, inputs = cells.mdata, cells.inputs(source)
-    columns = model.columns(target, features)
-    names = pd.Index(model.preparations_[target].features[columns])
+    names = pd.Index(model.preparations_[target].features[beside.columns])
 
     kept: dict[int, dict[str, Array]] = {}
 
     def block(what: str, rows: slice) -> Matrix:
         if rows.start not in kept:  # what is beside the imputed values is written right after them
             kept.clear()
-            imputed = model.translate(inputs[rows], source, target, columns)
-            kept[rows.start] = {"": imputed, **beside.block(imputed, rows.start)}
+            kept[rows.start] = beside.block(model.translate(inputs[rows], source, target, beside.columns), rows.start)
         values = kept[rows.start][what]
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
 
@@ -302,8 +347,11 @@ def _impute_to(
     matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
-    frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
+    columns = beside.of_cells(keys)
+    obs = mdata[source].obs.drop(columns=list(columns), errors="ignore")
+    frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in columns.items() if of is not None}), var=var)
     frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy(), beside)
-    about = [list(frame.obs_names), list(names), dtype, threshold, beside.level, beside.n_samples, beside.seed]
+    about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
     identity = digest(*model.arrays(), inputs, *about)
+    beside.tell()
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, matrices, identity)
