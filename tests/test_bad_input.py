@@ -98,11 +98,11 @@ class TestNotAMuData:
         with pytest.raises(TypeError, match=".*".join(map(re.escape, self.PARTS))):
             call(toy["rna"])
 
-    @model_users
-    def test_with_a_model(self, trained, call):
+    @pytest.mark.parametrize("name", ["tl.embed", "tl.complete", "tl.evaluate"])
+    def test_with_a_model_that_is_not_told_which_modality(self, trained, name):
         mdata, model = trained
-        with pytest.raises(TypeError, match="expected a MuData, found AnnData"):
-            call(mdata["rna"], model)
+        with pytest.raises(TypeError, match="expected a MuData, found AnnData; say which modality it is"):
+            MODEL_USERS[name](mdata["rna"], model)
 
     def test_something_else(self):
         with pytest.raises(TypeError, match="expected a MuData, found str"):
@@ -265,7 +265,7 @@ def test_a_model_trained_on_other_features(trained, call):
     new = jm.datasets.toy(rng=1)
     new["rna"].var_names = [f"ENSG{i:05}" for i in range(40)]
     new.update()
-    parts = ("at least 80% of the 40 features of 'rna'", "found 0 in `mdata['rna'].var_names`, missing first 'gene1'")
+    parts = ("at least 10% of the 40 features of 'rna'", "found 0 in `mdata['rna'].var_names`, missing first 'gene1'")
     refuse(new, lambda mdata: call(mdata, model), ValueError, *parts, "jm.tl.train(mdata)")
 
 

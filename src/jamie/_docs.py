@@ -10,6 +10,14 @@ F = TypeVar("F", bound=Callable[..., object])
 
 SHARED = {
     "mdata": "Annotated modalities; rows are cells, cells of the same name are the same cell.",
+    "mdata or adata": (
+        "Annotated modalities; rows are cells, cells of the same name are the same cell. Or an AnnData of one of them."
+    ),
+    "modality": "Which modality an AnnData is. Of a MuData it is left out.",
+    "feature_names": (
+        "Names that the model has for the features, where `.var_names` are others: a column of `.var`, such as\n"
+        '``"gene_symbols"``, or a mapping from the names here. What it leaves out keeps its name.'
+    ),
     "model": "A trained model, from :func:`jamie.tl.train` or :meth:`jamie.JAMIE.load`.",
     "modalities": "Modalities to use; all of them if `None`.",
     "key_added": "Prefix of every slot that is read or written.",
@@ -24,10 +32,10 @@ SHARED = {
 
 
 def document(*names: str) -> Callable[[F], F]:
-    """Fill ``{shared}`` in a docstring with the descriptions of the named parameters."""
+    """Fill ``{shared}`` in a docstring with the descriptions of the parameters, whose names are the first words."""
 
     def fill(function: F) -> F:
-        lines = "\n".join(f"{name}\n{indent(SHARED[name], '    ')}" for name in names)
+        lines = "\n".join(f"{name.split()[0]}\n{indent(SHARED[name], '    ')}" for name in names)
         doc = function.__doc__ or ""
         function.__doc__ = doc.replace("{shared}", lines.replace("\n", "\n    "))
         return function

@@ -8,12 +8,18 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from mudata import MuData
+
 from jamie._settings import logger
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _written: ContextVar[list[str] | None] = ContextVar("slots written by the call that is running", default=None)
+
+
+class OneModality(MuData):
+    """A MuData around an AnnData that a verb was given: what is written to its modality is written to that."""
 
 
 def in_one_line(verb: Callable[P, T]) -> Callable[P, T]:
@@ -35,12 +41,16 @@ def in_one_line(verb: Callable[P, T]) -> Callable[P, T]:
 
 
 def write(mdata: Any, modality: str | None, slot: str, key: str, value: Any) -> None:
-    """Set ``mdata[modality].<slot>[key]``, without a modality ``mdata.<slot>[key]``."""
+    """Set ``mdata[modality].<slot>[key]``, without a modality ``mdata.<slot>[key]``, which an AnnData does not have."""
+    is_alone = isinstance(mdata, OneModality)
+    if is_alone and modality is None:
+        return
     container = mdata if modality is None else mdata[modality]
     with warnings.catch_warnings():  # a modality that is a view of another AnnData becomes its own, as it should
         warnings.filterwarnings("ignore", message="(Setting element|Trying to modify)")
         getattr(container, slot)[key] = value
-    where, slots = f"mdata{'' if modality is None else f'[{modality!r}]'}.{slot}[{key!r}]", _written.get()
+    holder = "adata" if is_alone else "mdata" if modality is None else f"mdata[{modality!r}]"
+    where, slots = f"{holder}.{slot}[{key!r}]", _written.get()
     if slots is None:
         logger.info("added `%s`", where)
     else:

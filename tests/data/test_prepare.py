@@ -132,13 +132,53 @@ def test_standardised_values_keep_nan_where_nothing_was_measured(holes):
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
-def test_a_missing_feature_counts_as_its_mean(values, container):
-    preparation = fit(values)
-    columns = np.array([4, 0, 3])
-    with_means = np.tile(preparation.mean, (60, 1))
-    with_means[:, columns] = values[:, columns]
+def test_a_missing_feature_counts_as_what_the_others_lead_one_to_expect(values, container):
+    """The oracle is the mean of a normal distribution with the covariance of the factor model, given what is there."""
+    preparation = fit(values, n_comps=3)
+    columns, rest = np.array([4, 0, 3]), np.array([1, 2, 5])
+    loadings = preparation.loadings.astype(float)
+    common = loadings * preparation.variance @ loadings.T
+    covariance = common + np.diag(np.clip(1 - np.diag(common), 1e-3, None))
+    z = (values - preparation.mean) / preparation.sd
+    z[:, rest] = z[:, columns] @ np.linalg.solve(
+        covariance[np.ix_(columns, columns)], covariance[np.ix_(columns, rest)]
+    )
     found = preparation.transform(container(values[:, columns]), columns)
-    assert_allclose(found, preparation.transform(with_means), atol=1e-4)
+    assert_allclose(found, z @ loadings, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_features_in_another_order_are_no_part(counts, kind):
+    preparation = fit(counts, kind)
+    order = np.arange(20)[::-1]
+    assert preparation.panel(order) is None
+    assert_allclose(preparation.transform(counts[:, order], order), preparation.transform(counts), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_components_of_half_of_the_features_are_near_those_of_all(rng, kind):
+    """Nearer than with the training mean for what is missing, and with the same spread and level."""
+    rate = np.exp(0.8 * rng.normal(size=(300, 3)) @ rng.normal(size=(3, 200)) - 0.5)
+    x = rng.poisson(rate).astype(np.float32)
+    preparation = fit(sparse.csr_matrix(x), kind, n_comps=3)
+    columns = np.sort(rng.choice(200, 100, replace=False))
+    part, whole = preparation.transform(x[:, columns], columns), preparation.transform(x)
+    at_mean = dense(preparation.scaled(x[:, columns], columns)) @ preparation.loadings[columns]
+    at_mean -= at_mean.mean(0)
+    error, before = np.square(part - whole).sum(), np.square(at_mean - whole).sum()
+    assert error < 0.3 * before
+    assert_allclose(part.std(0), whole.std(0), rtol=0.2)
+    assert np.abs(part.mean(0)).max() < 0.1 * whole.std(0).max()
+    told = preparation.panel(columns).share
+    assert told == pytest.approx(1 - error / np.square(whole).sum(), abs=0.1)
+
+
+def test_a_constant_feature_tells_nothing_of_others(values):
+    values[:, 2] = 7
+    preparation = fit(values, n_comps=4)
+    columns = np.array([2])
+    assert_allclose(preparation.transform(values[:, columns], columns), 0, atol=1e-5)
+    assert preparation.panel(columns).share == pytest.approx(0, abs=1e-6)
 
 
 def test_inverse_undoes_transform_at_full_rank(values):

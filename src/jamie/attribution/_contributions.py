@@ -122,7 +122,7 @@ def contributions(
     walk = _Walk(model, source, readout, background)
     per_cell = 4 * len(background.inputs) * len(walk.seeds) * WIDEST
     step = max(1, BUDGET // per_cell)
-    outwards = _Outwards(model.preparations_[source].loadings[cells.columns], background.scaled)
+    outwards = _Outwards(model.preparations_[source].loadings_of(cells.columns), background.scaled)
     with progress(len(cells.inputs), description=description) as bar:
         for start in range(0, len(cells.inputs), step):
             with on_threads(step * len(background.inputs)):

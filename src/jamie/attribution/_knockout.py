@@ -67,7 +67,7 @@ def knocked_out(
 ) -> Iterator[tuple[Array, Array]]:
     """For each set of features, positions among those of `cells`: the cells it changes, and their `outputs`, (r, q)."""
     preparation = model.preparations_[source]
-    loadings, deviation = preparation.loadings[cells.columns], _Deviation(preparation, cells)
+    loadings, deviation = preparation.loadings_of(cells.columns), _Deviation(preparation, cells)
     with progress(len(sets), description="knocking out") as bar:
         changed: list[Array] = []
         inputs: list[Array] = []

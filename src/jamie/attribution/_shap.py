@@ -71,7 +71,7 @@ def _deep(
             "recipe='paper'"
         )
         raise InvalidValueError(msg)
-    loadings = model.preparations_[source].loadings[background.columns]
+    loadings = model.preparations_[source].loadings_of(background.columns)
     ends: list[nn.Module] = [_linear(readout.matrix, readout.offset)]
     if readout.is_probability:  # cut to [0, 1] by layers that shap knows: 1 − relu(1 − relu(f))
         turn = _linear(-np.eye(len(readout.matrix)), np.ones(len(readout.matrix)))
@@ -121,7 +121,7 @@ def _centred(model: JAMIE, source: str, cells: PreparedCells) -> Array:
 def _values(model: JAMIE, source: str, readout: Readout, z: Array, columns: Array | slice) -> Array:
     """What is explained, of cells by their standardised features: (n, d) → (n, t)."""
     return readout(
-        outputs(model, source, readout.target, z.astype(np.float32) @ model.preparations_[source].loadings[columns])
+        outputs(model, source, readout.target, z.astype(np.float32) @ model.preparations_[source].loadings_of(columns))
     )
 
 

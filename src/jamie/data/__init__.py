@@ -7,7 +7,7 @@ from ._batch_index import BatchIndex, Layout
 from ._batches import Draw, permuted, stratified, with_partners
 from ._cell_matrix import CellMatrix
 from ._cells import (
-    MAX_MISSING,
+    LEAST_SHARED,
     CellPairs,
     Cells,
     Layers,
@@ -20,10 +20,11 @@ from ._cells import (
     require_several,
     two_modalities,
 )
-from ._container import require_model, require_mudata, writable
+from ._container import as_given, as_mudata, require_model, require_mudata, writable, writable_one
 from ._correspondences import Pairs, correspondences, pairs_to_score, true_pairs, truth
 from ._detect_kind import detect_kind, note_kind
 from ._external_pca import external_pca
+from ._feature_names import FeatureNames
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
 from ._kinds import SCALES, measured, measured_as
@@ -41,7 +42,7 @@ __all__ = [
     "DEFAULT_MAX_VALUE",
     "HELD_OUT",
     "IN_SAMPLE",
-    "MAX_MISSING",
+    "LEAST_SHARED",
     "NEW",
     "ROLES",
     "SCALES",
@@ -53,6 +54,7 @@ __all__ = [
     "CellPairs",
     "Cells",
     "Draw",
+    "FeatureNames",
     "Layers",
     "Layout",
     "Learned",
@@ -67,6 +69,8 @@ __all__ = [
     "Problem",
     "Rows",
     "SeenCells",
+    "as_given",
+    "as_mudata",
     "claimed",
     "coordinates",
     "correspondences",
@@ -109,4 +113,5 @@ __all__ = [
     "warn_of_names",
     "with_partners",
     "writable",
+    "writable_one",
 ]

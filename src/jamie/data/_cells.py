@@ -29,13 +29,14 @@ from jamie.metrics import is_counts, max_correlation
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
 from ._container import ANEW, require_distinct_slots, require_modality, require_model, require_mudata
+from ._feature_names import FeatureNames, mend_names, names_by, positions, require_feature_names
 from ._labels import labels as labels_of
 from ._pca import values_per_cell
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
 from ._seen import HELD_OUT, ROLES, TRAIN, SeenCells, feature_codes, unseen_pairs, value_digests
 
-MAX_MISSING = 0.2
-"""Share of the model's features that a modality may lack."""
+LEAST_SHARED = 0.1
+"""Share of the model's features that a modality must have; what the rest is expected to be stands in."""
 SINGLE = 1e8
 """Stored values beyond which what is sparse is standardised in single precision."""
 MOST_SPLIT = 5_000
@@ -98,6 +99,8 @@ class Cells:
         What was learned, or `None`.
     layers
         By modality, the layer that was asked for; ``"X"`` for the matrix itself.
+    feature_names
+        Column of `.var`, or mapping, that gives features the names that the model has for them.
     """
 
     mdata: MuData
@@ -105,6 +108,7 @@ class Cells:
     keys: Keys
     model: Learned | None
     layers: Mapping[str, str]
+    feature_names: FeatureNames = None
 
     @cached_property
     def _kept(self) -> dict[tuple[str, ...], Any]:
@@ -134,8 +138,8 @@ class Cells:
         return self._once("cells", name, lambda: _as_text(self.mdata[name].obs_names))
 
     def features(self, name: str) -> pd.Index:
-        """Names of the features of a modality, as text, (d,)."""
-        return self._once("features", name, lambda: _as_text(self.mdata[name].var_names))
+        """Names of the features of a modality, as text, (d,), as the model has them."""
+        return self._once("features", name, lambda: self._features(name))
 
     def rows(self, name: str) -> Array:
         """Rows of the cells of a modality in the MuData, (n_m,)."""
@@ -159,8 +163,8 @@ class Cells:
     def matched(self, name: str) -> Matched:
         """Values of a modality as the model knows its features, by name.
 
-        Features that the model does not know are ignored; those that are missing stand at the training mean, up to a
-        share of `MAX_MISSING`.
+        Features that the model does not know are ignored; a share of `LEAST_SHARED` must be there, and the others stand
+        at what these lead one to expect.
         """
         return self._once("matched", name, lambda: self._matched(name))
 
@@ -273,7 +277,7 @@ class Cells:
     def for_model(self, model: Learned) -> Cells:
         """The same cells for a model, with what was computed of them."""
         names = tuple(name for name in model.preparations_ if name in self.mdata.mod)
-        cells = Cells(self.mdata, names, self.keys, model, self.layers)
+        cells = Cells(self.mdata, names, self.keys, model, self.layers, self.feature_names)
         cells._kept.update({key: value for key, value in self._kept.items() if key[0] in _WHATEVER_THE_MODEL})
         return cells
 
@@ -287,6 +291,10 @@ class Cells:
     def _preparation(self, name: str) -> Preparation:
         assert self.model is not None  # asked of a model only
         return self.model.preparations_[name]
+
+    def _features(self, name: str) -> pd.Index:
+        adata = self.mdata[name]
+        return names_by(self.feature_names, adata, _as_text(adata.var_names))
 
     def _matrix(self, name: str, layer: str) -> CellMatrix:
         adata = self.mdata[name]
@@ -321,22 +329,22 @@ class Cells:
         wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
         if wanted.equals(features):
             return Matched(cells, slice(None), np.arange(len(wanted)), is_complete=True)
-        position = features.get_indexer(wanted)
+        position = positions(wanted, features, where=f"the names of `mdata[{name!r}].var`")
         (columns,) = np.nonzero(position >= 0)
         n_missing = len(wanted) - len(columns)
-        if n_missing > MAX_MISSING * len(wanted):
+        if len(columns) < LEAST_SHARED * len(wanted):
             msg = (
-                f"expected at least {1 - MAX_MISSING:.0%} of the {len(wanted)} features of {name!r} that the model was "
+                f"expected at least {LEAST_SHARED:.0%} of the {len(wanted)} features of {name!r} that the model was "
                 f"trained on, found {len(columns)} in `mdata[{name!r}].var_names`, missing first "
-                f"{wanted[position < 0][0]!r}, there is {features[0]!r}; match the names, or train on these features "
-                "with jm.tl.train(mdata)"
+                f"{wanted[position < 0][0]!r}, there is {features[0]!r}; {mend_names(name, self.mdata[name], wanted)}"
             )
             raise InvalidValueError(msg)
         if n_missing:
+            panel = self._preparation(name).panel(columns)
             logger.warning(
-                "%d of %d features of %r are missing, first %r: the training mean stands in for them, and cells that "
-                "the model has seen are known by name only",
-                n_missing, len(wanted), name, wanted[position < 0][0],
+                "%d of %d features of %r are missing, first %r: the others tell %.0f %% of what the model reads, and "
+                "stand in for them; cells that the model has seen are known by name only",
+                n_missing, len(wanted), name, wanted[position < 0][0], 100 if panel is None else 100 * panel.share,
             )  # fmt: skip
         return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
 
@@ -439,6 +447,7 @@ def open_cells(
     modalities: Sequence[str] | None = None,
     keys: Keys = DEFAULT_KEYS,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
 ) -> Cells:
     """Check a MuData and give what is read from it.
 
@@ -454,6 +463,8 @@ def open_cells(
         Slot names.
     layer
         Layer to read instead of the model's, for all or by modality; ``"X"`` is the matrix itself.
+    feature_names
+        Column of `.var`, or mapping, that gives features the names that the model has for them.
 
     Raises
     ------
@@ -472,7 +483,8 @@ def open_cells(
     names = _names_to_use(mdata, model, modalities)
     for name in mdata.mod:
         require_modality(mdata, name, is_used=name in names)
-    cells = Cells(mdata, tuple(names), keys, model, _by_modality(layer, names))
+    require_feature_names(feature_names, {name: mdata[name] for name in names})
+    cells = Cells(mdata, tuple(names), keys, model, _by_modality(layer, names), feature_names)
     _require_up_to_date(cells)
     require_distinct_slots(keys, names)
     return cells
@@ -506,10 +518,17 @@ def prepare_cells(
     return Prepared(made, digests, is_partial), checks
 
 
-def open_for_model(mdata: MuData | Cells, model: Any, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
+def open_for_model(
+    mdata: MuData | Cells,
+    model: Any,
+    *,
+    layer: Layers = None,
+    feature_names: FeatureNames = None,
+    key_added: str = "jamie",
+) -> Cells:
     """Check a model and a MuData, and give what the model reads of it, as `open_cells` does."""
     require_model(model)
-    return open_cells(mdata, model=model, keys=Keys(key_added), layer=layer)
+    return open_cells(mdata, model=model, keys=Keys(key_added), layer=layer, feature_names=feature_names)
 
 
 def two_modalities(cells: Cells) -> Pair:

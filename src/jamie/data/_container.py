@@ -9,8 +9,10 @@ from anndata import AnnData
 from mudata import MuData
 
 from jamie._checks import require_unique
+from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys, is_file_name
+from jamie._slots import OneModality
 from jamie._types import Pair
 
 ANEW = "mdata = mudata.MuData(dict(mdata.mod))"
@@ -61,6 +63,45 @@ def require_model(model: Any) -> None:
         "the model second"
     )
     raise WrongTypeError(msg)
+
+
+def as_mudata(data: Any, modality: str | None, *, argument: str = "modality") -> MuData:
+    """`data`, or, of an AnnData, a MuData around it, in which it is the named modality and is written to.
+
+    `argument` is that of the verb that says which modality an AnnData is.
+    """
+    if not isinstance(data, AnnData):
+        require_mudata(data)
+        if modality is not None and argument == "modality":
+            msg = (
+                f"expected `modality` with an AnnData only, found it with a MuData of {list(data.mod)}; leave it out, "
+                f"or pass mdata[{modality!r}]"
+            )
+            raise InvalidValueError(msg)
+        return data
+    if modality is None:
+        msg = (
+            f"expected a MuData, found AnnData; say which modality it is: pass {argument}='rna', or make a MuData, "
+            "mdata = mudata.MuData({'rna': adata})"
+        )
+        raise WrongTypeError(msg)
+    if not isinstance(modality, str):
+        msg = f"expected `{argument}` as the name of a modality, found {modality!r}; pass {argument}='rna'"
+        raise WrongTypeError(msg)
+    with quiet_mudata():
+        return OneModality({modality: data})
+
+
+def writable_one(data: Any, modality: str | None, *, copy: bool, argument: str = "modality") -> MuData:
+    """The same as `writable`, also of an AnnData."""
+    if isinstance(data, AnnData):
+        return as_mudata(data.copy() if copy and modality is not None else data, modality, argument=argument)
+    return writable(as_mudata(data, modality, argument=argument), copy=copy)
+
+
+def as_given(mdata: MuData) -> MuData | AnnData:
+    """The MuData, or the AnnData that it was made around."""
+    return next(iter(mdata.mod.values())) if isinstance(mdata, OneModality) else mdata
 
 
 def writable(mdata: MuData, *, copy: bool) -> MuData:

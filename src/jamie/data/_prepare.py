@@ -18,6 +18,7 @@ from ._accept import Expected
 from ._cell_matrix import CellMatrix, missing
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
+from ._partial_panel import PartialPanel, noise_of
 from ._pca import VALUES, drawn, principal_components, values_per_cell
 from ._value_stats import ValueStats
 
@@ -147,7 +148,7 @@ class Preparation:
         return SCALES[self.kind]
 
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
-        """Components of cells measured in the given `columns` of the features; what is missing counts as the mean."""
+        """Components of cells measured in the given `columns` of the features, the others as these let expect."""
         return self.components(self.scaled(x, columns), columns)
 
     def inputs(self, cells: CellMatrix, columns: Array | slice = slice(None)) -> Array:
@@ -167,9 +168,10 @@ class Preparation:
 
     def components(self, scaled: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells from what `scaled` gives."""
-        scores = scaled @ self.loadings[columns]
+        loadings = self.loadings_of(columns)
+        scores = scaled @ loadings
         if sparse.issparse(scaled):
-            scores = scores - (self.mean[columns] / self.sd[columns]) @ self.loadings[columns]
+            scores = scores - (self.mean[columns] / self.sd[columns]) @ loadings
         return np.asarray(scores, dtype=np.float32)
 
     def outside(self, x: Matrix) -> Array:
@@ -184,7 +186,32 @@ class Preparation:
 
     def scaled(self, x: Matrix, columns: Array | slice = slice(None), dtype: type = np.float64) -> Matrix:
         """Standardised features; a sparse matrix is divided by the sd and not centred, so that it stays sparse."""
-        return _standardised(self.normaliser(x, columns), self.mean[columns], self.sd[columns], self.max_value, dtype)
+        normalised = self.normaliser(x, columns)
+        if self.kind == "accessibility" and self._is_part(columns):
+            normalised *= np.sqrt(self._squared_length(columns), dtype=normalised.dtype)
+        return _standardised(normalised, self.mean[columns], self.sd[columns], self.max_value, dtype)
+
+    def loadings_of(self, columns: Array | slice = slice(None)) -> Array:
+        """By which cells measured in the given `columns` of the features are multiplied, (d, k); centred features."""
+        panel = self.panel(columns)
+        return self.loadings[columns] if panel is None else panel.loadings
+
+    def panel(self, columns: Array | slice = slice(None)) -> PartialPanel | None:
+        """How components are found from a part of the features; `None` if it is all of them."""
+        if not self._is_part(columns):
+            return None
+        noise = noise_of(self.loadings, self.variance, is_standardised=not np.all(self.sd == 1))
+        return PartialPanel(self.loadings, self.variance, noise, np.arange(len(self.features))[columns])
+
+    def _is_part(self, columns: Array | slice) -> bool:
+        return len(np.ones(len(self.features))[columns]) < len(self.features)
+
+    def _squared_length(self, columns: Array | slice) -> float:
+        """Share of the squared length of a cell's TF-IDF that is in these regions, in the training cells."""
+        square = np.square(self.mean, dtype=np.float64) + np.where(
+            self.sd == 1, 0, np.square(self.sd, dtype=np.float64)
+        )
+        return float(square[columns].sum() / square.sum())
 
     def standardised(self, x: Matrix) -> Array:
         """Dense standardised features with missing values as NaN: the target of the loss where values are missing."""

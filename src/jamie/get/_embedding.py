@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import anndata as ad
 import numpy as np
@@ -12,18 +12,19 @@ from mudata import MuData
 from jamie._checks import generator, require_option, require_positive
 from jamie._compat import let_numba_cache, seed_argument
 from jamie._docs import document
-from jamie._errors import MissingNameError
+from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._types import Array, Seed
-from jamie.data import labels
+from jamie.data import as_mudata, labels
 
 Basis = Literal["umap", "pca"]
 
 
-@document("mdata", "rng", "key_added")
+@document("mdata or adata", "rng", "key_added")
 def embedding(
-    mdata: MuData,
+    mdata: MuData | ad.AnnData,
     *,
+    reference: MuData | ad.AnnData | None = None,
     color: str | None = None,
     basis: Basis = "umap",
     use_rep: str | None = None,
@@ -36,8 +37,10 @@ def embedding(
     Parameters
     ----------
     {shared}
+    reference
+        Other cells that the same model has placed, such as those of the training, in the same plane.
     color
-        Column of the `.obs` of the modalities, or of `mdata.obs`, to add.
+        Column of the `.obs` of the modalities, or of `mdata.obs`, to add; of the reference where it has it.
     basis
         ``"umap"`` or ``"pca"`` of the stacked latents.
     use_rep
@@ -49,12 +52,15 @@ def embedding(
     Returns
     -------
     A row for each cell of each modality, by the name of the cell: `modality`, the coordinates `x` and `y`, and `color`
-    where a column was named.
+    where a column was named. With a `reference` its cells come first, and `of` says ``"reference"`` or ``"query"``. An
+    AnnData is the modality ``"cells"``.
 
     Raises
     ------
     KeyError
         If the cells were not embedded, or the column or slot is not there.
+    ValueError
+        If the latents of the reference are of another model.
 
     Examples
     --------
@@ -68,28 +74,77 @@ def embedding(
     require_option(basis, get_args(Basis), name="basis")
     require_positive(n_cells=n_cells)
     rng, slot = generator(rng), use_rep or Keys(key_added).latent
-    names = [name for name in mdata.mod if slot in mdata[name].obsm]
-    if not names:
-        remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if use_rep is None else "jm.pp.prepare(mdata)"
-        msg = f"expected cells in `mdata[m].obsm[{slot!r}]`, found none; call {remedy}"
-        raise MissingNameError(msg)
-    colors = {} if color is None else {name: labels(mdata, color, name, argument="color") for name in names}
-    rows = {name: _drawn(mdata[name].n_obs, n_cells, rng) for name in names}
+    parts = _parts(mdata, slot, color, "query", n_cells, rng, is_latent=use_rep is None)
+    if reference is not None:
+        below = _parts(reference, slot, color, "reference", n_cells, rng, is_latent=use_rep is None)
+        widths = {part.coordinates.shape[1] for part in (*below, *parts)}
+        if use_rep is None and len(widths) > 1:
+            msg = (
+                f"expected latents of one model in `mdata` and `reference`, found {sorted(widths)} dimensions; call "
+                "jm.tl.embed(mdata, model) and jm.tl.embed(reference, model)"
+            )
+            raise InvalidValueError(msg)
+        parts = [*below, *parts]
     seed = int(rng.integers(2**31))
-    latents = [np.asarray(mdata[name].obsm[slot])[rows[name]] for name in names]
-    planes = latents if use_rep else [np.concatenate(latents)]
+    planes = [part.coordinates for part in parts]
+    planes = planes if use_rep else [np.concatenate(planes)]
     xy = np.concatenate([_coordinates(plane, basis, seed) for plane in planes])
+    lengths, names = [len(part.cells) for part in parts], list(dict.fromkeys(part.modality for part in parts))
     cells = pd.DataFrame(
         {
-            "modality": pd.Categorical(np.repeat(names, [len(rows[name]) for name in names]), categories=names),
+            "modality": pd.Categorical(np.repeat([part.modality for part in parts], lengths), categories=names),
             "x": xy[:, 0],
             "y": xy[:, 1],
         },
-        index=np.concatenate([mdata[name].obs_names[rows[name]] for name in names]),
+        index=np.concatenate([part.cells for part in parts]),
     )
+    if reference is not None:
+        cells["of"] = pd.Categorical(np.repeat([part.of for part in parts], lengths), categories=["reference", "query"])
     if color is not None:
-        cells["color"] = _joined([colors[name].iloc[rows[name]] for name in names])
+        cells["color"] = _joined([part.color for part in parts])
     return cells
+
+
+class _Part(NamedTuple):
+    """Cells of one modality of the reference or of the query."""
+
+    of: str
+    modality: str
+    cells: pd.Index
+    coordinates: Array  # (n, g)
+    color: pd.Series  # (n,)
+
+
+def _parts(
+    data: MuData | ad.AnnData,
+    slot: str,
+    color: str | None,
+    of: str,
+    n_cells: int,
+    rng: np.random.Generator,
+    *,
+    is_latent: bool,
+) -> list[_Part]:
+    mdata = as_mudata(data, "cells" if isinstance(data, ad.AnnData) else None)
+    names = [name for name in mdata.mod if slot in mdata[name].obsm]
+    if not names:
+        remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if is_latent else "jm.pp.prepare(mdata)"
+        where = f"`{'reference' if of == 'reference' else 'mdata'}[m].obsm[{slot!r}]`"
+        msg = f"expected cells in {where}, found none; call {remedy}"
+        raise MissingNameError(msg)
+    parts = []
+    for name in names:
+        rows = _drawn(mdata[name].n_obs, n_cells, rng)
+        values = pd.Series(np.nan, index=mdata[name].obs_names, dtype=object)
+        if color is not None and (of == "query" or _has(mdata, color)):
+            values = labels(mdata, color, name, argument="color")
+        coordinates = np.asarray(mdata[name].obsm[slot])[rows]
+        parts.append(_Part(of, name, mdata[name].obs_names[rows], coordinates, values.iloc[rows]))
+    return parts
+
+
+def _has(mdata: MuData, column: str) -> bool:
+    return any(column in part.obs for part in (mdata, *mdata.mod.values()))
 
 
 def _drawn(n: int, most: int, rng: np.random.Generator) -> Array:

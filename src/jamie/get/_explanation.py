@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 
 from jamie._docs import document
@@ -11,8 +12,8 @@ from jamie._docs import document
 from ._importance import importance
 
 
-@document("mdata", "key_added")
-def explanation(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> pd.DataFrame:
+@document("mdata or adata", "key_added")
+def explanation(mdata: MuData | AnnData, *, source: str, target: str, key_added: str = "jamie") -> pd.DataFrame:
     """Mean absolute SHAP values of the source's features, as a table in long form.
 
     Parameters

@@ -17,7 +17,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._types import Array, Matrix
-from jamie.data import measured_as
+from jamie.data import as_mudata, measured_as
 
 from ._stored import stored, stored_record
 
@@ -70,9 +70,9 @@ class Importance:
         return 100 * (self.means / self.means.sum()).mean(axis=1).fillna(0)
 
 
-@document("mdata", "key_added")
+@document("mdata or adata", "key_added")
 def importance(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     *,
     source: str,
     target: str,
@@ -118,6 +118,7 @@ def importance(
     >>> by_gene.means.shape, by_gene.by_cell.values.shape
     ((40, 1), (54, 40))
     """
+    mdata = as_mudata(mdata, source, argument="source")
     kept = stored_means(mdata, source, target, key_added)
     explained = list(kept.frame.columns)
     if feature is None and by_cell:

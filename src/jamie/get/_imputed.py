@@ -10,12 +10,13 @@ from mudata import MuData
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._keys import Keys, is_beside
+from jamie.data import as_mudata
 
 from ._stored import stored, stored_record
 
 
-@document("mdata", "key_added")
-def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> ad.AnnData:
+@document("mdata or adata", "key_added")
+def imputed(mdata: MuData | ad.AnnData, *, source: str, target: str, key_added: str = "jamie") -> ad.AnnData:
     """Features of `target` imputed for the cells of `source`, as an AnnData that scanpy takes as any other.
 
     Bounds and draws that were imputed with ``interval=`` and ``n_samples=`` are its layers ``jamie_imputed_lower``,
@@ -41,6 +42,7 @@ def imputed(mdata: MuData, *, source: str, target: str, key_added: str = "jamie"
     >>> jm.get.imputed(mdata, source="rna", target="protein").shape
     (54, 12)
     """
+    mdata = as_mudata(mdata, source, argument="source")
     require_name(source, list(mdata.mod), name="source")
     frame = stored(
         mdata[source].obsm,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,10 +23,11 @@ BASES = {"umap": "UMAP", "pca": "PC"}
 
 
 @with_plain_names
-@document("mdata", "rng", "key_added")
+@document("mdata or adata", "rng", "key_added")
 def embedding(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     *,
+    reference: MuData | AnnData | None = None,
     color: str | None = None,
     basis: Literal["umap", "pca"] = "umap",
     use_rep: str | None = None,
@@ -41,6 +43,9 @@ def embedding(
     Parameters
     ----------
     {shared}
+    reference
+        Other cells that the same model has placed, such as those of the training, in grey below those of `mdata`. Where
+        they have `color`, a panel of their own shows it.
     color
         Column of the `.obs` of the modalities, or of `mdata.obs`; without it only the modalities are shown.
     basis
@@ -59,6 +64,8 @@ def embedding(
     ------
     KeyError
         If the cells were not embedded, or the column or slot is not there.
+    ValueError
+        If the latents of the reference are of another model.
 
     Examples
     --------
@@ -71,24 +78,24 @@ def embedding(
     """
     rng = generator(rng)
     cells = get.embedding(
-        mdata, color=color, basis=basis, use_rep=use_rep, n_cells=n_cells, rng=rng, key_added=key_added
-    )
+        mdata, reference=reference, color=color, basis=basis, use_rep=use_rep, n_cells=n_cells, rng=rng,
+        key_added=key_added,
+    )  # fmt: skip
     xy, order = cells[["x", "y"]].to_numpy(), rng.permutation(len(cells))
     size = float(np.clip(12_000 / len(cells), 1.5, 22))
+    is_query = np.ones(len(cells), dtype=bool) if reference is None else (cells["of"] == "query").to_numpy()
     together = use_rep is None
-    names = list(cells["modality"].cat.categories) if color or use_rep else []
-    n_panels = together + len(names)
-    figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 3.6), squeeze=False, layout="constrained")
-    if together:
-        _scatter(axes[0, 0], xy, cells["modality"], order, size, PALETTE, title="modality")
-    for ax, name in zip(axes[0, int(together) :], names, strict=True):
-        shown = order[(cells["modality"] == name).to_numpy()[order]]
-        if together:
+    panels = _panels(cells, is_query, color, together=together)
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.6), squeeze=False, layout="constrained")
+    for i, (title, shown) in enumerate(panels.items()):
+        ax, is_first = axes[0, i], together and i == 0
+        if together and not shown.all():
             ax.scatter(xy[:, 0], xy[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
-        values = cells["color" if color else "modality"]
-        palette = _palette(mdata, color, values) if color else PALETTE
-        _scatter(ax, xy, values, shown, size, palette, title=f"{name}, {color}" if color else name)
-        if (ax is not axes[0, -1] or not color) and ax.get_legend() is not None:
+        by_modality = not color or is_first
+        values = cells["modality"].where(is_query).cat.remove_unused_categories() if by_modality else cells["color"]
+        palette = PALETTE if by_modality else _palette(mdata, str(color), values)
+        _scatter(ax, xy, values, order[shown[order]], size, palette, title=title)
+        if not is_first and (i < len(panels) - 1 or not color) and ax.get_legend() is not None:
             ax.get_legend().remove()
     for ax in axes[0]:
         ax.set(xticks=[], yticks=[], xlabel=f"{BASES[basis]} 1")
@@ -97,10 +104,24 @@ def embedding(
     return figure
 
 
-def _palette(mdata: MuData, color: str, values: pd.Series) -> list[str]:
+def _panels(cells: pd.DataFrame, is_query: Array, color: str | None, *, together: bool) -> dict[str, Array]:
+    """Titles, and the cells that each panel shows in colour: the query's, and the reference's where they have one."""
+    panels = {"modality": is_query} if together else {}
+    of_reference = ~is_query & cells["color"].notna().to_numpy() if color else np.zeros(len(cells), dtype=bool)
+    if of_reference.any():
+        panels[f"reference, {color}"] = of_reference
+    if color or not together:
+        for name in cells["modality"].cat.categories:
+            shown = is_query & (cells["modality"] == name).to_numpy()
+            if shown.any():
+                panels[f"{name}, {color}" if color else str(name)] = shown
+    return panels
+
+
+def _palette(mdata: MuData | AnnData, color: str, values: pd.Series) -> list[str]:
     """Colours of the categories that scanpy stored beside the column, else a palette long enough for them."""
     categories = pd.Categorical(values).categories
-    for place in (mdata, *mdata.mod.values()):
+    for place in (mdata, *(mdata.mod.values() if isinstance(mdata, MuData) else ())):
         if f"{color}_colors" not in place.uns:
             continue
         stored = [str(stored) for stored in place.uns[f"{color}_colors"]]

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -28,9 +29,9 @@ N_BINS = 100  # over the width of the axes, within which points are set beside e
 
 
 @with_plain_names
-@document("mdata", "ax", "key_added")
+@document("mdata or adata", "ax", "key_added")
 def importance(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     *,
     source: str,
     target: str,
@@ -93,7 +94,7 @@ def importance(
     if cell is not None and drives.by_cell is not None:
         require_name(cell, list(drives.by_cell.cells), name="cell", hint="it names a cell that was explained")
     n_top = min(n_top, len(drives.means))
-    names = list(mdata[source].var_names)
+    names = list((mdata if isinstance(mdata, AnnData) else mdata[source]).var_names)
     if ax is None:
         per_row = 0.18 if max(map(len, names)) <= LINE else 0.25  # two lines
         n_rows = n_top + (3 if kind == "waterfall" else 0)

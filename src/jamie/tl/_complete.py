@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import anndata as ad
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
@@ -19,17 +20,18 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import CellMatrix, Cells, Layers, Rows, claimed, digest, note_kind, open_for_model, stream
+from jamie.data import CellMatrix, Cells, Layers, Rows, as_mudata, claimed, digest, note_kind, open_for_model, stream
 from jamie.model import JAMIE
 
 from ._embed import joint_latents
 
 
-@document("mdata", "model", "key_added")
+@document("mdata or adata", "model", "modality", "key_added")
 def complete(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     model: JAMIE,
     *,
+    modality: str | None = None,
     out: str | Path | None = None,
     layer: Layers = None,
     key_added: str = "jamie",
@@ -99,6 +101,7 @@ def complete(
     >>> whole["rna"].n_obs, whole["protein"].n_obs, int(whole["rna"].obs["jamie_imputed"].sum())
     (60, 60, 6)
     """
+    mdata = as_mudata(mdata, modality)
     if out is None:
         completed, matrices, _ = _completed(mdata, model, layer, key_added)
         for name, slot, values in matrices:

@@ -5,25 +5,37 @@ from __future__ import annotations
 from itertools import combinations, permutations
 
 import numpy as np
+from anndata import AnnData
 from mudata import MuData
 
 from jamie._docs import document
 from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import cap_rows
-from jamie.data import Cells, Layers, open_for_model, writable
+from jamie.data import Cells, FeatureNames, Layers, as_given, open_for_model, writable_one
 from jamie.model import JAMIE
 
 
 @in_one_line
-@document("mdata", "model", "key_added", "copy")
+@document("mdata or adata", "model", "modality", "feature_names", "key_added", "copy")
 def embed(
-    mdata: MuData, model: JAMIE, *, layer: Layers = None, key_added: str = "jamie", copy: bool = False
-) -> MuData | None:
+    mdata: MuData | AnnData,
+    model: JAMIE,
+    *,
+    modality: str | None = None,
+    layer: Layers = None,
+    feature_names: FeatureNames = None,
+    key_added: str = "jamie",
+    copy: bool = False,
+) -> MuData | AnnData | None:
     """Embed every cell in the joint latent space, on the training data or on new cells.
 
     The latent of a cell in a modality is the mean μ of its encoder; the joint latent of a cell is the aggregate (eq. 3)
     of those of the modalities that it, or a known partner, was measured in.
+
+    New cells may have their features in another order, other ones beside them, and down to a tenth of those of the
+    model: what is missing is expected from the others, and depth is corrected for it. They lie where the training cells
+    do, and :func:`jamie.pl.embedding` draws them on these.
 
     Parameters
     ----------
@@ -34,7 +46,7 @@ def embed(
 
     Returns
     -------
-    `None`, or a changed copy if `copy=True`. Sets
+    `None`, or a changed copy if `copy=True`. Sets, in an AnnData the first and the last of
 
     `mdata[m].obsm['X_jamie']` : :class:`~numpy.ndarray` (`n_obs × n_latent`, float32)
         Latents of the cells of each modality of the model.
@@ -64,10 +76,14 @@ def embed(
     >>> jm.tl.embed(new, model)
     >>> new.obsm["X_jamie"].shape
     (60, 32)
+    >>> query = jm.datasets.toy(rng=2)["rna"]
+    >>> jm.tl.embed(query, model, modality="rna")
+    >>> query.obsm["X_jamie"].shape
+    (54, 32)
     """
-    mdata = writable(mdata, copy=copy)
-    write_latents(open_for_model(mdata, model, layer=layer, key_added=key_added), model)
-    return mdata if copy else None
+    mdata = writable_one(mdata, modality, copy=copy)
+    write_latents(open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added), model)
+    return as_given(mdata) if copy else None
 
 
 def write_latents(cells: Cells, model: JAMIE) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from anndata.utils import make_index_unique
 from mudata import MuData
 
@@ -25,7 +26,7 @@ from jamie.attribution import (
     gathered,
     shap_contributions,
 )
-from jamie.data import Layers, open_for_model, writable
+from jamie.data import FeatureNames, Layers, as_given, open_for_model, writable_one
 from jamie.model import JAMIE
 
 MOST_VALUES = 500_000_000  # of float32 that are kept by cell: 2 GB
@@ -33,9 +34,9 @@ METHODS = ("deeplift", "shap", "kernel")
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added", "copy")
+@document("mdata or adata", "model", "feature_names", "rng", "key_added", "copy")
 def explain(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     model: JAMIE,
     *,
     source: str,
@@ -50,10 +51,11 @@ def explain(
     method: str = "deeplift",
     by_cell: bool = True,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
-) -> MuData | None:
+) -> MuData | AnnData | None:
     """SHAP values of the source's features: for imputed features, for latent dimensions, or for the score of a label.
 
     A cell's imputed value is compared with that of background cells, and the difference is shared out among the
@@ -66,7 +68,7 @@ def explain(
     ----------
     {shared}
     source
-        Modality whose features explain.
+        Modality whose features explain; what an AnnData is.
     target
         Modality whose imputed features are explained; without it and without `labels`, the latent dimensions are.
     features
@@ -125,9 +127,9 @@ def explain(
     >>> mdata["rna"].varm["jamie_shap_protein"].shape
     (40, 1)
     """
-    mdata = writable(mdata, copy=copy)
+    mdata = writable_one(mdata, source, copy=copy, argument="source")
     rng = generator(rng)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     keys = cells.keys
     require_name(source, cells.names, name="source")
     if target is not None and labels is not None:
@@ -194,7 +196,7 @@ def explain(
     for name, values in zip(names, result.by_cell, strict=False):
         write(mdata, source, "layers", keys.shap_by_cell(what, name), values)
     write(mdata, source, "uns", slot, about)
-    return mdata if copy else None
+    return as_given(mdata) if copy else None
 
 
 def _require_slot(

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import anndata as ad
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
@@ -30,14 +31,26 @@ from jamie._keys import beside as slot_beside
 from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix, Seed
-from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
+from jamie.data import (
+    Cells,
+    FeatureNames,
+    Layers,
+    Rows,
+    as_given,
+    as_mudata,
+    claimed,
+    digest,
+    open_for_model,
+    stream,
+    writable_one,
+)
 from jamie.model import JAMIE, Calibration, CellConfidence, require_level
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added", "copy")
+@document("mdata or adata", "model", "feature_names", "rng", "key_added", "copy")
 def impute(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     model: JAMIE,
     *,
     source: str,
@@ -47,13 +60,14 @@ def impute(
     dtype: Literal["float32", "float16"] = "float32",
     threshold: float | None = None,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     interval: float | None = None,
     n_samples: int = 0,
     min_confidence: float | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
-) -> MuData | None:
+) -> MuData | AnnData | None:
     """Predict features of `target` for every cell measured in `source`, in the target's own units.
 
     The target's decoder reads the source's latent: decode_target(μ_source); the default recipe mixes in a kernel ridge
@@ -64,7 +78,7 @@ def impute(
     ----------
     {shared}
     source
-        Modality that is measured; `mdata` must have it.
+        Modality that is measured; `mdata` must have it, or be it.
     target
         Modality to predict; `mdata` need not have it.
     features
@@ -154,17 +168,18 @@ def impute(
     asked = _Asked(source, target, features, interval, n_samples, min_confidence, rng)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
-            cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+            mdata = as_mudata(mdata, source, argument="source")
+            cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
             _impute_to(path, cells, model, _Beside.of(cells, model, asked), dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
-    mdata = writable(mdata, copy=copy)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    mdata = writable_one(mdata, source, copy=copy, argument="source")
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     beside = _Beside.of(cells, model, asked)
     _write(cells, model, beside, model.impute(cells, source=source, target=target, features=features))
-    return mdata if copy else None
+    return as_given(mdata) if copy else None
 
 
 class _Asked(NamedTuple):

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
-from jamie.data import Layers, open_for_model, writable
+from jamie.data import FeatureNames, Layers, as_given, open_for_model, writable_one
 from jamie.model import JAMIE
 
 
 @in_one_line
-@document("mdata", "model", "key_added", "copy")
+@document("mdata or adata", "model", "feature_names", "key_added", "copy")
 def reconstruct(
-    mdata: MuData,
+    mdata: MuData | AnnData,
     model: JAMIE,
     *,
     modality: str,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
     copy: bool = False,
-) -> MuData | None:
+) -> MuData | AnnData | None:
     """Denoise a modality: what its own latents decode to, in imputed units.
 
     Parameters
     ----------
     {shared}
     modality
-        Modality to reconstruct.
+        Modality to reconstruct; what an AnnData is.
     layer
         Layer that holds its values, instead of that of the training; ``"X"`` for the matrix itself.
 
@@ -55,12 +57,12 @@ def reconstruct(
     >>> mdata["rna"].layers["jamie_reconstructed"].shape
     (54, 40)
     """
-    mdata = writable(mdata, copy=copy)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    mdata = writable_one(mdata, modality, copy=copy, argument="source")
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     values = model.reconstruct(cells, modality=modality)
     known = pd.Index(model.preparations_[modality].features)
     if not known.equals(cells.features(modality)):
         position = known.get_indexer(cells.features(modality))
         values = np.where(position >= 0, values[:, position], np.float32(np.nan))
     write(mdata, modality, "layers", Keys(key_added).reconstructed, values)
-    return mdata if copy else None
+    return as_given(mdata) if copy else None

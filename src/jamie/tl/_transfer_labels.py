@@ -1,4 +1,4 @@
-"""Carry labels from one modality to another."""
+"""Carry labels from one modality to another, or from a reference to new cells."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_option, require_positive
+from jamie._checks import require_name, require_option, require_positive
 from jamie._docs import document
-from jamie._errors import InvalidValueError
+from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import nearest
-from jamie.data import Cells, correspondences, open_cells, writable
+from jamie.data import (
+    Cells,
+    FeatureNames,
+    Layers,
+    as_given,
+    as_mudata,
+    correspondences,
+    open_cells,
+    require_model,
+    writable_one,
+)
+from jamie.model import JAMIE
 
 from ._match import latents, two_names
 
@@ -24,19 +36,26 @@ MOST_CLASSES = 50
 
 
 @in_one_line
-@document("mdata", "key_added", "copy")
+@document("mdata or adata", "feature_names", "key_added", "copy")
 def transfer_labels(
-    mdata: MuData,
+    mdata: MuData | AnnData,
+    model: JAMIE | None = None,
     *,
     labels: str,
     source: str,
     target: str,
+    reference: MuData | AnnData | None = None,
     through: Literal["latent", "inferred"] = "latent",
     n_neighbors: int = 15,
+    layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
     copy: bool = False,
-) -> MuData | None:
+) -> MuData | AnnData | None:
     """Carry labels of the cells of one modality to those of another, by a vote of their neighbours or partners.
+
+    With a `reference` they are carried from its cells to those of `mdata`, new ones or any others, within one modality
+    or from one to another: the `model` places both. The reference is only read.
 
     Every labelled cell of the source may vote, so also the target cell's own other half. Cells without a label do not.
     The confidence is a share of votes, not a probability: where labels are hard to tell it is a little too high.
@@ -44,17 +63,25 @@ def transfer_labels(
     Parameters
     ----------
     {shared}
+    model
+        A trained model, which places the cells. Without it the latents that they have are taken.
     labels
-        Column of `mdata[source].obs`, or else of `mdata.obs`, of categories such as the cell type.
+        Column of `mdata[source].obs`, or else of `mdata.obs`, of categories such as the cell type; of the reference
+        where there is one.
     source
-        Modality that is labelled.
+        Modality that is labelled; what a `reference` that is an AnnData is.
     target
-        Modality that gets the labels.
+        Modality that gets the labels; what `mdata` is if it is an AnnData.
+    reference
+        Labelled cells, such as those of the training; those of `mdata` itself if `None`.
     through
         ``"latent"``: the nearest labelled cells of the source vote, one vote each. ``"inferred"``: the partners by
         :func:`jamie.pp.infer_correspondence` vote, each with its probability; no model is needed.
     n_neighbors
         How many cells vote through the latent; all labelled ones where there are fewer.
+    layer
+        Layer of `mdata` that holds the values, for all modalities or by modality, instead of that of the training;
+        ``"X"`` for the matrix itself. With a model only, as `feature_names`.
 
     Returns
     -------
@@ -72,7 +99,8 @@ def transfer_labels(
         If a modality, the labels, the latents or the inferred correspondence is not there.
     ValueError
         If `through` is neither of the two, the labels are numbers rather than categories, no cell has one, the two
-        modalities are one, their latents are not of the same model, or `n_neighbors` is below 1.
+        modalities are one and there is no reference, their latents are not of the same model, `n_neighbors` is below 1,
+        or there is a reference and no model.
 
     Examples
     --------
@@ -82,16 +110,36 @@ def transfer_labels(
     >>> jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein")
     >>> mdata["protein"].obs[["jamie_label_cell_type", "jamie_confidence_cell_type"]].shape
     (54, 2)
+
+    Labels of a reference, for the genes of other cells:
+
+    >>> query = mdata["rna"][:20].copy()
+    >>> jm.tl.transfer_labels(query, model, reference=mdata, labels="cell_type", source="protein", target="rna")
+    >>> query.obs[["jamie_label_cell_type", "jamie_confidence_cell_type"]].shape
+    (20, 2)
     """
-    mdata, keys = writable(mdata, copy=copy), Keys(key_added)
-    cells = open_cells(mdata, modalities=two_names(source, target), keys=keys)
+    if isinstance(mdata, AnnData) and reference is None:
+        msg = (
+            "expected a MuData, found AnnData, which has no labelled modality beside it; pass the labelled cells, "
+            "reference=mdata, and the model"
+        )
+        raise WrongTypeError(msg)
+    mdata, keys = writable_one(mdata, target, copy=copy, argument="target"), Keys(key_added)
     require_option(through, ["latent", "inferred"], name="through")
+    if model is None and reference is None:
+        cells, query = open_cells(mdata, modalities=two_names(source, target), keys=keys), None
+    else:
+        placing = _placing(model, through)
+        query = open_cells(mdata, model=placing, keys=keys, layer=layer, feature_names=feature_names)
+        cells = query if reference is None else _labelled(reference, placing, source)
+        require_name(target, list(query.names), name="target")
+        require_name(source, two_names(source, target) if reference is None else list(cells.names), name="source")
     classes = _classes(cells, labels, source)
     slots = keys.label(labels), keys.confidence(labels)
     labelled = np.flatnonzero(classes.codes >= 0)
     if through == "latent":
         require_positive(n_neighbors=n_neighbors)
-        x, y = latents(cells, source, target)
+        x, y = latents(cells, source, target) if query is None else _latents_by(cells, source, query, target)
         neighbors = nearest(y, x[labelled], n_neighbors)[1]
         voters, weights = labelled[neighbors], np.ones(neighbors.shape)
         first = np.arange(len(y) + 1) * neighbors.shape[1]
@@ -102,7 +150,31 @@ def transfer_labels(
     winner, share = _vote(partners, classes.codes, len(classes.categories))
     write(mdata, target, "obs", slots[0], pd.Categorical.from_codes(winner, dtype=classes.dtype))
     write(mdata, target, "obs", slots[1], share)
-    return mdata if copy else None
+    return as_given(mdata) if copy else None
+
+
+def _placing(model: JAMIE | None, through: str) -> JAMIE:
+    """The model, if it is one and the latent is what labels are carried through."""
+    if model is None or through != "latent":
+        msg = (
+            f"expected a model, and through='latent', with a reference, found model={model!r} and through={through!r}; "
+            "call jm.tl.transfer_labels(query, model, reference=mdata, ...)"
+        )
+        raise InvalidValueError(msg)
+    require_model(model)
+    return model
+
+
+def _labelled(reference: MuData | AnnData, model: JAMIE, source: str) -> Cells:
+    """The cells of the reference."""
+    return open_cells(as_mudata(reference, source, argument="source"), model=model)
+
+
+def _latents_by(cells: Cells, source: str, query: Cells, target: str) -> tuple[Array, Array]:
+    """Latents of the labelled cells and of those to label."""
+    model = query.model
+    assert isinstance(model, JAMIE)  # they were opened for it
+    return model.encode(cells.inputs(source), source), model.encode(query.inputs(target), target)
 
 
 def _classes(cells: Cells, labels: str, source: str) -> pd.Categorical:
