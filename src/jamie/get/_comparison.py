@@ -15,9 +15,12 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import MAX_MISSING, ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
+from jamie.data import ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
 
 from ._stored import stored, stored_record
+
+LEAST_MEASURED = 0.8
+"""Share of the model's features by which measured counts or proteins must be normalised."""
 
 
 class Comparison(NamedTuple):
@@ -163,9 +166,9 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
     """Cells × `wanted`, of cells × `features` normalised by those that the model knows."""
     levels = about["levels"]["level"]
     known = features[features.isin(levels.index)] if len(levels) else features
-    if len(known) < (1 - MAX_MISSING) * len(levels):
+    if len(known) < LEAST_MEASURED * len(levels):
         msg = (
-            f"expected at least {1 - MAX_MISSING:.0%} of the {len(levels)} features that the model knows, as measured "
+            f"expected at least {LEAST_MEASURED:.0%} of the {len(levels)} features that the model knows, as measured "
             f"values are normalised by all of them, found {len(known)}; take features with `features=`, and leave the "
             "others in the MuData"
         )
