@@ -37,6 +37,7 @@ from ._style import with_plain_names
 if TYPE_CHECKING:
     from jamie.model import JAMIE
 
+JOINED = "\N{NO-BREAK SPACE}"
 N_SHOWN = 5
 """Best and worst features in a table."""
 MOST_DIRECTIONS = 6
@@ -208,7 +209,7 @@ def _scores_of(row: pd.Series, rows: pd.DataFrame) -> tuple[str, ...]:
     for name in SCORES:
         if name in rows:
             error = row.get(f"{name}_se", np.nan)
-            cells.append(f"{row[name]:.3f} ± {error:.3f}" if np.isfinite(error) else _number(row[name]))
+            cells.append(f"{row[name]:.3f}{JOINED}±{JOINED}{error:.3f}" if np.isfinite(error) else _number(row[name]))
     return tuple(cells)
 
 
