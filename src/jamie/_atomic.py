@@ -25,6 +25,7 @@ from jamie._settings import logger
 POLL = 0.2
 """Seconds between two looks at a lock that is waited for."""
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
+_LOST = {errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _mine: ContextVar[frozenset[Path]] = ContextVar("paths that this thread writes", default=frozenset())
 
 
@@ -40,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
         If another process writes the same path, a folder is there, or the disk is full.
     """
     with writing(path) as target:
-        temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+        temporary = _temporary(target)
         try:
             temporary.unlink(missing_ok=True)  # of a writer that was killed
             yield temporary
@@ -53,6 +54,16 @@ def whole(path: Path) -> Iterator[Path]:
             raise refused from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftover(target: Path) -> None:
+    """Remove what a writer that was killed left of a path that this thread is `writing`."""
+    with suppress(OSError):
+        _temporary(target).unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.stem}.part{target.suffix}")
 
 
 def refusal(error: Exception, path: Path) -> WriteError | None:
@@ -139,14 +150,25 @@ def _try(lock: Path, path: Path) -> int | str | None:
             return holder or "just begun"
         if not _is_at(descriptor, lock):
             return None
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        _sign(descriptor, lock, path)
         has = True
         return descriptor
     finally:
         if not has:
             os.close(descriptor)
+
+
+def _sign(descriptor: int, lock: Path, path: Path) -> None:
+    """Write into a lock whose it is."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError as error:
+        with suppress(OSError):
+            lock.unlink()
+        msg = f"expected to write `{path}`, found that its folder takes nothing ({error.strerror}); make room"
+        raise WriteError(msg) from error
 
 
 def _unlock(lock: Path, descriptor: int) -> None:
@@ -208,10 +230,16 @@ else:
 
 
 def _kept(path: Path) -> None:
-    """Have the disk hold what was written, a file or the names in a folder, where it can be asked to."""
-    with suppress(OSError):
+    """Have the disk hold what was written, a file or the names in a folder, where it can be asked to.
+
+    Some file systems, such as an NFS with a quota, say only here that they have no room: what was written is lost then.
+    """
+    try:
         descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise

@@ -56,6 +56,11 @@ class Requests:
     def __exit__(self, *error: object) -> None:
         self._installed.__exit__(None, None, None)
 
+    @property
+    def came(self) -> bool:
+        """Whether a signal came."""
+        return bool(self._name)
+
     def heed(self) -> None:
         """Raise if a signal came."""
         if self._name:

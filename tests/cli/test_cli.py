@@ -210,9 +210,9 @@ def signalled(monkeypatch):
     def at_third(number):
         step = _trainer._Run.step
 
-        def and_signal(run, at, draws):
-            step(run, at, draws)
-            if at == 3:
+        def and_signal(run, draws):
+            step(run, draws)
+            if run.done == 3:
                 os.kill(os.getpid(), number)
 
         monkeypatch.setattr(_trainer._Run, "step", and_signal)

@@ -29,7 +29,7 @@ def test_it_is_adamw_with_clipping_step_for_step(network):
     theirs = torch.optim.AdamW(other.parameters(), lr=1.0, weight_decay=0.1)
     for step in range(6):
         rate = 0.01 * (step + 1)
-        norm = ours.step(loss(network, step), torch.tensor(ours.factors(rate, step + 1), dtype=torch.float64))
+        norm, _ = ours.step(loss(network, step), torch.tensor(ours.factors(rate, step + 1), dtype=torch.float64))
         theirs.zero_grad()
         loss(other, step).backward()
         theirs.param_groups[0]["lr"] = rate
@@ -45,7 +45,7 @@ def test_the_average_follows_weights_and_statistics(network):
     running = RunningAverage(average, network, optimiser.weights)
     for step in range(3):
         optimiser.step(loss(network, step), torch.tensor(optimiser.factors(0.1, step + 1), dtype=torch.float64))
-        running.follow(torch.tensor(0.3, dtype=torch.float64))
+        running.follow(torch.tensor([[0.3]], dtype=torch.float64))
         for name, value in network.state_dict().items():
             expected[name] = value.clone() if name.endswith("tracked") else expected[name].lerp(value, 0.3)
     for name, value in average.state_dict().items():
@@ -73,11 +73,38 @@ def test_networks_side_by_side_move_as_each_would_alone():
     for step in range(3):
         factors = torch.tensor(together.factors(0.01, step + 1), dtype=torch.float64)
         means, _ = wide.encode("a", x)
-        norms = together.step((means.square().mean((1, 2)) * size).sum(), factors)
+        norms, _ = together.step(means.square().mean((1, 2)) * size, factors)
         for i, network in enumerate(single):
-            norm = alone[i].step(network.encode("a", x[i])[0].square().mean() * size[i], factors)
+            norm, _ = alone[i].step(network.encode("a", x[i])[0].square().mean() * size[i], factors)
             torch.testing.assert_close(norms[i], norm[0])
     assert norms[0] < 0.5 < norms[2]
     for i, network in enumerate(single):
         for name, value in network.state_dict().items():
             torch.testing.assert_close(wide.state_dict()[name][i], value)
+
+
+@pytest.mark.parametrize("bad", ["loss", "gradient"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_of_networks_side_by_side_only_that_with_a_bad_step_stays(bad, value):
+    """And it remembers nothing of it: from the next step on it is where it would be with a step less."""
+    torch.manual_seed(0)
+    single = [JointVAE({"a": 4}, n_latent=2, hidden={"a": (5,)}, norm="layer", dropout=0.0).double() for _ in range(2)]
+    wide = SideBySide(single)
+    x = torch.randn(2, 6, 4, dtype=torch.float64)
+    together = FlatAdamW(wide, weight_decay=0.1, clip=0.5, n_networks=2)
+    alone = [FlatAdamW(network, weight_decay=0.1, clip=0.5) for network in single]
+    for step in range(4):
+        factors = torch.tensor(together.factors(0.01, step + 1), dtype=torch.float64)
+        losses = wide.encode("a", x)[0].square().mean((1, 2))
+        if step == 1 and bad == "loss":
+            losses = losses + torch.tensor([0.0, value])
+        if step == 1 and bad == "gradient":
+            losses = torch.stack([losses[0], losses[1] + (0 * losses[1]).sqrt()])
+        _, moves = together.step(losses, factors)
+        assert moves.tolist() == [[True], [step != 1]]
+        for i, network in enumerate(single):
+            if moves[i]:
+                alone[i].step(network.encode("a", x[i])[0].square().mean(), factors)
+    for i, network in enumerate(single):
+        for name, parameter in network.state_dict().items():
+            torch.testing.assert_close(wide.state_dict()[name][i], parameter)

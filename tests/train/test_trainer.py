@@ -13,7 +13,7 @@ from jamie.data._loader import Inferred
 from jamie.nn import JointVAE, Links, Outputs
 from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
 from jamie.train._objective import held_out_cells, held_out_error
-from jamie.train._optimiser import FlatAdamW
+from jamie.train._optimiser import FlatAdamW, RunningAverage
 from jamie.train._schedule import averaging_weight, cycle_ends
 from jamie.train._trainer import _predicted
 
@@ -69,6 +69,10 @@ class Watched:
 
     def gather(self, draw):
         return self.load(draw)
+
+    def extremes(self, draws):
+        (draw,) = draws
+        return f"the batch of cell {draw.cells['a'][0]}"
 
     def held_out_error(self):
         return held_out_error(_predicted(self.network, self.validation), self.validation, TARGETS).item()
@@ -329,19 +333,69 @@ NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-@pytest.mark.parametrize("at", [1, 2, 7])
+@pytest.mark.parametrize("at", [1, 4, 7])  # 4 and 5: losses are looked at in between
 @pytest.mark.parametrize(("validated", "recipe"), [(True, RECIPE), (False, RECIPE), (True, CYCLES), (False, CYCLES)])
 def test_a_training_that_diverges_ends_soon_and_names_the_step_and_the_rate(monkeypatch, value, at, validated, recipe):
-    losses(monkeypatch, [2.0] * (at - 1) + [value] + [2.0] * 40)
+    losses(monkeypatch, [2.0] * (at - 1) + [value] * 2 + [2.0] * 40)
     watched = Watched(replace(recipe, min_steps=20, cycles=min(recipe.cycles, 1), learning_rate=0.5))
-    message = rf"found a loss of {value} at step {at}, with learning_rate=0\.5; pass a lower .*learning_rate=0\.002\)"
+    message = (
+        rf"found a loss of {value} twice in a row \(the batch of cell \d+\) at step {at + 1}, with learning_rate=0\.5; "
+        r"pass a lower .*learning_rate=0\.002\)"
+    )
     with pytest.raises(InvalidValueError, match=message):
         watched.fit(validated=validated, steps_per_epoch=1000)
-    assert len(watched.states) <= at + 3  # looked at every 4
+    assert len(watched.states) <= at + 4  # looked at every 4
 
 
-def test_a_gradient_that_is_no_number_is_seen_before_the_loss_is(monkeypatch):
-    """As when a standard deviation of 0 is differentiated: the loss of that step is fine, and its weights are not."""
+@pytest.mark.parametrize("value", [NAN, INF])
+@pytest.mark.parametrize(("norm", "averaging"), [("layer", 0.0), ("layer", 0.8), ("batch", 0.8)])
+def test_a_step_with_a_loss_that_is_no_number_changes_nothing_and_is_named(monkeypatch, capsys, value, norm, averaging):
+    losses(monkeypatch, [2.0] * 5 + [value] + [2.0] * 7)
+    watched = Watched(replace(RECIPE, norm=norm, averaging=averaging, learning_rate=0.1, max_steps=12))
+    watched.drawn, given = [], watched.load
+    watched.load = lambda draw: (watched.drawn.append(draw.cells["a"][0]), given(draw))[1]
+    averages, follow = [], RunningAverage.follow
+
+    def watch(self, weight):
+        before = [value.clone() for value in (self._average, *(average for average, _ in self._buffers))]
+        follow(self, weight)
+        after = (self._average, *(average for average, _ in self._buffers))
+        averages.append(all(map(torch.equal, before, after)))
+
+    monkeypatch.setattr(RunningAverage, "follow", watch)
+    fitted, history = watched.fit(validated=False, steps_per_epoch=4)
+    for name, before in watched.states[5].items():
+        assert torch.equal(watched.states[6][name], before), name
+        moved = not torch.equal(watched.states[7][name], before)
+        assert moved or "log_var" in name or "log_weights" in name, name
+    assert averages == ([False] * 5 + [True] + [False] * 6 if averaging else [])
+    assert (fitted.n_steps, fitted.n_rolled_back, fitted.diverged) == (12, 1, 0)
+    assert history["score"].tolist() == [2.0, 2.0, 2.0]
+    said = capsys.readouterr().err
+    assert said == (
+        f"jamie: step 6 is rolled back, for it had a loss of {value}; the batch of cell {watched.drawn[5]}\n"
+    )
+
+
+def test_steps_that_are_rolled_back_now_and_then_end_nothing_and_fill_no_log(monkeypatch, capsys):
+    losses(monkeypatch, [NAN, 2.0] * 20)
+    fitted, history = Watched(RECIPE).fit()
+    assert (fitted.n_steps, fitted.n_rolled_back, fitted.diverged) == (40, 20, 0)
+    assert history["total"].tolist() == [2.0] * 10
+    assert capsys.readouterr().err.count("rolled back") == 3
+
+
+def test_an_epoch_whose_only_step_is_rolled_back_is_none(monkeypatch):
+    losses(monkeypatch, [NAN, 5.0, 4.0, NAN, 3.0, NAN])
+    watched = Watched(replace(RECIPE, max_steps=6, min_steps=1, patience=2))
+    fitted, history = watched.fit(validated=False, steps_per_epoch=1)
+    assert history["step"].tolist() == [2, 3, 5]
+    assert history["score"].tolist() == [5.0, 4.0, 3.0]
+    assert fitted.best_step == 5
+
+
+def test_a_gradient_that_is_no_number_is_seen_before_the_loss_is(monkeypatch, capsys):
+    """As when a standard deviation of 0 is differentiated: the loss of that step is fine."""
     seen = []
 
     def scripted(*arguments):
@@ -350,8 +404,12 @@ def test_a_gradient_that_is_no_number_is_seen_before_the_loss_is(monkeypatch):
         return true._replace(total=true.total + (0 * true.total).sqrt()) if len(seen) == 3 else true
 
     monkeypatch.setattr("jamie.train._step.objective", scripted)
-    with pytest.raises(InvalidValueError, match="found a gradient of norm nan at step 3,"):
-        Watched(RECIPE).fit()
+    watched = Watched(RECIPE)
+    fitted, _ = watched.fit()
+    assert "step 3 is rolled back, for it had a gradient of norm nan" in capsys.readouterr().err
+    assert fitted.n_rolled_back == 1
+    for name, before in watched.states[2].items():
+        assert torch.equal(watched.states[3][name], before)
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
@@ -362,12 +420,13 @@ def test_good_weights_are_kept_when_training_diverges_later(monkeypatch, capsys,
     monkeypatch.setattr("jamie.train._trainer.held_out_error", lambda *_: torch.tensor(9.0 - len(watched.states)))
     fitted, history = watched.fit(validated=validated, steps_per_epoch=4)
     assert history["step"].tolist() == [4, 8]
-    assert fitted.best_step == 8
+    assert (fitted.best_step, fitted.diverged) == (8, 10)
     watched.assert_restored(8)
     assert not watched.network.training
     assert len(watched.states) <= 12
-    said = capsys.readouterr().err
-    assert said.startswith(f"jamie: training diverged: a loss of {value} at step 9, with learning_rate=0.001; ")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"jamie: training diverged: a loss of {value} twice in a row (the batch of cell ")
+    assert "at step 10, with learning_rate=0.001; " in said
     assert "the weights of step 8 are kept; pass a lower learning rate" in said
     assert "learning_rate=0.0001)" in said
 
@@ -379,7 +438,7 @@ def test_good_weights_of_a_cycle_are_kept_when_a_later_one_diverges(monkeypatch,
     fitted, _ = watched.fit()
     assert fitted.best_step == 9
     watched.assert_restored(9)
-    assert "at step 11" in capsys.readouterr().err
+    assert "at step 12" in capsys.readouterr().err
 
 
 def test_a_score_that_is_no_number_is_no_score(monkeypatch):

@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.html",
         help="write one page there: whether it worked, scores, figures",
     )
+    run.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="keep the training there, and go on with it if it was killed"
+    )
     run.add_argument("--model", type=Path, metavar="FILE", help="save the trained model there")
 
     demo = commands.add_parser("demo", help="the main job on real cells, which are fetched once, or on simulated ones")

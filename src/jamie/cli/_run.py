@@ -83,7 +83,14 @@ def _made(folder: Path, path: Path) -> list[Path]:
 
 
 def _results(given: argparse.Namespace, mdata: MuData) -> str:
-    model = jm.tl.train(mdata, recipe=given.recipe, max_steps=given.max_steps, device=given.device, rng=given.seed)
+    model = jm.tl.train(
+        mdata,
+        recipe=given.recipe,
+        max_steps=given.max_steps,
+        device=given.device,
+        checkpoint=given.checkpoint,
+        rng=given.seed,
+    )
     for source, target in given.impute:
         jm.tl.impute(mdata, model, source=source, target=target)
     if given.test_fraction is not None:

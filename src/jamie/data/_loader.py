@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,9 @@ from jamie.nn import Links
 from ._batch_index import BatchIndex, Indexer, taken_apart
 from ._batches import Draw
 from ._views import Problem
+
+NAMED = 3
+"""Features of a component that a message names."""
 
 
 class Inferred(NamedTuple):
@@ -73,6 +77,7 @@ class Loader:
 
     def __init__(self, problem: Problem, scales: dict[str, float], device: torch.device, *, least: int = 1) -> None:
         self._scales, self._device = scales, device
+        self._preparations = {name: view.preparation for name, view in problem.modalities.items()}
         self._index = Indexer(problem.known, least=least, steady=device.type == "cuda" and least == 1)
         self._index_once = Indexer(problem.known, least=least, steady=False)
         self._inputs = {name: _resident(view.inputs, device) for name, view in problem.modalities.items()}
@@ -128,6 +133,20 @@ class Loader:
             },
             n_blocks=layout.n_blocks,
             present=named(parts.present),
+        )
+
+    def extremes(self, draws: Sequence[Draw]) -> str:
+        """Name what is largest in the cells of a batch: modality, components, and the features that these are of."""
+        batch = self(draws)
+        largest = {name: x.reshape(-1, x.shape[-1]).abs().amax(0) for name, x in batch.inputs.items() if x.numel()}
+        name = max(largest, key=lambda name: largest[name].max().item())
+        component = int(largest[name].argmax())
+        preparation = self._preparations[name]
+        by_share = np.argsort(-np.abs(preparation.loadings[:, component]), kind="stable")
+        first = ", ".join(repr(str(feature)) for feature in preparation.features[by_share[:NAMED]])
+        return (
+            f"the largest value of its batch is {largest[name][component].item():.3g}, in component {component} of "
+            f"{name!r}, most of which is {first}"
         )
 
 

@@ -21,10 +21,10 @@ def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
 
     Returns
     -------
-    `best_step`, `n_steps`, `seconds`, the signal by which it was `interrupted`, or nothing, whose pairs were scored,
-    `cells` (``"validation"``, or ``"training"`` if none were set aside), and the scores: `table()` has a row for each
-    source, target, measure and method, with a standard error over these cells, and `value(measure, source, target)` is
-    one of them.
+    `best_step`, `n_steps`, `seconds`, the signal by which it was `interrupted`, or nothing, how many steps were
+    `rolled_back`, the step at which it `diverged`, or 0, whose pairs were scored, `cells` (``"validation"``, or
+    ``"training"`` if none were set aside), and the scores: `table()` has a row for each source, target, measure and
+    method, with a standard error over these cells, and `value(measure, source, target)` is one of them.
 
     Raises
     ------

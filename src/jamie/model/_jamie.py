@@ -34,6 +34,7 @@ from jamie.nn import KernelMix, SideBySide, aggregate, copy_from_first, joined, 
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
+from ._checkpoint import Checkpoint, Origin, checkpoint_in, start_of
 from ._confidence import CellConfidence, learned_of
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
 from ._intervals import LEAST, Calibration
@@ -130,12 +131,27 @@ class JAMIE(BaseEstimator):
         modalities: Sequence[str] | None = None,
         layer: Layers = None,
         key_added: str = "jamie",
+        checkpoint: str | Path | None = None,
     ) -> JAMIE:
         """Train on the cells that `pp.split` left, with preparation and pairs as `pp` wrote them, or by default.
 
-        Trainings in several threads of one process take turns, so that each gives what it gives alone.
+        Trainings in several threads of one process take turns, so that each gives what it gives alone. With a
+        `checkpoint`, a folder, a call that was killed goes on when it is made again, as :func:`jamie.tl.train` says.
         """
+        with checkpoint_in(checkpoint, rng=self.rng) as kept:
+            return self._fit(mdata, kept, modalities=modalities, layer=layer, key_added=key_added)
+
+    def _fit(
+        self,
+        mdata: MuData | Cells,
+        kept: Checkpoint | None,
+        *,
+        modalities: Sequence[str] | None,
+        layer: Layers,
+        key_added: str,
+    ) -> JAMIE:
         rng = generator(self.rng)
+        start = start_of(self.rng, rng)
         cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
         self.recipe_ = recipe_of(
             self.recipe,
@@ -170,6 +186,8 @@ class JAMIE(BaseEstimator):
             network = ensemble.members[0] if len(ensemble.members) == 1 else SideBySide(ensemble.members)
             network.low_precision = is_low_precision(width, min(self.recipe_.batch_size, len(training)), device)
             own_noise()
+            if kept:
+                kept.belongs_to(Origin.of(cells, problem, self.recipe_, device, start))
             n = network.n_networks
             fitted = fit(
                 network,
@@ -179,6 +197,7 @@ class JAMIE(BaseEstimator):
                 self.recipe_,
                 steps_per_epoch=max(1, len(training) // self.recipe_.batch_size),
                 validation=load(n * [Draw(linked.cells(validation), None, {})]) if len(validation) else None,
+                checkpoint=kept,
             )
             if isinstance(network, SideBySide):
                 network.give_back(ensemble.members)
@@ -196,6 +215,8 @@ class JAMIE(BaseEstimator):
             seconds=float(fitted.seconds),
             n_steps=int(fitted.n_steps),
             interrupted=fitted.interrupted,
+            rolled_back=fitted.n_rolled_back,
+            diverged=fitted.diverged,
             scores=pair_scores(self, cells, problem, linked.cells(judged)),
         )
         self.seen_ = {name: _seen(cells, name, linked.cells(validation)[name]) for name in cells.names}

@@ -6,10 +6,8 @@ is built of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
@@ -18,9 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load as deserialised
-from safetensors.numpy import save as serialised
 
 from jamie._atomic import require_place, whole
 from jamie._checks import is_whole, typed
@@ -36,13 +32,10 @@ from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check
+from ._sealed import BLANK, UNREADABLE, opened, require_unchanged, sealed
 from ._summary import Summary
 
 REMEDY = "take a copy of the file that is whole, or train again with jm.tl.train(mdata)"
-BLANK = "0" * 64
-"""Stands for the digest while the digest is computed."""
-LARGEST_HEADER = 2**25
-"""Bytes: names of a million features. What Python makes of JSON may take twenty times its bytes."""
 PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole", "is_nonnegative")
 """Plain values of a preparation that the header has."""
 
@@ -91,7 +84,7 @@ def save(state: LearnedState, path: Path) -> None:
     if not is_first():
         return
     with whole(path) as temporary:
-        temporary.write_bytes(_sealed(header, arrays))
+        temporary.write_bytes(sealed(header, arrays))
 
 
 def load(path: Path) -> LearnedState:
@@ -111,11 +104,11 @@ def load(path: Path) -> LearnedState:
         raise MissingFileError(msg)
     expected = f"expected a model written by model.save in `{path}`"
     try:
-        header, raw = _read(path)
+        header, raw = opened(path)
         _require_this_schema(header, path)
-        _require_unchanged(header, raw)
+        require_unchanged(header, raw)
         arrays = deserialised(raw)
-    except (SafetensorError, OSError, RecursionError, LookupError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         if isinstance(error, JamieError):
             raise
         msg = f"{expected}, found a file that is truncated, changed or something else ({error}); {REMEDY}"
@@ -211,31 +204,6 @@ def _require(header: dict[str, Any], arrays: dict[str, Array], expected: str) ->
         raise InvalidValueError(msg) from None
 
 
-def _sealed(header: dict[str, Any], arrays: dict[str, Array]) -> bytes:
-    """The file, with the digest of all of it in the place that was blank."""
-    in_order = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    raw = bytearray(serialised(in_order, metadata={"jamie": json.dumps(header)}))
-    if (length := int.from_bytes(raw[:8], "little")) > LARGEST_HEADER:
-        msg = f"expected names of features that take less than {LARGEST_HEADER >> 20} MB, found {length >> 20}"
-        raise InvalidValueError(msg)
-    place = raw.index(BLANK.encode())
-    raw[place : place + len(BLANK)] = sha256(raw).hexdigest().encode()
-    return bytes(raw)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The header, and the whole file; not more than its first bytes if it is no model."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= LARGEST_HEADER:
-            msg = "it begins with no header"
-            raise ValueError(msg)
-        head = file.read(length)
-        header = json.loads(json.loads(head)["__metadata__"]["jamie"])
-        return header, start + head + file.read()
-
-
 def _require_this_schema(header: Any, path: Path) -> None:
     if (schema := header["schema"]) == SCHEMA:
         return
@@ -248,13 +216,3 @@ def _require_this_schema(header: Any, path: Path) -> None:
         f"{header['version']}; {remedy}"
     )
     raise InvalidValueError(msg)
-
-
-def _require_unchanged(header: dict[str, Any], raw: bytes) -> None:
-    """Raise unless the file has the digest that was noted in it."""
-    noted = header["sha256"]
-    place = raw.find(noted.encode(), 8) if isinstance(noted, str) and len(noted) == len(BLANK) else -1
-    digest = sha256(raw[:place] + BLANK.encode() + raw[place + len(BLANK) :]).hexdigest()
-    if place < 0 or digest != noted:
-        msg = "its bytes are not those that were written"
-        raise ValueError(msg)

@@ -40,7 +40,7 @@ from ._fields import (
 from ._intervals import LEVELS
 from ._plan import empty_ensemble
 
-SCHEMA = 6
+SCHEMA = 7
 
 _COUNTS = or_none(whole(1))
 
@@ -75,6 +75,8 @@ SUMMARY = {
     "seconds": number(0),
     "n_steps": whole(),
     "interrupted": option(["", "SIGINT", "SIGTERM"]),
+    "rolled_back": whole(),
+    "diverged": whole(),
     "scores": columns(
         record(
             {

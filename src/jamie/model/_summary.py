@@ -71,6 +71,10 @@ class Summary:
         Steps that were taken.
     interrupted
         Signal that ended the training early, ``"SIGINT"`` (Ctrl-C) or ``"SIGTERM"``; empty if none did.
+    rolled_back
+        Steps that changed nothing, for their loss or gradient was not finite.
+    diverged
+        Step at which numbers that are not finite ended the training early; 0 if none did.
     scores
         Of each two modalities; empty where no pairs are known.
     """
@@ -80,6 +84,8 @@ class Summary:
     seconds: float
     n_steps: int
     interrupted: str = ""
+    rolled_back: int = 0
+    diverged: int = 0
     scores: tuple[PairScore, ...] = ()
 
     def table(self) -> pd.DataFrame:
@@ -125,6 +131,8 @@ class Summary:
             seconds=float(stored["seconds"]),
             n_steps=int(stored["n_steps"]),
             interrupted=str(stored["interrupted"]),
+            rolled_back=int(stored["rolled_back"]),
+            diverged=int(stored["diverged"]),
             scores=scores,
         )
 
@@ -172,7 +180,7 @@ def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mappin
 
 def announce(summary: Summary, recipe: Recipe) -> None:
     """Log the summary in one line, scores with their standard errors, and warn where the alignment is near chance."""
-    was_last = summary.cells == "validation" and summary.best_step == recipe.max_steps and not summary.interrupted
+    was_last = summary.cells == "validation" and summary.best_step == recipe.max_steps and not _ended_early(summary)
     was_improving = recipe.cycles and was_last
     alone = {(s.measure, s.source, s.target): s.value for s in summary.scores if s.method == "kernel_ridge"}
     shown = []
@@ -186,7 +194,7 @@ def announce(summary: Summary, recipe: Recipe) -> None:
         summary.seconds,
         summary.best_step,
         f", the last (max_steps={2 * recipe.max_steps} may find a better one)" if was_improving else "",
-        f", {_ended_early(summary)}" if summary.interrupted else "",
+        "".join(f", {what}" for what in (_ended_early(summary), _rolled_back(summary)) if what),
         f"on {summary.cells} pairs: {', '.join(shown)}" if shown else "no pairs are known to score it by",
     )
     for score in summary.scores:
@@ -206,7 +214,16 @@ def _shown(score: PairScore) -> str:
 
 
 def _ended_early(summary: Summary) -> str:
-    return f"interrupted after step {summary.n_steps} ({summary.interrupted})"
+    """What ended the training before its time, if anything did."""
+    if summary.diverged:
+        return f"diverged at step {summary.diverged}"
+    return f"interrupted after step {summary.n_steps} ({summary.interrupted})" if summary.interrupted else ""
+
+
+def _rolled_back(summary: Summary) -> str:
+    """How many steps changed nothing, if any did."""
+    n = summary.rolled_back
+    return f"{n} step{'s' * (n != 1)} rolled back" if n else ""
 
 
 def _in_ascii(text: str) -> str:
@@ -242,8 +259,9 @@ def described(
         n_train, n_validation, n_held_out = seen[name].counts
         cells = f"{n_train + n_validation:,} training cells" + (f", {n_held_out:,} held out" if n_held_out else "")
         lines.append(f"    {name}: {preparation.kind}, {len(preparation.features):,} features, {cells}")
-    if summary.interrupted:
-        lines.append(f"    {_ended_early(summary)}, with the weights of step {summary.best_step}")
+    ended = ", ".join(what for what in (_ended_early(summary), _rolled_back(summary)) if what)
+    if ended:
+        lines.append(f"    {ended}, with the weights of step {summary.best_step}")
     shown = [_in_ascii(_shown(score)) for score in summary.scores if score.method == "jamie"]
     lines.append(f"    on {summary.cells} pairs: {', '.join(shown)}" if shown else "    no pairs to score it by")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._aggregate import aggregate, cross
 from ._attribution import Pullback, kernel_pullback, pullback
-from ._chance import drawing_from, initialise
+from ._chance import chance_state, drawing_from, initialise, set_chance_state
 from ._coders import Decoder, Encoder
 from ._ensemble import Ensemble
 from ._joint import JointVAE, Outputs
@@ -27,6 +27,7 @@ __all__ = [
     "aggregate",
     "alignment",
     "average_over_ranks",
+    "chance_state",
     "combination",
     "contrastive",
     "copy_from_first",
@@ -40,4 +41,5 @@ __all__ = [
     "own_noise",
     "pullback",
     "reconstruction",
+    "set_chance_state",
 ]

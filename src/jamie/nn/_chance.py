@@ -28,6 +28,23 @@ def own_generator(device: torch.device) -> torch.Generator | None:
     return _own.get() if device.type == "cpu" else None
 
 
+def chance_state(device: torch.device) -> torch.Tensor:
+    """State of what is drawn from on a device, bytes on the CPU."""
+    if (own := own_generator(device)) is not None:
+        return own.get_state()
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_chance_state(device: torch.device, state: torch.Tensor) -> None:
+    """Draw on from a state that `chance_state` gave."""
+    if (own := own_generator(device)) is not None:
+        own.set_state(state)
+    elif device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Give networks that have no memory yet their first weights, those that torch would draw, from a generator."""
     network.to_empty(device="cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ def train(
     max_steps: int | None = None,
     layer: Layers = None,
     device: str | torch.device = "auto",
+    checkpoint: str | Path | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> JAMIE:
@@ -44,7 +46,9 @@ def train(
     cells without a partner train their own modality, and where few partners are known the default recipe infers likely
     ones from those pairs (:func:`jamie.pp.infer_correspondence`, whose result is used where it was called before).
     Ctrl-C, or a SIGTERM for which the caller has no handler, ends training after its step and keeps the best weights so
-    far; the summary says so, as `interrupted`. A second one ends the call.
+    far; the summary says so, as `interrupted`. A second one ends the call. A step whose loss or gradient is not finite
+    changes nothing, and the log names it; two in a row end the training with the best weights so far, and the summary
+    says so, as `diverged`.
 
     Parameters
     ----------
@@ -70,6 +74,11 @@ def train(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another device of torch that this machine has, as text or
         :class:`torch.device`.
+    checkpoint
+        Folder that keeps the state of the training, every ten seconds or so, at less than a hundredth of the time. A
+        call that was killed or interrupted goes on from there when it is made again, and ends with the bits that it
+        would have had. The state of a finished training stays, so that the same call gives its model again at once, and
+        another one replaces it. Delete the folder when the model is saved.
 
     Returns
     -------
@@ -87,7 +96,12 @@ def train(
         If a modality is not there.
     ValueError
         If there is no such recipe, there are fewer than two modalities, neither known nor inferred pairs, repeated
-        names, values that the kind forbids, fewer training cells than a batch, or slots of another version.
+        names, values that the kind forbids, fewer training cells than a batch, slots of another version, or a training
+        that diverged before any weights were good. With a `checkpoint` also if it is damaged or of a training on other
+        data or with other settings that is not finished, if `rng` is `None`, or under `torchrun`.
+    OSError
+        If another process trains with the `checkpoint`, or the folder cannot be written: it is read-only, or the disk
+        is full. The last state stays.
 
     Examples
     --------
@@ -96,6 +110,12 @@ def train(
     >>> model = jm.tl.train(mdata, max_steps=20, rng=0)
     >>> mdata["protein"].obsm["X_jamie"].shape
     (54, 32)
+
+    One that goes on after it was killed:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = jm.tl.train(mdata, max_steps=20, checkpoint=folder)
     """
     mdata = writable(mdata, copy=False)
     model = JAMIE(
@@ -109,7 +129,7 @@ def train(
         rng=rng,
     )
     cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
-    model.fit(cells)
+    model.fit(cells, checkpoint=checkpoint)
     announce(model.summary_, model.recipe_)
     write_latents(model.open(cells), model)
     parameters = {

@@ -40,9 +40,17 @@ class TrainingStep:
         self._network, self._gather, self._targets, self._recipe = network, gather, targets, recipe
         self._losses = torch.compile(self._losses_of, dynamic=False) if settings.compile else self._losses_of
         self.scored = copy.deepcopy(network) if recipe.averaging else network
+        self._buffers = list(network.buffers())
         n = network.n_networks
         self._optimiser = FlatAdamW(network, weight_decay=recipe.weight_decay, clip=recipe.clip, n_networks=n)
         self._average = RunningAverage(self.scored, network, self._optimiser.weights) if recipe.averaging else None
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, their average and what the optimiser remembers, by name, as they are now: what a step changes."""
+        groups = {"network": self._network.state_dict(), "optimiser": self._optimiser.state()}
+        if self._average:
+            groups["average"] = self.scored.state_dict()
+        return {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
 
     def schedule(self, moment: Moment) -> Tensor:
         """What `compute` takes for a moment, on the host."""
@@ -50,12 +58,18 @@ class TrainingStep:
         return torch.tensor([moment.kappa, moment.averaging, *factors], dtype=torch.float32)
 
     def compute(self, index: BatchIndex, schedule: Tensor) -> Tensor:
-        """Move the weights; the loss, its terms, and the norm of the gradient, as `as_losses` reads them."""
+        """Move the weights; the loss, its terms, and the norm of the gradient, as `as_losses` reads them.
+
+        A network whose loss or gradient is not finite is as before, its average and the statistics of its layers too.
+        """
         kappa, averaging = schedule[0], schedule[1]
+        before = [buffer.clone() for buffer in self._buffers]
         losses = self._losses(index, kappa)
-        norm = self._optimiser.step(losses.total.sum(), schedule[2:])
+        norm, moves = self._optimiser.step(losses.total, schedule[2:])
+        for buffer, value in zip(self._buffers, before, strict=True):  # of batch norm, which has one network
+            buffer.copy_(torch.where(moves[0, 0], buffer, value))
         if self._average:
-            self._average.follow(averaging)
+            self._average.follow(torch.where(moves, averaging, 0))
         terms = [term.detach().mean() for term in losses]
         return torch.stack([*terms, norm.amax()])
 

@@ -42,6 +42,10 @@ class ConstantRate:
         """Whether training ends with a judgement, when `stale` of them in a row were no better than the best."""
         return stale >= self.patience
 
+    def ends_cycle(self, step: int) -> bool:
+        """Whether a step ends a cycle: there is but one."""
+        return step == self.max_steps
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -76,6 +80,10 @@ class Cycles:
         return step % self.read_every == 0 or self.judges(step)
 
     def judges(self, step: int) -> bool:
+        """Whether the score of a step may make its weights the best: where a cycle ends."""
+        return self.ends_cycle(step)
+
+    def ends_cycle(self, step: int) -> bool:
         """Whether a step ends a cycle."""
         return self.ends[bisect_left(self.ends, step)] == step
 
