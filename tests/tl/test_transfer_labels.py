@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scipy import sparse
 from sklearn.neighbors import KNeighborsClassifier
 
 import jamie as jm
+from jamie.tl import _transfer_labels
 
 LABEL, CONFIDENCE = "jamie_label_cell_type", "jamie_confidence_cell_type"
 
@@ -194,7 +196,8 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
     assert list(mdata["protein"].obs) == before
     jm.tl.embed(mdata, model, key_added="mine")
     transfer(mdata, key_added="mine")
-    assert list(mdata["protein"].obs) == [*before, "mine_role", "mine_label_cell_type", "mine_confidence_cell_type"]
+    names = ("role", "novelty_rna", "label_cell_type", "confidence_cell_type")
+    assert list(mdata["protein"].obs) == [*before, *(f"mine_{name}" for name in names)]
 
 
 def test_a_file_keeps_it_with_gaps_and_a_name_of_any_sort(toy, tmp_path):
@@ -227,3 +230,78 @@ def test_a_third_modality_is_left_alone(trained):
     assert list(three["atac"].obs) == before
     transfer(mdata)
     pd.testing.assert_series_equal(found(three)[0], found(mdata)[0])
+
+
+def overlapping(n=1_500, seed=0):
+    """Cells of three overlapping classes, whose halves lie close together, as training draws them: of a model's say."""
+    rng = np.random.default_rng(seed)
+    labels, place = rng.integers(3, size=n), rng.normal(size=(n, 2))
+    place += 1.2 * np.array([[0, 0], [1, 0], [0, 1]])[labels]
+    mods, names = {}, [f"cell{i}" for i in range(n)]
+    for name in ("rna", "protein"):
+        mods[name] = ad.AnnData(np.ones((n, 2), np.float32))
+        mods[name].obs_names, mods[name].var_names = names, [f"{name}{i}" for i in range(2)]
+        # clusters of cells with one label make votes of neighbours surer than they are right
+        mods[name].obsm["X_jamie"] = (np.round(place * 2) / 2 + 0.01 * rng.normal(size=(n, 2))).astype(np.float32)
+        mods[name].obs["jamie_role"] = np.repeat(["train", "validation", "held-out"], n // 3)
+    mods["rna"].obs["cell_type"] = pd.Categorical(
+        np.where(np.repeat([True, True, False], n // 3), np.array(["a", "b", "c"])[labels], None)
+    )
+    return MuData(mods), np.array(["a", "b", "c"])[labels]
+
+
+def test_the_confidence_is_how_many_labels_are_right():
+    mdata, truth = overlapping()
+    transfer(mdata, n_neighbors=3)
+    label, confidence = found(mdata)
+    new = slice(1_000, None)
+    right = (label == truth)[new]
+    error = jm.metrics.calibration_error(confidence[new], right)
+    assert error < 0.06
+    for name in ("rna", "protein"):
+        mdata[name].obs["jamie_role"] = mdata[name].obs["jamie_role"].replace("validation", "train")
+    transfer(mdata, n_neighbors=3)
+    plain = found(mdata)
+    assert_array_equal(plain[0], label)
+    assert jm.metrics.calibration_error(plain[1][new], right) > 2 * error
+
+
+def test_validation_cells_do_not_hear_their_own_half(monkeypatch):
+    mdata, _ = overlapping(300)
+    given = []
+    monkeypatch.setattr(_transfer_labels, "temperature", lambda *args: given.append(args) or 1.0)
+    transfer(mdata, n_neighbors=4)
+    ((votes, codes, n_labels),) = given
+    x, y = (mdata[name].obsm["X_jamie"].astype(float) for name in ("rna", "protein"))
+    labels = mdata["rna"].obs["cell_type"].cat.codes.to_numpy()
+    for i in range(100):
+        cell = 100 + i
+        apart = np.linalg.norm(x - y[cell], axis=1)
+        apart[cell], apart[200:] = np.inf, np.inf
+        expected = np.bincount(labels[np.argsort(apart)[:4]], minlength=3)
+        assert_array_equal(votes[i].toarray().ravel(), expected)
+    assert_array_equal(codes, labels[100:200])
+    assert n_labels == 3
+
+
+def test_cells_unlike_anything_get_no_label(trained, tmp_path):
+    mdata, _ = trained
+    transfer(mdata)
+    label, confidence = found(mdata)
+    novelty = mdata["protein"].obs["jamie_novelty_rna"]
+    most = float(novelty.median())
+    transfer(mdata, max_novelty=most)
+    mdata.write(tmp_path / "x.h5mu")
+    some, sure = found(mudata.read_h5mu(tmp_path / "x.h5mu"))
+    assert_array_equal(some.isna(), novelty > most)
+    assert_array_equal(sure.isna(), novelty > most)
+    assert_array_equal(some[novelty <= most], label[novelty <= most])
+    assert_array_equal(sure[novelty <= most], confidence[novelty <= most])
+    for wrong in (0, -1, "1", True):
+        with pytest.raises(ValueError, match="`max_novelty` as a number above 0"):
+            transfer(mdata, max_novelty=wrong)
+    del mdata["protein"].obs["jamie_novelty_rna"]
+    with pytest.raises(
+        KeyError, match=r"novelty of the cells .*'jamie_novelty_rna'.*call jm\.tl\.embed\(mdata, model\)"
+    ):
+        transfer(mdata, max_novelty=1)

@@ -29,6 +29,7 @@ from ._score import (
     normalised,
     without_truth,
 )
+from ._temperature import probability_of_first, temperature
 
 __all__ = [
     "FEWEST_ANCHORS",
@@ -64,5 +65,7 @@ __all__ = [
     "nearest_partners",
     "normalised",
     "nothing_shared",
+    "probability_of_first",
+    "temperature",
     "without_truth",
 ]

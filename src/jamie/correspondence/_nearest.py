@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
+from sklearn.metrics.pairwise import euclidean_distances
 
 from jamie._types import Array
 
@@ -15,6 +16,10 @@ from . import _search
 LOCAL = 10
 MOST_PAIRS = 1_000
 MOST_DISTANCES = 10_000_000  # float64: 80 MB, and a few times that for what is computed of them
+MOST_SUMMED = 400_000_000
+"""Distances that the sum over all cells is taken of, exact for 20,000 cells and as many; beyond, cells are drawn."""
+FEWEST_SUMMED = 1_000
+"""Cells that are drawn at least."""
 
 
 def nearest(x: Array, y: Array, n: int) -> tuple[Array, Array]:
@@ -25,23 +30,54 @@ def nearest(x: Array, y: Array, n: int) -> tuple[Array, Array]:
     return _search.nearest(x, y, n, np.random.default_rng(0))
 
 
-def nearest_partners(x: Array, y: Array, *, n_keep: int, pairs: sparse.csr_matrix | None = None) -> sparse.csr_matrix:
-    """Probabilities of the `n_keep` rows of `y` nearest to each of `x`: softmax of −‖x − y‖² / bandwidth.
+def nearest_partners(
+    x: Array,
+    y: Array,
+    *,
+    n_keep: int,
+    pairs: sparse.csr_matrix | None = None,
+    unseen: sparse.csr_matrix | None = None,
+) -> sparse.csr_matrix:
+    """Probabilities of the `n_keep` rows of `y` nearest to each of `x`, of softmax(−‖x − y‖² / h) over all of `y`.
 
-    The bandwidth is the larger of two lower bounds: the median over `x` of the squared distance to the tenth nearest,
-    and the likeliest one of the known `pairs` (`n_x × n_y`), which lie closer than others if the latent was trained on
-    them.
+    The bandwidth h is the likeliest one of the `unseen` pairs (`n_x × n_y`), which the latent was not trained on. Where
+    there are none it is the larger of two lower bounds: the median over `x` of the squared distance to the tenth
+    nearest, and the likeliest one of the known `pairs`, which lie closer than others if the latent was trained on them.
     """
     distance, partner = nearest(x, y, max(n_keep, LOCAL))
-    d = distance**2
-    local = float(np.median(d[:, min(LOCAL, d.shape[1]) - 1]))
-    trained = 0.0 if pairs is None or not pairs.nnz else likeliest_bandwidth(x, y, pairs)
-    bandwidth = max(local, trained, float(np.finfo(np.float32).tiny))
+    d = distance.astype(np.float64) ** 2
+    if unseen is not None and unseen.nnz:
+        bandwidth = likeliest_bandwidth(x, y, unseen)
+    else:
+        local = float(np.median(d[:, min(LOCAL, d.shape[1]) - 1]))
+        bandwidth = max(local, 0.0 if pairs is None or not pairs.nnz else likeliest_bandwidth(x, y, pairs))
+    bandwidth = max(bandwidth, float(np.finfo(np.float32).tiny))
     d, partner = d[:, :n_keep], partner[:, :n_keep]
-    p = softmax(-(d - d[:, :1]) / bandwidth, axis=1).astype(np.float32)
-    f = _search.from_rows(p, partner, len(y))
+    p = np.exp(-(d - d[:, :1]) / bandwidth) / _sums(x, y, d, bandwidth)[:, None]
+    f = _search.from_rows(p.astype(np.float32), partner, len(y))
     f.sort_indices()
     return f
+
+
+def _sums(x: Array, y: Array, d: Array, bandwidth: float) -> Array:
+    """Σ exp(−(‖x − y‖² − d₀) / h) over all rows of `y`, (n_x,), of which `d`, (n_x, k), are the nearest, d₀ first.
+
+    Beyond `MOST_SUMMED` distances, cells that are drawn stand for those that are further off than the nearest.
+    """
+    n = min(len(y), max(MOST_SUMMED // len(x), FEWEST_SUMMED))
+    drawn = y if n == len(y) else y[np.random.default_rng(0).choice(len(y), n, replace=False)]
+    total, step = np.empty(len(x)), max(1, MOST_DISTANCES // n)
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        apart = euclidean_distances(x[rows], drawn, squared=True)
+        near = d[rows, :1]
+        falls = np.exp(-np.maximum(apart - near, 0) / bandwidth)
+        if n == len(y):
+            total[rows] = falls.sum(axis=1)
+        else:
+            beyond = np.where(apart > d[rows, -1:], falls, 0).sum(axis=1) * (len(y) / n)
+            total[rows] = np.exp(-(d[rows] - near) / bandwidth).sum(axis=1) + beyond
+    return total
 
 
 def likeliest_bandwidth(x: Array, y: Array, pairs: sparse.csr_matrix) -> float:

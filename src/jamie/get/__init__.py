@@ -22,6 +22,7 @@ from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
 from ._provenance import provenance
+from ._reliability import reliability
 from ._scores import scores
 from ._shap_values import shap_values
 from ._summary import summary
@@ -47,6 +48,7 @@ __all__ = [
     "knockout_by_distance",
     "links",
     "provenance",
+    "reliability",
     "scores",
     "shap_values",
     "summary",

@@ -2,6 +2,10 @@
 
 from ._alignment import alignment_scores as alignment_scores
 from ._alignment import foscttm, foscttm_error, label_transfer_accuracy
+from ._calibration_error import Strategy as Strategy
+from ._calibration_error import calibration_error
+from ._calibration_error import calibration_floor as calibration_floor
+from ._calibration_error import reliability_bins as reliability_bins
 from ._columns import known_mean as known_mean
 from ._comparison import binomial_test, js_distance
 from ._coverage import is_within as is_within
@@ -19,6 +23,7 @@ from ._scores import FeatureScores as FeatureScores
 
 __all__ = [
     "binomial_test",
+    "calibration_error",
     "compare_methods",
     "correlation_error",
     "feature_auroc",

@@ -15,6 +15,7 @@ from ._knockout import knockout
 from ._knockout_by_distance import knockout_by_distance
 from ._links import links
 from ._metrics import metrics
+from ._reliability import reliability
 from ._report import report
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "knockout_by_distance",
     "links",
     "metrics",
+    "reliability",
     "report",
 ]

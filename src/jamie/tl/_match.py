@@ -15,6 +15,10 @@ from jamie._types import Array
 from jamie.correspondence import from_mask, nearest_partners
 from jamie.data import Cells, open_cells, writable
 
+LEARNED = ["train", "validation"]
+FEWEST_UNSEEN = 30
+"""Validation pairs that probabilities are calibrated on."""
+
 
 @in_one_line
 @document("mdata", "key_added", "copy")
@@ -29,14 +33,18 @@ def match(
 ) -> MuData | None:
     """Find the likeliest partners of each cell in another modality, with probabilities, by the latents.
 
-    The probability falls as exp(−‖μ_source − μ_target‖² / h) over the `n_keep` nearest cells of the target. The
-    bandwidth h is the one that makes the known pairs of training cells likeliest, but at least the median squared
-    distance of a source cell to its tenth nearest target cell: pairs that were trained on lie closer than others, and
-    alone they would make the partners look surer than they are.
+    The probability falls as exp(−‖μ_source − μ_target‖² / h), and is one over all cells of the target, of which the
+    `n_keep` nearest are kept. What is left of 1 is the probability that the partner is another one. All this holds for
+    cells whose partner is among those of the target.
 
-    Probabilities are among the cells that are kept, and the true partner need not be one of them: on two public data
-    sets of 1,200 cells it is among 20 for a third of the held-out cells, and the nearest for one in fifty. Read them as
-    a neighbourhood, not as an identification; ``jm.tl.check_correspondence(mdata, slot="match")`` scores them.
+    The bandwidth h is the one that makes the validation pairs of the training likeliest, which the latents were not
+    fitted to: partners are then as probable as they say (:func:`jamie.get.reliability`). With fewer than 30 of them it
+    is that of the known pairs of training cells, but at least the median squared distance of a source cell to its tenth
+    nearest target cell: pairs that were trained on lie closer than others.
+
+    Read them as a neighbourhood, not as an identification: on two public data sets of 1,200 cells the true partner is
+    among 20 for a third of the held-out cells, and the nearest for one in fifty.
+    ``jm.tl.check_correspondence(mdata, slot="match")`` scores them.
 
     Parameters
     ----------
@@ -54,7 +62,7 @@ def match(
 
     `mdata.obsp['jamie_match_<source>_<target>']` : :class:`~scipy.sparse.csr_matrix` (`n_obs × n_obs`, float32)
         Probability that the cell of the column, in the target, is the partner of that of the row, in the source. Rows
-        of cells of the source sum to 1.
+        of cells of the source sum to at most 1.
 
     Raises
     ------
@@ -77,7 +85,9 @@ def match(
     cells = open_cells(mdata, modalities=two_names(source, target), keys=Keys(key_added))
     x, y = latents(cells, source, target)
     require_positive(n_keep=n_keep)
-    f = nearest_partners(x, y, n_keep=n_keep, pairs=_learned_pairs(cells, source, target))
+    learned, unseen = (pairs_of_roles(cells, source, target, roles) for roles in (LEARNED, ["validation"]))
+    unseen = unseen if unseen.nnz >= FEWEST_UNSEEN else None
+    f = nearest_partners(x, y, n_keep=n_keep, pairs=learned, unseen=unseen)
     write(mdata, None, "obsp", cells.keys.match(source, target), cells.over_all_cells(f, source, target))
     return mdata if copy else None
 
@@ -90,13 +100,13 @@ def two_names(source: str, target: str) -> list[str]:
     return [source, target]
 
 
-def _learned_pairs(cells: Cells, source: str, target: str) -> sparse.csr_matrix:
-    """Known pairs of cells that the model learned from, as it said when it placed them."""
+def pairs_of_roles(cells: Cells, source: str, target: str, roles: list[str]) -> sparse.csr_matrix:
+    """Known pairs of cells that were this to the model, as it said when it placed them; else of those to train on."""
     role = cells.keys.role
     if any(role not in cells.mdata[name].obs for name in (source, target)):
-        return cells.known_of_training(source, target)
-    learned = (cells.mdata[name].obs[role].isin(["train", "validation"]).to_numpy() for name in (source, target))
-    return from_mask(cells.known(source, target), *learned)
+        return cells.known_of_training(source, target) * (roles == LEARNED)
+    of_role = (cells.mdata[name].obs[role].isin(roles).to_numpy() for name in (source, target))
+    return from_mask(cells.known(source, target), *of_role)
 
 
 def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,16 @@ from anndata import AnnData
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_option, require_positive
+from jamie._checks import is_number, require_name, require_option, require_positive, typed
 from jamie._docs import document
-from jamie._errors import InvalidValueError, WrongTypeError
+from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
 from jamie._keys import Keys
+from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import Array
-from jamie.correspondence import nearest
+from jamie.correspondence import from_mask, likeliest, nearest, probability_of_first, temperature
 from jamie.data import (
+    VALIDATION,
     Cells,
     FeatureNames,
     Layers,
@@ -30,7 +32,7 @@ from jamie.data import (
 )
 from jamie.model import JAMIE
 
-from ._match import latents, two_names
+from ._match import FEWEST_UNSEEN, latents, pairs_of_roles, two_names
 
 MOST_CLASSES = 50
 
@@ -47,6 +49,7 @@ def transfer_labels(
     reference: MuData | AnnData | None = None,
     through: Literal["latent", "inferred"] = "latent",
     n_neighbors: int = 15,
+    max_novelty: float | None = None,
     layer: Layers = None,
     feature_names: FeatureNames = None,
     key_added: str = "jamie",
@@ -58,7 +61,12 @@ def transfer_labels(
     or from one to another: the `model` places both. The reference is only read.
 
     Every labelled cell of the source may vote, so also the target cell's own other half. Cells without a label do not.
-    The confidence is a share of votes, not a probability: where labels are hard to tell it is a little too high.
+
+    Shares of votes through the latent are surer than they are right, for neighbours are like each other. A temperature
+    makes them probabilities, the one under which the labels of the validation cells of the training are likeliest,
+    without the vote of their own other half. It takes 30 of them whose other half has a label; with fewer, and through
+    an inferred correspondence, the confidence is the share of votes. :func:`jamie.get.reliability` compares it with
+    how many labels are right.
 
     Parameters
     ----------
@@ -79,6 +87,11 @@ def transfer_labels(
         :func:`jamie.pp.infer_correspondence` vote, each with its probability; no model is needed.
     n_neighbors
         How many cells vote through the latent; all labelled ones where there are fewer.
+    max_novelty
+        Leave cells without a label that are unlike anything that the model was trained on: those of a larger
+        novelty. That is `jamie_novelty_<source>`, as :func:`jamie.tl.train` and :func:`jamie.tl.embed` write it; with a
+        model it is computed, and within one modality the smallest of those for the other modalities counts. One in
+        twenty cells like those of the training is above 1. If `None`, all cells get a label.
     layer
         Layer of `mdata` that holds the values, for all modalities or by modality, instead of that of the training;
         ``"X"`` for the matrix itself. With a model only, as `feature_names`.
@@ -89,18 +102,19 @@ def transfer_labels(
 
     `mdata[target].obs['jamie_label_<labels>']` : categorical (`n_obs`)
         The label with the most votes, the first in order of the categories on a tie; categories are the source's. NaN
-        where no labelled cell votes: through an inferred correspondence a cell may have no partner.
+        where no labelled cell votes, as through an inferred correspondence a cell may have no partner, and for cells
+        beyond `max_novelty`.
     `mdata[target].obs['jamie_confidence_<labels>']` : float32 (`n_obs`)
-        Share of the votes for that label, from 0 to 1; NaN where no labelled cell votes.
+        Probability of that label, from 0 to 1; NaN where there is none.
 
     Raises
     ------
     KeyError
-        If a modality, the labels, the latents or the inferred correspondence is not there.
+        If a modality, the labels, the latents, the inferred correspondence, or the novelty of the cells is not there.
     ValueError
         If `through` is neither of the two, the labels are numbers rather than categories, no cell has one, the two
         modalities are one and there is no reference, their latents are not of the same model, `n_neighbors` is below 1,
-        or there is a reference and no model.
+        there is a reference and no model, or `max_novelty` is not above 0, or the model tells no novelty.
 
     Examples
     --------
@@ -136,21 +150,59 @@ def transfer_labels(
         require_name(source, two_names(source, target) if reference is None else list(cells.names), name="source")
     classes = _classes(cells, labels, source)
     slots = keys.label(labels), keys.confidence(labels)
-    labelled = np.flatnonzero(classes.codes >= 0)
+    labelled, is_new = (
+        np.flatnonzero(classes.codes >= 0),
+        _is_new(cells if query is None else query, source, target, max_novelty),
+    )
+    tau = None
     if through == "latent":
         require_positive(n_neighbors=n_neighbors)
-        x, y = latents(cells, source, target) if query is None else _latents_by(cells, source, query, target)
-        neighbors = nearest(y, x[labelled], n_neighbors)[1]
-        voters, weights = labelled[neighbors], np.ones(neighbors.shape)
-        first = np.arange(len(y) + 1) * neighbors.shape[1]
-        partners = sparse.csr_matrix((weights.ravel(), voters.ravel(), first), shape=(len(y), len(x)))
+        placed = _by_slots(cells, source, target) if query is None else _by_model(cells, source, query, target)
+        x, y = placed.labelled, placed.asked
+        voters = labelled[nearest(y, x[labelled], n_neighbors)[1]]
+        tau = _temperature(placed, classes, n_neighbors)
+        partners = _one_vote_each(voters, len(x))
     else:
         cells = open_cells(mdata, modalities=[target, source], keys=keys)
         partners = correspondences(cells, "inferred")[target, source]
-    winner, share = _vote(partners, classes.codes, len(classes.categories))
+    winner, confidence = _decided(_votes(partners, classes), tau, _n_labels(classes))
+    if is_new is not None:
+        winner, confidence = np.where(is_new, -1, winner), np.where(is_new, np.float32(np.nan), confidence)
+        logger.info("%d of %d cells of %r are unlike anything trained on: no label", is_new.sum(), len(is_new), target)
     write(mdata, target, "obs", slots[0], pd.Categorical.from_codes(winner, dtype=classes.dtype))
-    write(mdata, target, "obs", slots[1], share)
+    write(mdata, target, "obs", slots[1], confidence)
     return as_given(mdata) if copy else None
+
+
+class _Placed(NamedTuple):
+    """Latents of the cells that vote and of those that are asked about, and some of which the answer is known."""
+
+    labelled: Array  # (n, g)
+    asked: Array  # (m, g)
+    validation: Array  # (v, g) of cells that the training did not learn from
+    own: Array  # (v,) their other halves among the labelled
+
+
+def _by_slots(cells: Cells, source: str, target: str) -> _Placed:
+    """Latents as they were written."""
+    x, y = latents(cells, source, target)
+    rows, own = likeliest(pairs_of_roles(cells, target, source, ["validation"]))
+    return _Placed(x, y, y[rows], own)
+
+
+def _by_model(cells: Cells, source: str, query: Cells, target: str) -> _Placed:
+    """Latents as the model places the cells, labelled ones of `cells` and others of `query`."""
+    model = query.model
+    assert isinstance(model, JAMIE)  # they were opened for it
+    x, y = model.encode(cells.inputs(source), source), model.encode(query.inputs(target), target)
+    is_validation = cells.role(source) == VALIDATION
+    own = np.flatnonzero(is_validation)
+    if source == target:
+        return _Placed(x, y, x[own], own)
+    if target not in cells.names:
+        return _Placed(x, y, y[:0], own[:0])
+    rows, own = likeliest(from_mask(cells.known(target, source), cells.role(target) == VALIDATION, is_validation))
+    return _Placed(x, y, model.encode(cells.inputs(target)[rows], target), own)
 
 
 def _placing(model: JAMIE | None, through: str) -> JAMIE:
@@ -170,11 +222,53 @@ def _labelled(reference: MuData | AnnData, model: JAMIE, source: str) -> Cells:
     return open_cells(as_mudata(reference, source, argument="source"), model=model)
 
 
-def _latents_by(cells: Cells, source: str, query: Cells, target: str) -> tuple[Array, Array]:
-    """Latents of the labelled cells and of those to label."""
-    model = query.model
-    assert isinstance(model, JAMIE)  # they were opened for it
-    return model.encode(cells.inputs(source), source), model.encode(query.inputs(target), target)
+def _is_new(cells: Cells, source: str, target: str, most: float | None) -> Array | None:
+    """Which cells of the target are unlike those of the training, in what tells the source; `None` if not asked for."""
+    if most is None:
+        return None
+    if not is_number(most) or not most > 0:
+        msg = f"expected `max_novelty` as a number above 0, found {typed(most)}; pass max_novelty=1"
+        raise InvalidValueError(msg)
+    if isinstance(cells.model, JAMIE):
+        return _novelty(cells, cells.model, source, target) > most
+    key, obs = cells.keys.novelty(source), cells.mdata[target].obs
+    if key not in obs:
+        msg = (
+            f"expected the novelty of the cells in `mdata[{target!r}].obs[{key!r}]`, found none; call "
+            "jm.tl.embed(mdata, model) with a model whose imputation is calibrated, or leave out `max_novelty`"
+        )
+        raise MissingNameError(msg)
+    return obs[key].to_numpy() > most
+
+
+def _novelty(cells: Cells, model: JAMIE, source: str, target: str) -> Array:
+    """How unlike the training cells those of the target are; within a modality, in what they are the least so."""
+    others = [b for a, b in model.confidences_ if a == target and source in (target, b)]
+    if not others:
+        msg = (
+            f"expected a model that tells how new cells of {target!r} are, found one whose imputation from {target!r} "
+            "is not calibrated; train on more pairs, or leave out `max_novelty`"
+        )
+        raise InvalidValueError(msg)
+    return np.min([model.novelty(cells.inputs(target), target, other) for other in others], axis=0)
+
+
+def _temperature(placed: _Placed, classes: pd.Categorical, n_neighbors: int) -> float | None:
+    """Temperature of the votes, by validation cells whose other half has a label but no vote; `None` if few do."""
+    known = classes.codes[placed.own] >= 0
+    asked, own = placed.validation[known], placed.own[known]
+    if len(own) < FEWEST_UNSEEN:
+        return None
+    labelled = np.flatnonzero(classes.codes >= 0)
+    voters = labelled[nearest(asked, placed.labelled[labelled], n_neighbors + 1)[1]]
+    others = np.argsort(voters == own[:, None], axis=1, kind="stable")[:, : max(voters.shape[1] - 1, 1)]
+    votes = _votes(_one_vote_each(np.take_along_axis(voters, others, 1), len(placed.labelled)), classes)
+    return temperature(votes, classes.codes[own], _n_labels(classes))
+
+
+def _one_vote_each(voters: Array, n_source: int) -> sparse.csr_matrix:
+    first = np.arange(len(voters) + 1) * voters.shape[1]
+    return sparse.csr_matrix((np.ones(voters.size), voters.ravel(), first), shape=(len(voters), n_source))
 
 
 def _classes(cells: Cells, labels: str, source: str) -> pd.Categorical:
@@ -197,12 +291,26 @@ def _classes(cells: Cells, labels: str, source: str) -> pd.Categorical:
     return pd.Categorical(column)
 
 
-def _vote(partners: sparse.csr_matrix, codes: Array, n_classes: int) -> tuple[Array, Array]:
-    """Class with the most votes, −1 for none, and its share; the weights of cells of code −1 are left out."""
+def _n_labels(classes: pd.Categorical) -> int:
+    """Classes that cells have."""
+    return len(np.unique(classes.codes[classes.codes >= 0]))
+
+
+def _votes(partners: sparse.csr_matrix, classes: pd.Categorical) -> sparse.csr_matrix:
+    """Votes for each class, (n, classes); the weights of cells without a label are left out."""
+    codes = classes.codes
     (labelled,) = np.nonzero(codes >= 0)
-    one_hot = sparse.csr_matrix((np.ones(len(labelled)), (labelled, codes[labelled])), shape=(len(codes), n_classes))
-    votes = sparse.csr_matrix(partners.astype(np.float64) @ one_hot)
+    shape = len(codes), len(classes.categories)
+    one_hot = sparse.csr_matrix((np.ones(len(labelled)), (labelled, codes[labelled])), shape=shape)
+    return sparse.csr_matrix(partners.astype(np.float64) @ one_hot)
+
+
+def _decided(votes: sparse.csr_matrix, tau: float | None, n_labels: int) -> tuple[Array, Array]:
+    """Class with the most votes, −1 for none, and its probability; without a temperature its share of the votes."""
     total = np.asarray(votes.sum(axis=1)).ravel()
-    most = votes.max(axis=1).toarray().ravel()
-    share = np.divide(most, total, out=np.full(len(total), np.nan), where=total > 0)
-    return np.where(total > 0, np.asarray(votes.argmax(axis=1)).ravel(), -1), share.astype(np.float32)
+    if tau is None:
+        most = votes.max(axis=1).toarray().ravel()
+        confidence = np.divide(most, total, out=np.full(len(total), np.nan), where=total > 0)
+    else:
+        confidence = np.where(total > 0, probability_of_first(votes, tau, n_labels), np.nan)
+    return np.where(total > 0, np.asarray(votes.argmax(axis=1)).ravel(), -1), confidence.astype(np.float32)
