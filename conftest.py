@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import mudata as md
 import pytest
 import torch
 
@@ -26,6 +29,12 @@ def pytest_configure(config):
 def _close_figures():
     yield
     mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def without_pull():
+    """Context in which a MuData pulls no columns from its modalities: mudata 0.4 never does."""
+    return partial(md.set_options, pull_on_update=False) if hasattr(md, "set_options") else nullcontext
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,10 +59,10 @@ def test_without_any_correlation_the_first_feature_is_shown(imputed):
     assert list(both.measured) == ["protein1"]
 
 
-def test_groups_of_a_modality_only_and_cells_without_one(imputed):
+def test_groups_of_a_modality_only_and_cells_without_one(imputed, without_pull):
     imputed["protein"].obs["own"] = pd.Categorical(["b", "a"] * 90, categories=["b", "a", "none"])
     imputed["protein"].obs.iloc[:100, -1] = None
-    with md.set_options(pull_on_update=False):
+    with without_pull():
         mdata = MuData({name: adata.copy() for name, adata in imputed.mod.items()})
     mdata.obs["jamie_split"] = imputed.obs["jamie_split"].reindex(mdata.obs_names)
     both = jm.get.agreement(mdata, **DIRECTION, groupby="own")

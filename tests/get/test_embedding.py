@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,9 +44,9 @@ def test_slots_of_unequal_widths_have_planes_of_their_own(mdata):
     assert_allclose(cells.groupby("modality", observed=True)[["x", "y"]].mean(), 0, atol=1e-3)
 
 
-def test_a_column_of_one_modality_colours_the_cells_of_all(mdata):
+def test_a_column_of_one_modality_colours_the_cells_of_all(mdata, without_pull):
     mdata["rna"].obs["own"] = pd.Categorical(np.where(np.arange(mdata["rna"].n_obs) % 2, "odd", "even"))
-    with md.set_options(pull_on_update=False):
+    with without_pull():
         fresh = MuData({name: adata.copy() for name, adata in mdata.mod.items()})
     cells = jm.get.embedding(fresh, color="own", basis="pca")
     assert list(cells["color"].cat.categories) == ["even", "odd"]

@@ -91,7 +91,7 @@ def align(
     x, y = x - x[pairs[0]].mean(0), y - y[pairs[1]].mean(0)
     rng = generator(rng)
     family, settings = _FAMILIES[method]
-    within = None if method == "cca" else _neighbor_graphs(x, y)
+    within = None if method == "cca" else sparse.block_diag([_neighbor_graph(x), _neighbor_graph(y)], format="csr")
     start = rng.normal(size=len(x) + len(y))
 
     def fit(pairs: Pairs, setting: float) -> _Components:
