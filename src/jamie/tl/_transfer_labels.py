@@ -150,10 +150,8 @@ def transfer_labels(
         require_name(source, two_names(source, target) if reference is None else list(cells.names), name="source")
     classes = _classes(cells, labels, source)
     slots = keys.label(labels), keys.confidence(labels)
-    labelled, is_new = (
-        np.flatnonzero(classes.codes >= 0),
-        _is_new(cells if query is None else query, source, target, max_novelty),
-    )
+    labelled = np.flatnonzero(classes.codes >= 0)
+    is_new = _is_new(cells if query is None else query, source, target, max_novelty)
     tau = None
     if through == "latent":
         require_positive(n_neighbors=n_neighbors)
