@@ -47,6 +47,19 @@ def test_run_writes_latents_and_imputed_values_as_the_functions_do(given, tmp_pa
     np.testing.assert_array_equal(jm.JAMIE.load(saved).embed(toy)["rna"], toy["rna"].obsm["X_jamie"])
 
 
+def test_run_writes_bounds_and_how_sure_cells_are(given, tmp_path, toy):
+    out = tmp_path / "out.h5mu"
+    arguments = ["--impute", "rna:protein", "--interval", "0.8", "--max-steps", "20"]
+    assert main(["run", str(given), "-o", str(out), *arguments]) == 0
+    found = read(out)["rna"]
+    jm.tl.impute(toy, jm.tl.train(toy, max_steps=20, rng=0), source="rna", target="protein", interval=0.8)
+    for name in ("lower", "upper"):
+        key = f"jamie_imputed_protein_{name}"
+        np.testing.assert_array_equal(found.obsm[key], toy["rna"].obsm[key])
+    key = "jamie_imputation_confidence_protein"
+    np.testing.assert_array_equal(found.obs[key], toy["rna"].obs[key])
+
+
 def test_run_scores_held_out_cells_when_asked(given, tmp_path, capsys):
     out = tmp_path / "out.h5mu"
     arguments = ["--test-fraction", "0.3", "--labels", "cell_type", "--max-steps", "20"]
@@ -96,6 +109,12 @@ def test_two_outputs_are_not_one_file(given, tmp_path, capsys):
             r"expected `--impute target` to be one of \['rna', 'protein'\], found 'proteins'",
         ),
         (["--labels", "celltype"], "did you mean 'cell_type'"),
+        (["--interval", "90", "--impute", "rna:protein"], r"`interval` above 0 and at most 0\.98, found 90"),
+        (["--interval", "0.9"], "expected --impute with --interval"),
+        (
+            ["--interval", "0.9", "--impute", "rna:protein", "--recipe", "paper"],
+            "found 'paper' with --interval; pass --recipe default",
+        ),
         (["--recipe", "papers"], "did you mean 'paper'"),
         (["--test-fraction", "2"], "expected 0 < `test_fraction` < 1"),
         (["--device", "gpu"], "expected `device` to be one of what this machine has"),

@@ -59,7 +59,7 @@ def whole_session(trained_session, tmp_path_factory):
     mdata, model = trained_session
     mdata = mdata.copy()
     for source, target in (("rna", "protein"), ("protein", "rna")):
-        jm.tl.impute(mdata, model, source=source, target=target)
+        jm.tl.impute(mdata, model, source=source, target=target, interval=0.9 if source == "rna" else None)
     jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["ridge"])
     jm.tl.diagnose(mdata, model, labels="cell_type")
     jm.tl.match(mdata, source="rna", target="protein")
@@ -221,3 +221,13 @@ def test_what_cannot_be_written_or_coloured_is_said_before_anything_is_drawn(tra
 def test_labels_that_are_not_there_are_named_as_labels(trained, tmp_path):
     with pytest.raises(KeyError, match=r"`labels`.*did you mean 'cell_type'"):
         jm.pl.report(*trained, tmp_path / "report.html", labels="celltype", basis="pca")
+
+
+def test_the_page_says_how_sure_cells_are_where_it_is_known(whole, whole_session):
+    mdata, *_ = whole_session
+    assert whole.text.count("How sure cells are") == 1
+    held_out = mdata["rna"].obs[mdata["rna"].obs["jamie_role"] == "held-out"]
+    assert f"{held_out['jamie_imputation_confidence_protein'].median():.3g}" in whole.text
+    assert f"{(held_out['jamie_novelty_protein'] > 1).mean():.0%}" in whole.text
+    assert {"coverage", "confidence", "novelty"} <= set(mdata.uns["jamie_diagnosis"]["measure"])
+    assert "of the measured values lie within their 90% intervals" in whole.text

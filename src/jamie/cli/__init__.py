@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--impute", type=_direction, action="append", default=[], metavar="SOURCE:TARGET", help="may be repeated"
     )
+    run.add_argument(
+        "--interval", type=float, metavar="LEVEL", help="bounds beside the imputed values, 0.9 for nine in ten"
+    )
     run.add_argument("--recipe", default="default", help="default, integrate or paper")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run.add_argument("--seed", type=int, default=0)

@@ -17,6 +17,8 @@ from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError, WriteError
 from jamie._settings import is_first
 from jamie.data import labels
+from jamie.model import HIGHEST_LEVEL, require_level
+from jamie.train import RECIPES
 
 from ._figures import headless, save
 from ._write import write_mudata
@@ -35,12 +37,25 @@ def run(given: argparse.Namespace) -> str:
     for direction in given.impute:
         for name, role in zip(direction, ("source", "target"), strict=True):
             require_name(name, list(mdata.mod), name=f"--impute {role}")
+    if given.interval is not None:
+        _require_interval(given)
     if given.labels is not None:
         labels(mdata, given.labels, argument="--labels")
     if given.test_fraction is not None:
         jm.pp.split(mdata, test_fraction=given.test_fraction, rng=given.seed)
     with _outputs(given):
         return _results(given, mdata)
+
+
+def _require_interval(given: argparse.Namespace) -> None:
+    """Raise if there can be no interval of this level, before anything is trained."""
+    require_level(given.interval, HIGHEST_LEVEL)
+    if not given.impute:
+        msg = "expected --impute with --interval, found none: bounds are of imputed values; pass --impute rna:protein"
+        raise InvalidValueError(msg)
+    if given.recipe in RECIPES and not RECIPES[given.recipe].kernel_mix:
+        msg = f"expected a recipe that is calibrated, found {given.recipe!r} with --interval; pass --recipe default"
+        raise InvalidValueError(msg)
 
 
 @contextmanager
@@ -92,7 +107,7 @@ def _results(given: argparse.Namespace, mdata: MuData) -> str:
         rng=given.seed,
     )
     for source, target in given.impute:
-        jm.tl.impute(mdata, model, source=source, target=target)
+        jm.tl.impute(mdata, model, source=source, target=target, interval=given.interval)
     if given.test_fraction is not None:
         table = jm.tl.evaluate(mdata, model, labels=given.labels, rng=given.seed)
         print(table.round(3).to_string(index=False))

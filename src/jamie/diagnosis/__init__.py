@@ -10,6 +10,7 @@ from ._inputs import check_inputs
 from ._judged import JudgedDirection, JudgedPairs, judged_direction, judged_pairs
 from ._latents import check_latents, dimensions_in_use
 from ._pairs import UnseenAlignment, check_known_pairs, unseen_alignment
+from ._sureness import check_confidence, check_coverage, check_novelty, check_sureness
 from ._training import check_training, still_falling
 
 __all__ = [
@@ -23,13 +24,17 @@ __all__ = [
     "as_table",
     "beyond",
     "check_alignment",
+    "check_confidence",
     "check_control",
+    "check_coverage",
     "check_disguises",
     "check_imputation",
     "check_inputs",
     "check_known_pairs",
     "check_latents",
+    "check_novelty",
     "check_spread",
+    "check_sureness",
     "check_training",
     "check_types",
     "dimensions_in_use",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -63,6 +63,8 @@ class JudgedDirection:
         Values.
     regressed
         Values by the kernel regression alone; `None` where the model has none.
+    columns
+        Positions of the features in the target.
     """
 
     source: str
@@ -71,6 +73,7 @@ class JudgedDirection:
     measured: Array
     imputed: Array
     regressed: Array | None
+    columns: Array | slice = field(default_factory=lambda: slice(None))
 
 
 def labels_of(cells: Cells, column: str | None, name: str) -> Array | None:
@@ -114,6 +117,7 @@ def judged_direction(cells: Cells, model: JAMIE, judged: JudgedPairs, source: st
         measured=cells.measured(target, rows[1], columns),
         imputed=model.translate(inputs, source, target, columns),
         regressed=model.regressed(inputs, source, target, columns) if has_kernel else None,
+        columns=columns,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ._confidence import CellConfidence
 from ._device import by_rows, isolated, on_threads
+from ._intervals import HIGHEST as HIGHEST_LEVEL
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
 from ._summary import Summary, announce
 
 __all__ = [
+    "HIGHEST_LEVEL",
     "JAMIE",
     "Calibration",
     "CellConfidence",

@@ -252,6 +252,7 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
         if "coverage" not in table:
             call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r}, interval=0.9)"
             blocks.append(Note("These have no intervals; for them call", call))
+        blocks += _sureness(mdata, source, target, Keys(key_added))
         if i < MOST_DIRECTIONS and len(ranked):
             blocks.append(
                 picture(
@@ -263,6 +264,24 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
                 )
             )
         yield Part(f"{source} → {target}", tuple(blocks))
+
+
+def _sureness(mdata: MuData, source: str, target: str, keys: Keys) -> list[Block]:
+    """How sure cells are and how many are new, by what they are to the model; nothing where it was not said."""
+    columns = {"confidence": keys.imputation_confidence(target), "novelty": keys.novelty(target), "cells": keys.role}
+    obs = mdata[source].obs
+    if not set(columns.values()) <= set(obs):
+        return []
+    cells = pd.DataFrame({name: obs[column].to_numpy() for name, column in columns.items()})
+    by_role = cells.groupby("cells", observed=True)
+    table = pd.DataFrame({
+        "number": by_role.size(),
+        "median confidence": by_role["confidence"].median(),
+        "confidence below 0.1": by_role["confidence"].agg(lambda of: f"{(of < 0.1).mean():.0%}"),
+        "novelty above 1": by_role["novelty"].agg(lambda of: f"{(of > 1).mean():.0%}"),
+    })  # fmt: skip
+    caption = "How sure cells are: like those of the training, a tenth is below 0.1, and one in twenty is above 1."
+    return [_table(caption, table)]
 
 
 def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_added: str) -> Iterator[Block]:

@@ -28,6 +28,7 @@ from jamie.diagnosis import (
     check_known_pairs,
     check_latents,
     check_spread,
+    check_sureness,
     check_training,
     check_types,
     imputation_finding,
@@ -156,6 +157,7 @@ def _held_out(
         direction = judged_direction(cells, model, judged, source)
         yield check_imputation(direction, rng)
         yield check_spread(direction)
+        yield from check_sureness(model, direction, cells.inputs(source)[direction.rows[0]])
         yield from check_disguises(cells, direction, column=labels, batch_key=batch_key)
 
 
