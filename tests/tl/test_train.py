@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata as ad
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -379,6 +382,55 @@ def test_ctrl_c_keeps_the_best_weights_so_far(toy, monkeypatch, capsys):
     assert 0 < model.summary_.best_step <= 5
     assert np.isfinite(toy.obsm["X_jamie"]).all()
     assert not model.network_.training
+
+
+def test_a_training_that_diverges_keeps_the_best_weights_and_says_so_everywhere(toy, monkeypatch, capsys, tmp_path):
+    from jamie.train import _step
+
+    calls, objective = [], _step.objective
+
+    def diverging(*arguments, **options):
+        calls.append(1)
+        true = objective(*arguments, **options)
+        return true._replace(total=true.total * float("nan")) if len(calls) in (4, 12, 13) else true
+
+    monkeypatch.setattr(_step, "objective", diverging)
+    recipe = replace(jm.recipes["default"], cycles=0, min_steps=5, max_steps=1000)
+    model = jm.tl.train(toy, recipe=recipe)
+    said = capsys.readouterr().err
+    assert "step 4 is rolled back, for it had a loss of nan; the largest value of its batch is" in said
+    assert "training diverged: a loss of nan twice in a row (the largest value of its batch is" in said
+    assert "diverged at step 13, 3 steps rolled back; " in said
+    assert "    diverged at step 13, 3 steps rolled back, with the weights of step " in repr(model)
+    for summary in (model.summary_, jm.get.summary(toy)):
+        assert (summary.diverged, summary.rolled_back) == (13, 3)
+        assert 5 <= summary.best_step <= 11
+        assert summary.n_steps < 13 + 20
+    assert np.isfinite(toy.obsm["X_jamie"]).all()
+    model.save(tmp_path / "model.jamie")
+    assert jm.JAMIE.load(tmp_path / "model.jamie").summary_ == model.summary_
+    toy.write(tmp_path / "toy.h5mu")
+    assert jm.get.summary(mudata.read_h5mu(tmp_path / "toy.h5mu")).diverged == 13
+
+
+def test_the_largest_value_of_a_batch_is_named_with_the_features_it_is_of(toy, monkeypatch, capsys):
+    """In the protein that stands out a hundredfold in one cell; all cells are in each batch."""
+    from jamie.train import _step
+
+    calls, objective = [], _step.objective
+
+    def once(*arguments, **options):
+        calls.append(1)
+        true = objective(*arguments, **options)
+        return true._replace(total=true.total * float("inf")) if len(calls) == 2 else true
+
+    monkeypatch.setattr(_step, "objective", once)
+    toy["protein"].X = np.asarray(toy["protein"].X, dtype=float)
+    toy["protein"].X[0, 3] = 1e4 * toy["protein"].X.max()
+    jm.pp.prepare(toy, kinds={"rna": "counts", "protein": "continuous"}, max_value=None)
+    jm.tl.train(toy, recipe=replace(jm.recipes["default"], dropout=0.0), max_steps=4)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "rolled back, for" in line)
+    assert "of 'protein', most of which is 'protein4'" in line  # its fourth
 
 
 def apart(n_cells=120):
