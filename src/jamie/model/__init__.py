@@ -5,6 +5,17 @@ from __future__ import annotations
 from ._device import by_rows, isolated, on_threads
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
+from ._sources import SeveralSources
 from ._summary import Summary, announce
 
-__all__ = ["JAMIE", "Calibration", "Summary", "announce", "by_rows", "isolated", "on_threads", "require_level"]
+__all__ = [
+    "JAMIE",
+    "Calibration",
+    "SeveralSources",
+    "Summary",
+    "announce",
+    "by_rows",
+    "isolated",
+    "on_threads",
+    "require_level",
+]

@@ -35,6 +35,7 @@ from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check
+from ._sources import SourceErrors
 from ._summary import Summary
 
 REMEDY = "take a copy of the file that is whole, or train again with jm.tl.train(mdata)"
@@ -60,6 +61,8 @@ class LearnedState:
         By modality: from features to components and back, what components are divided by, the cells that were there.
     calibrations
         By source and target, how far off what is imputed may be.
+    source_errors
+        By target, how its sources err.
     network
         The trained networks.
     history
@@ -74,6 +77,7 @@ class LearnedState:
     divisors: Mapping[str, float]
     seen: Mapping[str, SeenCells]
     calibrations: Mapping[Pair, Calibration]
+    source_errors: Mapping[str, SourceErrors]
     network: Ensemble
     history: pd.DataFrame
     summary: Summary
@@ -144,6 +148,9 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
     for (source, target), calibration in state.calibrations.items():
         prefix = f"calibrations/{names.index(source)}-{names.index(target)}"
         arrays |= {f"{prefix}/{key}": array for key, array in calibration.arrays().items()}
+    for target, errors in state.source_errors.items():
+        prefix = f"source_errors/{names.index(target)}"
+        arrays |= {f"{prefix}/{key}": array for key, array in errors._asdict().items()}
     header = {
         "sha256": BLANK,
         "schema": SCHEMA,
@@ -180,6 +187,11 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         divisors=divisors,
         seen=seen,
         calibrations=_calibrations(arrays, preparations),
+        source_errors={
+            name: SourceErrors(*(arrays[f"source_errors/{i}/{key}"] for key in SourceErrors._fields))
+            for i, name in enumerate(preparations)
+            if f"source_errors/{i}/error" in arrays
+        },
         network=network.eval(),
         history=pd.DataFrame(header["history"]),
         summary=Summary.from_dict(header["summary"]),

@@ -39,7 +39,7 @@ from ._fields import (
 from ._intervals import LEVELS
 from ._plan import empty_ensemble
 
-SCHEMA = 6
+SCHEMA = 7
 
 _COUNTS = or_none(whole(1))
 
@@ -159,6 +159,13 @@ RELIABILITY = {
 """The same where the target is of accessibility."""
 
 
+SOURCE_ERRORS = {
+    "error": ArrayField("m", ("float64",), least=0),
+    "correlation": ArrayField("m m", ("float64",), least=-1, most=1),
+}
+"""Of a target with several sources; m modalities."""
+
+
 def check(header: Any, arrays: dict[str, Array]) -> None:
     """Raise if a header or an array is not one of a model, or both do not fit each other."""
     HEADER(header, "")
@@ -172,6 +179,7 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
     widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
     _check_kernel_mixes(widths, left)
     _check_calibrations(list(modalities.values()), left)
+    _check_source_errors(len(modalities), left)
     _check_networks(Recipe.from_dict(header["recipe"]), dict(zip(modalities, widths, strict=True)), left)
     if left:
         where = f"the array {typed_name(min(left))}"
@@ -207,6 +215,14 @@ def _check_calibrations(modalities: list[dict[str, Any]], left: dict[str, Array]
                 field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
             if not sizes["knots"] or not sizes.get("ranked", 1):
                 raise WrongFieldError(prefix, "a knot and a ranked cell or more", "without")
+
+
+def _check_source_errors(n: int, left: dict[str, Array]) -> None:
+    for target in range(n):
+        prefix = f"source_errors/{target}"
+        if any(name.startswith(f"{prefix}/") for name in left):
+            for name, field in SOURCE_ERRORS.items():
+                field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", {"m": n})
 
 
 def _check_networks(recipe: Recipe, widths: dict[str, int], left: dict[str, Array]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import anndata as ad
 import numpy as np
@@ -15,7 +15,16 @@ from anndata.utils import make_index_unique
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import generator, is_number, is_whole, require_name, require_option, require_unique, typed
+from jamie._checks import (
+    generator,
+    is_number,
+    is_whole,
+    require_name,
+    require_names,
+    require_option,
+    require_unique,
+    typed,
+)
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import SCHEMA, Keys, is_beside
@@ -35,7 +44,7 @@ from jamie.data import (
     stream,
     writable_one,
 )
-from jamie.model import JAMIE, Calibration, require_level
+from jamie.model import JAMIE, Calibration, SeveralSources, require_level
 
 
 @in_one_line
@@ -44,7 +53,7 @@ def impute(
     mdata: MuData | AnnData,
     model: JAMIE,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     features: Sequence[str] | None = None,
     out: str | Path | None = None,
@@ -68,7 +77,10 @@ def impute(
     ----------
     {shared}
     source
-        Modality that is measured; `mdata` must have it, or be it.
+        Modality that is measured; `mdata` must have it, or be it. Or several: each cell is imputed from those of them
+        that it was measured in, weighted by how well each told the target in the training and how alike they err
+        (`model.source_weights`). It is seldom worse than from the best of them, and better where each knows something
+        else.
     target
         Modality to predict; `mdata` need not have it.
     features
@@ -89,7 +101,8 @@ def impute(
         others, per feature and imputed value. They hold for cells like those of the training.
     n_samples
         Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
-        features of one cell are drawn together, so that they correlate as measured ones do.
+        features of one cell are drawn together, so that they correlate as measured ones do. Intervals and draws are
+        calibrated of one source.
 
     Returns
     -------
@@ -114,6 +127,10 @@ def impute(
     `mdata[source].obs['jamie_role']` : categorical (`n_obs`)
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
+    From several sources the first two are of all cells of the MuData, NaN where a cell was measured in none of them.
+    They are `mdata.obsm['jamie_imputed_<target>_<source>_<source>']` and `mdata.uns` likewise, with the sources in the
+    order of the model and a name that holds an underscore in brackets. :func:`jamie.get.imputed` reads them.
+
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
     `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
@@ -125,7 +142,7 @@ def impute(
         If a modality or feature is not there.
     ValueError
         If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
-        is not calibrated, or on too few pairs for this `interval`.
+        is not calibrated, or on too few pairs for this `interval`; if sources are named twice, or with the target.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -143,9 +160,12 @@ def impute(
     True
     """
     require_samples(n_samples)
+    if not isinstance(source, str):
+        listed = require_names(source, name="source")
+        source = listed[0] if len(listed) == 1 else listed
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
-            mdata = as_mudata(mdata, source, argument="source")
+            mdata = as_mudata(mdata, cast(str, source), argument="source")
             cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
             beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
             _impute_to(path, cells, model, source, target, features, dtype, threshold, beside)
@@ -153,12 +173,15 @@ def impute(
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
-    mdata = writable_one(mdata, source, copy=copy, argument="source")
+    mdata = writable_one(mdata, cast(str, source), copy=copy, argument="source")
     cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
     imputed = model.impute(cells, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]
-    _write(cells, model, source, target, names, imputed, beside)
+    if isinstance(source, str):
+        _write(cells, model, source, target, names, imputed, beside)
+    else:
+        _write_joint(cells, model, SeveralSources.of(cells, source, target), target, names, imputed)
     return as_given(mdata) if copy else None
 
 
@@ -176,7 +199,7 @@ class _Beside(NamedTuple):
         cls,
         cells: Cells,
         model: JAMIE,
-        source: str,
+        source: str | Sequence[str],
         target: str,
         features: Sequence[str] | None,
         level: float | None,
@@ -185,9 +208,18 @@ class _Beside(NamedTuple):
     ) -> _Beside:
         """What was asked for, if the model can give it."""
         require_name(target, list(model.preparations_), name="target")
-        require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
+        if isinstance(source, str):
+            require_name(
+                source, list(cells.names), name="source", hint="it names a modality of the MuData and the model"
+            )
+        elif level is not None or n_samples:
+            msg = (
+                f"expected one source with `interval` or `n_samples`, found {list(source)}: what is imputed from "
+                f"several is not calibrated; pass source={source[0]!r}, or leave them out"
+            )
+            raise InvalidValueError(msg)
         columns = model.columns(target, features)
-        if level is None and not n_samples:
+        if not isinstance(source, str) or (level is None and not n_samples):
             return cls(None, columns, None, 0, 0)
         calibration = model.calibration(source, target)
         if level is not None:
@@ -238,7 +270,7 @@ def require_samples(n_samples: int) -> None:
 def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, imputed: Array, beside: _Beside) -> None:
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
     mdata, keys = cells.mdata, cells.keys
-    slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
+    slot, columns = keys.imputed_from_source(target), _columns(names)
     values = {slot: imputed}
     values |= {slot_beside(slot, what): found for what, found in beside.whole(imputed).items()}
     _forget(mdata[source].obsm, keys, slot)
@@ -256,6 +288,29 @@ def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, i
         layer = keys.imputed + key.removeprefix(slot)
         aligned = found if same else np.where((position >= 0)[:, None], found[position], np.float32(np.nan))
         write(mdata, target, "layers", layer, aligned)
+
+
+def _write_joint(
+    cells: Cells, model: JAMIE, sources: SeveralSources, target: str, names: Array, imputed: Array
+) -> None:
+    """Write what was imputed from several sources, for all cells of the MuData."""
+    mdata, keys = cells.mdata, cells.keys
+    slot, columns = keys.imputed_from_sources(target, sources.names), _columns(names)
+    nothing = _Beside(None, slice(None), None, 0, 0)
+    write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
+    weights = model.source_weights(sources.names, target)
+    about = {**_about(model, target, names, nothing), "sources": list(weights), "weights": list(weights.values())}
+    write(mdata, None, "uns", slot, about)
+    for name in sources.names:
+        write(mdata, name, "obs", keys.role, cells.role_names(name))
+    if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
+        _forget(mdata[target].layers, keys, keys.imputed)
+        rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
+        write(mdata, target, "layers", keys.imputed, imputed[rows])
+
+
+def _columns(names: Array) -> pd.Index:
+    return make_index_unique(pd.Index([safe_name(name) for name in names]))
 
 
 def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
@@ -284,7 +339,7 @@ def _impute_to(
     out: Path,
     cells: Cells,
     model: JAMIE,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     features: Sequence[str] | None,
     dtype: str,
@@ -296,8 +351,15 @@ def _impute_to(
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
-    mdata, inputs = cells.mdata, cells.inputs(source)
-    columns = model.columns(target, features)
+    mdata, columns = cells.mdata, model.columns(target, features)
+    if isinstance(source, str):
+        inputs, obs, slot = [cells.inputs(source)], mdata[source].obs, cells.keys.imputed_from_source(target)
+        translate = lambda rows: model.translate(inputs[0][rows], source, target, columns)  # noqa: E731
+    else:
+        sources = SeveralSources.of(cells, source, target)
+        inputs, obs = [*sources.inputs.values(), sources.position], mdata.obs.iloc[sources.rows]
+        slot = cells.keys.imputed_from_sources(target, sources.names)
+        translate = lambda rows: model.impute_jointly(sources, target, columns, rows)  # noqa: E731
     names = pd.Index(model.preparations_[target].features[columns])
     require_unique(names, where="features", remedy="name each once")
 
@@ -306,18 +368,18 @@ def _impute_to(
     def block(what: str, rows: slice) -> Matrix:
         if rows.start not in kept:  # what is beside the imputed values is written right after them
             kept.clear()
-            imputed = model.translate(inputs[rows], source, target, columns)
+            imputed = translate(rows)
             kept[rows.start] = {"": imputed, **beside.block(imputed, rows.start)}
         values = kept[rows.start][what]
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
 
-    keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
+    keys, shape, is_sparse = cells.keys, (len(obs), len(names)), threshold is not None
     paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
     matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
-    frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
-    frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy(), beside)
+    frame = ad.AnnData(obs=obs.copy(), var=var)
+    frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.level, beside.n_samples, beside.seed]
-    identity = digest(*model.arrays(), inputs, *about)
+    identity = digest(*model.arrays(), *inputs, *about)
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, matrices, identity)
