@@ -56,6 +56,12 @@ def slots(keys, names):
         for word in words:
             for pair in pairs:
                 yield (container, word, *pair), getattr(keys, word)(*pair)
+    for a, b in pairs:
+        for target, sources in (("a_b", (a, b)), ("c", (b, a, "c")), (a, ("a_b", b, b))):
+            slot = keys.imputed_from_sources(target, sources)
+            yield ("mdata.obsm", "imputed_from_sources", target, sources), slot
+            for what in ("lower", "upper", "sample_0"):
+                yield ("mdata.obsm", "imputed_from_sources", target, sources, what), beside(slot, what)
     for measure in MEASURES:
         yield ("var", "score", measure), keys.score(measure)
         for name in names:

@@ -9,6 +9,7 @@ meet.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jamie._errors import InvalidValueError
@@ -25,6 +26,7 @@ RESERVED = (
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
 
+_ENDS = ("lower", "upper")
 _BESIDE = re.compile(r"_(lower|upper|sample_\d+)")
 """How slots beside imputed values end."""
 
@@ -164,6 +166,11 @@ class Keys:
     def completed_novelty(self) -> str:
         """`.obs` of a modality of a completed MuData: how new the cell of each imputed row is."""
         return f"{self.prefix}_novelty"
+
+    def imputed_from_sources(self, target: str, sources: Sequence[str]) -> str:
+        """`mdata.obsm` and `.uns`: features of `target` imputed from several sources, for every cell that has any."""
+        names = [_bracketed(_free(name)) if name not in _ENDS else _in_brackets(name) for name in sources]
+        return f"{self.prefix}_imputed_{'_'.join([_bracketed(_free(target)), *names])}"
 
     @property
     def reconstructed(self) -> str:

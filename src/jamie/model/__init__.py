@@ -7,6 +7,7 @@ from ._device import by_rows, isolated, on_threads
 from ._intervals import HIGHEST as HIGHEST_LEVEL
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
+from ._sources import SeveralSources
 from ._summary import Summary, announce
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "JAMIE",
     "Calibration",
     "CellConfidence",
+    "SeveralSources",
     "Summary",
     "announce",
     "by_rows",

@@ -52,6 +52,7 @@ from ._plan import (
     widths_of,
 )
 from ._recovery import with_recovery
+from ._sources import SeveralSources, source_errors
 from ._summary import Summary, described, pair_scores
 
 
@@ -83,6 +84,9 @@ class JAMIE(BaseEstimator):
         regression.
     confidences_
         By the same, which cells are imputed better than others, and which are unlike those of the training.
+    source_errors_
+        By target, how far off what each source tells of it was, and which sources err alike; of three modalities or
+        more.
     history_
         Losses by step, a data frame.
     seen_
@@ -225,6 +229,7 @@ class JAMIE(BaseEstimator):
         self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
         left_out = kernel_mixes.left_out if kernel_mixes else {}
         self.calibrations_, self.confidences_ = learned_of(self, cells, problem, left_out)
+        self.source_errors_ = source_errors(problem, self.divisors_, left_out)
         return self
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
@@ -236,15 +241,25 @@ class JAMIE(BaseEstimator):
         self,
         mdata: MuData | Cells,
         *,
-        source: str,
+        source: str | Sequence[str],
         target: str,
         features: Sequence[str] | None = None,
         layer: Layers = None,
         key_added: str = "jamie",
     ) -> Array:
-        """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d)."""
+        """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d).
+
+        From several sources it is for every cell of the MuData, as `translate_jointly` gives them from those that the
+        cell was measured in; NaN where it was measured in none.
+        """
         cells = self.open(mdata, layer=layer, key_added=key_added)
         require_name(target, list(self.preparations_), name="target")
+        if not isinstance(source, str):
+            columns, sources = self.columns(target, features), SeveralSources.of(cells, source, target)
+            width = len(self.preparations_[target].features[columns])
+            imputed = np.full((cells.n_obs, width), np.nan, dtype=np.float32)
+            imputed[sources.rows] = self.impute_jointly(sources, target, columns)
+            return imputed
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
         return self.translate(cells.inputs(source), source, target, self.columns(target, features))
 
@@ -292,6 +307,47 @@ class JAMIE(BaseEstimator):
             self._device,
             then=lambda scores, _: self._features(scores, target, columns),
         )
+
+    def translate_jointly(
+        self, inputs: Mapping[str, Array], target: str, columns: Array | slice = slice(None)
+    ) -> Array:
+        """Features of `target` from prepared inputs of the same cells in several sources, (n, k) each → (n, d).
+
+        decode_target(Σ w μ_source) + Σ w correction_source, with the `source_weights` w.
+        """
+        if len(inputs) == 1:
+            ((source, x),) = inputs.items()
+            return self.translate(x, source, target, columns)
+        latent, correction = self.joint(inputs, target)
+        return self.decode(latent, target, columns, correction=correction)
+
+    def joint(self, inputs: Mapping[str, Array], target: str) -> tuple[Array, Array]:
+        """Latents of cells that were measured in several sources, and what the kernel regressions correct."""
+        weights = self.source_weights(tuple(inputs), target).items()
+        latent = sum(w * self.encode(inputs[name], name) for name, w in weights)
+        correction = sum(w * self.correction(inputs[name], name, target) for name, w in weights)
+        return np.asarray(latent, dtype=np.float32), np.asarray(correction, dtype=np.float32)
+
+    def source_weights(self, sources: Sequence[str], target: str) -> dict[str, float]:
+        """How much each source weighs in what is imputed from all of them; those of the aggregate if not judged."""
+        if target in self.source_errors_:
+            names = list(self.preparations_)
+            weights = self.source_errors_[target].weights([names.index(name) for name in sources])
+        else:
+            learned = self.network_.weights
+            weights = np.array([float(learned[name].detach().mean()) for name in sources])
+            weights /= weights.sum()
+        return {name: float(weight) for name, weight in zip(sources, weights, strict=True)}
+
+    def impute_jointly(
+        self, sources: SeveralSources, target: str, columns: Array | slice = slice(None), rows: slice = slice(None)
+    ) -> Array:
+        """Features of `target` of some of these cells, each from the sources that it was measured in, (n, d)."""
+        n = len(sources.rows[rows])
+        imputed = np.empty((n, len(self.preparations_[target].features[columns])), dtype=np.float32)
+        for members, inputs in sources.by_presence(rows):
+            imputed[members] = self.translate_jointly(inputs, target, columns)
+        return imputed
 
     def calibration(self, source: str, target: str) -> Calibration:
         """How far off features of `target` may be that are imputed from `source`: gives intervals, and draws."""
@@ -382,6 +438,8 @@ class JAMIE(BaseEstimator):
             yield from (preparation.loadings, *preparation.arrays().values())
         for learned in (*self.calibrations_.values(), *self.confidences_.values()):
             yield from learned.arrays().values()
+        for errors in self.source_errors_.values():
+            yield from errors
 
     @isolated()
     def save(self, path: str | Path) -> None:
@@ -400,6 +458,7 @@ class JAMIE(BaseEstimator):
             preparations=self.preparations_,
             calibrations=self.calibrations_,
             confidences=self.confidences_,
+            source_errors=self.source_errors_,
             divisors=self.divisors_,
             seen=self.seen_,
             network=self.network_,
@@ -417,6 +476,7 @@ class JAMIE(BaseEstimator):
         model.recipe_, model.network_ = state.recipe, state.network.to(where)
         model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)
         model.calibrations_, model.confidences_ = dict(state.calibrations), dict(state.confidences)
+        model.source_errors_ = dict(state.source_errors)
         model.seen_, model.history_, model.summary_ = dict(state.seen), state.history, state.summary
         return model
 

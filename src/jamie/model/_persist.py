@@ -33,6 +33,7 @@ from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check
 from ._sealed import BLANK, UNREADABLE, opened, require_unchanged, sealed
+from ._sources import SourceErrors
 from ._summary import Summary
 
 REMEDY = "take a copy of the file that is whole, or train again with jm.tl.train(mdata)"
@@ -56,6 +57,8 @@ class LearnedState:
         By source and target, how far off what is imputed may be.
     confidences
         By the same, for which cells it is how sure.
+    source_errors
+        By target, how its sources err.
     network
         The trained networks.
     history
@@ -71,6 +74,7 @@ class LearnedState:
     seen: Mapping[str, SeenCells]
     calibrations: Mapping[Pair, Calibration]
     confidences: Mapping[Pair, ConfidenceModel]
+    source_errors: Mapping[str, SourceErrors]
     network: Ensemble
     history: pd.DataFrame
     summary: Summary
@@ -142,6 +146,9 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
         for (source, target), of_pair in learned.items():
             prefix = f"{group}/{names.index(source)}-{names.index(target)}"
             arrays |= {f"{prefix}/{key}": array for key, array in of_pair.arrays().items()}
+    for target, errors in state.source_errors.items():
+        prefix = f"source_errors/{names.index(target)}"
+        arrays |= {f"{prefix}/{key}": array for key, array in errors._asdict().items()}
     header = {
         "sha256": BLANK,
         "schema": SCHEMA,
@@ -182,6 +189,11 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
             for (source, target), own in _by_pair("calibrations", arrays, preparations)
         },
         confidences={pair: ConfidenceModel(**own) for pair, own in _by_pair("confidences", arrays, preparations)},
+        source_errors={
+            name: SourceErrors(*(arrays[f"source_errors/{i}/{key}"] for key in SourceErrors._fields))
+            for i, name in enumerate(preparations)
+            if f"source_errors/{i}/error" in arrays
+        },
         network=network.eval(),
         history=pd.DataFrame(header["history"]),
         summary=Summary.from_dict(header["summary"]),

@@ -171,6 +171,13 @@ CONFIDENCE = {
 """Which cells of a source are imputed better than others; p covariates: one, and two of each leading component."""
 
 
+SOURCE_ERRORS = {
+    "error": ArrayField("m", ("float64",), least=0),
+    "correlation": ArrayField("m m", ("float64",), least=-1, most=1),
+}
+"""Of a target with several sources; m modalities."""
+
+
 def check(header: Any, arrays: dict[str, Array]) -> None:
     """Raise if a header or an array is not one of a model, or both do not fit each other."""
     HEADER(header, "")
@@ -184,6 +191,7 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
     widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
     _check_kernel_mixes(widths, left)
     _check_calibrations(list(modalities.values()), widths, left)
+    _check_source_errors(len(modalities), left)
     _check_networks(Recipe.from_dict(header["recipe"]), dict(zip(modalities, widths, strict=True)), left)
     if left:
         where = f"the array {typed_name(min(left))}"
@@ -229,6 +237,14 @@ def _check_confidence(prefix: str, width: int, left: dict[str, Array]) -> None:
         field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
     if sizes["p"] % 2 == 0 or not 3 <= sizes["p"] <= 1 + 2 * width:
         raise WrongFieldError(prefix, f"an odd number of covariates from 3 to {1 + 2 * width}", str(sizes["p"]))
+
+
+def _check_source_errors(n: int, left: dict[str, Array]) -> None:
+    for target in range(n):
+        prefix = f"source_errors/{target}"
+        if any(name.startswith(f"{prefix}/") for name in left):
+            for name, field in SOURCE_ERRORS.items():
+                field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", {"m": n})
 
 
 def _check_networks(recipe: Recipe, widths: dict[str, int], left: dict[str, Array]) -> None:

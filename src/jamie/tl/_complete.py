@@ -21,7 +21,7 @@ from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
 from jamie.data import CellMatrix, Cells, Layers, Rows, as_mudata, claimed, digest, note_kind, open_for_model, stream
-from jamie.model import JAMIE
+from jamie.model import JAMIE, SeveralSources
 
 from ._embed import joint_latents
 
@@ -38,10 +38,11 @@ def complete(
 ) -> MuData | None:
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
 
-    A cell is imputed from the joint latent of all that it, or a known partner, was measured in, and from one source as
-    :func:`jamie.tl.impute` does it. Imputed rows are in the units of the input, so that a matrix never mixes two
-    scales: counts of genes and proteins are what is expected of such a cell, at the depth of the training cells, whose
-    mean they have; accessibility is the probability of being open. They are expectations, and so fractions.
+    A cell is imputed from all modalities that it was measured in, as :func:`jamie.tl.impute` does from one or several
+    sources; a cell of one modality with a known partner of another name, from the joint latent of both. Imputed rows
+    are in the units of the input, so that a matrix never mixes two scales: counts of genes and proteins are what is
+    expected of such a cell, at the depth of the training cells, whose mean they have; accessibility is the probability
+    of being open. They are expectations, and so fractions.
 
     What was measured, or a whole modality if no row of it is imputed, keeps its exact numbers. A matrix with imputed
     rows is float32, or float64 if float32 cannot hold a measured value. NaN in a measured row stays.
@@ -239,16 +240,16 @@ def _confidence(model: JAMIE, name: str, known: _Known) -> tuple[Array, Array]:
 def _imputed(model: JAMIE, name: str, known: _Known, rows: Array) -> Array:
     """Some of the cells as the model imputes them, in the units of the input."""
     preparation = model.preparations_[name]
-    correction = np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
-    count = np.zeros((len(rows), 1), dtype=np.float32)
-    for source, x in known.inputs.items():
-        position = known.places[source].position[rows]
-        (has,) = np.nonzero(position >= 0)
-        if source != name and len(has):
-            correction[has] += model.correction(x[position[has]], source, name)
-            count[has] += 1
-    values = model.decode(known.joint[rows], name, correction=correction / np.maximum(count, 1))
-    return preparation.to_input_units(values)
+    latent, correction = known.joint[rows], np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
+    position = np.column_stack([known.places[source].position[rows] for source in known.inputs])
+    sources = SeveralSources(tuple(known.inputs), rows, position, known.inputs)
+    for members, inputs in sources.by_presence():
+        if len(inputs) == 1:  # the joint latent has that of a partner of another name, too
+            ((source, x),) = inputs.items()
+            correction[members] = model.correction(x, source, name)
+        elif inputs:
+            latent[members], correction[members] = model.joint(inputs, name)
+    return preparation.to_input_units(model.decode(latent, name, correction=correction))
 
 
 def _holding(cells: CellMatrix) -> np.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import anndata as ad
 import numpy as np
@@ -19,6 +19,7 @@ from jamie._checks import (
     generator,
     is_number,
     require_name,
+    require_names,
     require_not_negative,
     require_option,
     require_unique,
@@ -44,7 +45,7 @@ from jamie.data import (
     stream,
     writable_one,
 )
-from jamie.model import JAMIE, Calibration, CellConfidence, require_level
+from jamie.model import JAMIE, Calibration, CellConfidence, SeveralSources, require_level
 
 
 @in_one_line
@@ -53,7 +54,7 @@ def impute(
     mdata: MuData | AnnData,
     model: JAMIE,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     features: Sequence[str] | None = None,
     out: str | Path | None = None,
@@ -78,7 +79,10 @@ def impute(
     ----------
     {shared}
     source
-        Modality that is measured; `mdata` must have it, or be it.
+        Modality that is measured; `mdata` must have it, or be it. Or several: each cell is imputed from those of them
+        that it was measured in, weighted by how well each told the target in the training and how alike they err
+        (`model.source_weights`). It is seldom worse than from the best of them, and better where each knows something
+        else.
     target
         Modality to predict; `mdata` need not have it.
     features
@@ -99,7 +103,8 @@ def impute(
         others, per feature and imputed value. They hold for cells like those of the training.
     n_samples
         Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
-        features of one cell are drawn together, so that they correlate as measured ones do.
+        features of one cell are drawn together, so that they correlate as measured ones do. Intervals, draws and
+        confidence are calibrated of one source.
     min_confidence
         Leave NaN in place of everything that is imputed for cells of a lower confidence; 0 leaves all values and writes
         how sure they are. Half of the cells like those of the training have a confidence above 0.5.
@@ -135,6 +140,10 @@ def impute(
         target, in units of what one in twenty known cells exceeds. Above 1 the cell is of a type that was not there, or
         rare, and its intervals and confidence are guesses.
 
+    From several sources the first two are of all cells of the MuData, NaN where a cell was measured in none of them.
+    They are `mdata.obsm['jamie_imputed_<target>_<source>_<source>']` and `mdata.uns` likewise, with the sources in the
+    order of the model and a name that holds an underscore in brackets. :func:`jamie.get.imputed` reads them.
+
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source with confidence and novelty,
     `.var` of the target where `mdata` has it, and `.uns['jamie_imputed_<target>']` as above. To read it lazily, take
@@ -146,7 +155,8 @@ def impute(
         If a modality or feature is not there.
     ValueError
         If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
-        is not calibrated, or on too few pairs for this `interval`; if `min_confidence` is not from 0 to 1.
+        is not calibrated, or on too few pairs for this `interval`; if `min_confidence` is not from 0 to 1; if sources
+        are named twice, or with the target.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -165,27 +175,34 @@ def impute(
     """
     require_not_negative(n_samples=n_samples)
     _require_confidence(min_confidence)
+    if not isinstance(source, str):
+        listed = require_names(source, name="source")
+        source = listed[0] if len(listed) == 1 else listed
     asked = _Asked(source, target, features, interval, n_samples, min_confidence, rng)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
-            mdata = as_mudata(mdata, source, argument="source")
+            mdata = as_mudata(mdata, cast(str, source), argument="source")
             cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
             _impute_to(path, cells, model, _Beside.of(cells, model, asked), dtype, threshold)
         return None
     if dtype != "float32" or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
-    mdata = writable_one(mdata, source, copy=copy, argument="source")
+    mdata = writable_one(mdata, cast(str, source), copy=copy, argument="source")
     cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     beside = _Beside.of(cells, model, asked)
-    _write(cells, model, beside, model.impute(cells, source=source, target=target, features=features))
+    imputed = model.impute(cells, source=source, target=target, features=features)
+    if isinstance(source, str):
+        _write(cells, model, beside, imputed)
+    else:
+        _write_joint(cells, model, SeveralSources.of(cells, source, target), beside, imputed)
     return as_given(mdata) if copy else None
 
 
 class _Asked(NamedTuple):
     """What is to be imputed, and what beside it."""
 
-    source: str
+    source: str | Sequence[str]
     target: str
     features: Sequence[str] | None
     interval: float | None
@@ -197,6 +214,11 @@ class _Asked(NamedTuple):
     def tells_confidence(self) -> bool:
         """Whether it is to be said how sure cells are."""
         return self.interval is not None or self.min_confidence is not None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether anything is asked for that was learned of left-out pairs."""
+        return self.tells_confidence or self.n_samples > 0
 
 
 class _Beside(NamedTuple):
@@ -214,11 +236,20 @@ class _Beside(NamedTuple):
         """What was asked for, if the model can give it."""
         source, target, level = asked.source, asked.target, asked.interval
         require_name(target, list(model.preparations_), name="target")
-        require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
+        if isinstance(source, str):
+            require_name(
+                source, list(cells.names), name="source", hint="it names a modality of the MuData and the model"
+            )
+        elif asked.is_calibrated:
+            msg = (
+                f"expected one source with `interval`, `n_samples` or `min_confidence`, found {list(source)}: what is "
+                f"imputed from several is not calibrated; pass source={source[0]!r}, or leave them out"
+            )
+            raise InvalidValueError(msg)
         columns = model.columns(target, asked.features)
         named = [] if asked.features is None else asked.features
         require_unique(named, where="features", remedy="impute with each of them once")
-        if not asked.tells_confidence and not asked.n_samples:
+        if not isinstance(source, str) or not asked.is_calibrated:
             return cls(asked, None, columns, 0, None, None)
         calibration = model.calibration(source, target)
         if level is not None:
@@ -289,9 +320,10 @@ def _require_confidence(least: float | None) -> None:
 
 def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
-    mdata, keys, (source, target) = cells.mdata, cells.keys, beside.asked[:2]
+    mdata, keys, target = cells.mdata, cells.keys, beside.asked.target
+    source = cast(str, beside.asked.source)
     names = model.preparations_[target].features[beside.columns]
-    slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
+    slot, columns = keys.imputed_from_source(target), _columns(names)
     values = {slot_beside(slot, what) if what else slot: found for what, found in beside.whole(imputed).items()}
     _forget(mdata[source].obsm, keys, slot)
     for key, found in values.items():
@@ -314,6 +346,27 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
         layer = keys.imputed + key.removeprefix(slot)
         aligned = found if same else np.where((position >= 0)[:, None], found[position], np.float32(np.nan))
         write(mdata, target, "layers", layer, aligned)
+
+
+def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _Beside, imputed: Array) -> None:
+    """Write what was imputed from several sources, for all cells of the MuData."""
+    mdata, keys, target = cells.mdata, cells.keys, beside.asked.target
+    names = model.preparations_[target].features[beside.columns]
+    slot, columns = keys.imputed_from_sources(target, sources.names), _columns(names)
+    write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
+    weights = model.source_weights(sources.names, target)
+    about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
+    write(mdata, None, "uns", slot, about)
+    for name in sources.names:
+        write(mdata, name, "obs", keys.role_for(target), cells.role_names(name))
+    if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
+        _forget(mdata[target].layers, keys, keys.imputed)
+        rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
+        write(mdata, target, "layers", keys.imputed, imputed[rows])
+
+
+def _columns(names: Array) -> pd.Index:
+    return make_index_unique(pd.Index([safe_name(name) for name in names]))
 
 
 def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
@@ -344,29 +397,36 @@ def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: st
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
-    source, target = beside.asked[:2]
-    mdata, inputs = cells.mdata, cells.inputs(source)
-    names = pd.Index(model.preparations_[target].features[beside.columns])
+    mdata, (source, target), columns = cells.mdata, beside.asked[:2], beside.columns
+    if isinstance(source, str):
+        inputs, obs, slot = [cells.inputs(source)], mdata[source].obs, cells.keys.imputed_from_source(target)
+        translate = lambda rows: model.translate(inputs[0][rows], source, target, columns)  # noqa: E731
+    else:
+        sources = SeveralSources.of(cells, source, target)
+        inputs, obs = [*sources.inputs.values(), sources.position], mdata.obs.iloc[sources.rows]
+        slot = cells.keys.imputed_from_sources(target, sources.names)
+        translate = lambda rows: model.impute_jointly(sources, target, columns, rows)  # noqa: E731
+    names = pd.Index(model.preparations_[target].features[columns])
 
     kept: dict[int, dict[str, Array]] = {}
 
     def block(what: str, rows: slice) -> Matrix:
         if rows.start not in kept:  # what is beside the imputed values is written right after them
             kept.clear()
-            kept[rows.start] = beside.block(model.translate(inputs[rows], source, target, beside.columns), rows.start)
+            kept[rows.start] = beside.block(translate(rows), rows.start)
         values = kept[rows.start][what]
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
 
-    keys, shape, is_sparse = cells.keys, (len(inputs), len(names)), threshold is not None
+    keys, shape, is_sparse = cells.keys, (len(obs), len(names)), threshold is not None
     paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
     matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
-    columns = beside.of_cells(keys)
-    obs = mdata[source].obs.drop(columns=list(columns), errors="ignore")
-    frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in columns.items() if of is not None}), var=var)
-    frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy(), beside)
+    of_cells = beside.of_cells(keys)
+    obs = obs.drop(columns=list(of_cells), errors="ignore")
+    frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
+    frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
-    identity = digest(*model.arrays(), inputs, *about)
+    identity = digest(*model.arrays(), *inputs, *about)
     beside.tell()
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, matrices, identity)
