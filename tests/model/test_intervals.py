@@ -162,7 +162,7 @@ def test_regions_are_open_as_often_as_pairs_of_this_probability_were():
 
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.5])
 def test_a_region_of_any_level_is_closed_or_open_and_bounds_are_in_order(level):
-    fitted = Reliability(imputed=np.array([0.0, 1.0]), open=np.array([0.0, 1.0]))
+    fitted = Reliability(imputed=np.array([0.0, 1.0]), open=np.array([0.0, 1.0]), sd=np.ones(4))
     lower, upper = fitted.interval(np.array([[0.1, 0.4, 0.6, 0.9]]), level)
     assert_array_equal(lower, [[0, 0, 1, 1]])
     assert_array_equal(upper, lower)

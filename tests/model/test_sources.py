@@ -145,7 +145,7 @@ def test_slots_and_what_reads_them(fitted, tmp_path):
     about = part.uns[slot]
     assert list(about["sources"]) == ["one", "two"]
     assert_allclose(about["weights"], list(model.source_weights(["one", "two"], "all").values()))
-    assert {"jamie_role"} <= set(part["one"].obs) & set(part["two"].obs)
+    assert {"jamie_role_all"} <= set(part["one"].obs) & set(part["two"].obs)
     part.write(tmp_path / "cells.h5mu")
     import mudata
 
@@ -198,8 +198,8 @@ def test_completed_cells_are_imputed_from_all_that_they_have(fitted):
         ({"source": []}, ValueError, "at least one"),
         ({"source": ["one", "tw"]}, KeyError, "found 'tw'; did you mean 'two'"),
         ({"source": 3}, TypeError, "`source` to be a list of names"),
-        ({"interval": 0.9}, ValueError, r"one source with `interval` or `n_samples`, .*pass source='one'"),
-        ({"n_samples": 2}, ValueError, "one source with `interval` or `n_samples`"),
+        ({"interval": 0.9}, ValueError, r"one source with `interval`, `n_samples` or `min_confidence`, .*pass source='one'"),
+        ({"n_samples": 2}, ValueError, "one source with `interval`, `n_samples` or `min_confidence`"),
         ({"target": "al"}, KeyError, "found 'al'; did you mean 'all'"),
     ],
 )
