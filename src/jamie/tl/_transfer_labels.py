@@ -135,7 +135,7 @@ def _is_new(cells: Cells, source: str, target: str, most: float | None) -> Array
             "jm.tl.embed(mdata, model) with a model whose imputation is calibrated, or leave out `max_novelty`"
         )
         raise MissingNameError(msg)
-    return obs[key].to_numpy() > most
+    return ~(obs[key].to_numpy(dtype=float) <= most)  # also where nothing is known, of cells that came later
 
 
 def _temperature(cells: Cells, classes: pd.Categorical, source: str, target: str, n_neighbors: int) -> float | None:
