@@ -297,6 +297,9 @@ def test_cells_unlike_anything_get_no_label(trained, tmp_path):
     assert_array_equal(sure.isna(), novelty > most)
     assert_array_equal(some[novelty <= most], label[novelty <= most])
     assert_array_equal(sure[novelty <= most], confidence[novelty <= most])
+    mdata["protein"].obs.loc[novelty.index[:3], "jamie_novelty_rna"] = np.nan  # nothing is known of these
+    transfer(mdata, max_novelty=100)
+    assert_array_equal(found(mdata)[0].isna(), np.arange(len(novelty)) < 3)
     for wrong in (0, -1, "1", True):
         with pytest.raises(ValueError, match="`max_novelty` as a number above 0"):
             transfer(mdata, max_novelty=wrong)

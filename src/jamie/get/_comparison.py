@@ -96,7 +96,7 @@ def comparison(
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
-    given = ~frame.isna().to_numpy().all(axis=1)[at]
+    given = ~np.isnan(frame.iloc[:, :1].to_numpy()[at]).any(axis=1)  # a cell is left out as a whole
     if not given.any():
         msg = (
             f"expected values imputed for cells that were measured in {target!r}, found that `min_confidence` left all "

@@ -236,7 +236,7 @@ def _is_new(cells: Cells, source: str, target: str, most: float | None) -> Array
             "jm.tl.embed(mdata, model) with a model whose imputation is calibrated, or leave out `max_novelty`"
         )
         raise MissingNameError(msg)
-    return obs[key].to_numpy() > most
+    return ~(obs[key].to_numpy(dtype=float) <= most)  # also where nothing is known, of cells that came later
 
 
 def _novelty(cells: Cells, model: JAMIE, source: str, target: str) -> Array:
