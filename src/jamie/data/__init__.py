@@ -23,6 +23,7 @@ from ._cells import (
 from ._container import require_model, require_mudata, writable
 from ._correspondences import Pairs, correspondences, pairs_to_score, true_pairs, truth
 from ._detect_kind import detect_kind, note_kind
+from ._effects import EffectColumns, Effects
 from ._external_pca import external_pca
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
@@ -53,6 +54,8 @@ __all__ = [
     "CellPairs",
     "Cells",
     "Draw",
+    "EffectColumns",
+    "Effects",
     "Layers",
     "Layout",
     "Learned",

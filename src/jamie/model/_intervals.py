@@ -277,7 +277,7 @@ def _calibrated(
     opened: Cells, target: str, preparation: Preparation, pairs: LeftOutPairs, divisor: float
 ) -> Calibration:
     order = np.argsort(pairs.partners, kind="stable")  # what is on disk is read in its order
-    matrix, rows = opened.matrix(target, preparation.layer or "X"), pairs.partners[order]
+    matrix, rows = opened.corrected(target, preparation), pairs.partners[order]
     step = matrix.blocks()[0].stop
     parts = [preparation.measured(matrix[rows[start : start + step]]) for start in range(0, len(rows), step)]
     x = sparse.vstack(parts, format="csc") if sparse.issparse(parts[0]) else np.concatenate(parts)

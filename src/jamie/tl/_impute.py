@@ -21,7 +21,7 @@ from jamie._keys import SCHEMA, Keys, is_beside
 from jamie._keys import beside as slot_beside
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Matrix, Seed
-from jamie.data import Cells, Layers, Rows, claimed, digest, open_for_model, stream, writable
+from jamie.data import Cells, Layers, Preparation, Rows, claimed, digest, open_for_model, stream, writable
 from jamie.model import JAMIE, Calibration, require_level
 
 
@@ -40,6 +40,7 @@ def impute(
     layer: Layers = None,
     interval: float | None = None,
     n_samples: int = 0,
+    batch: str | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -76,6 +77,9 @@ def impute(
     n_samples
         Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
         features of one cell are drawn together, so that they correlate as measured ones do.
+    batch
+        Batch of the training, where a model was trained with `batch_key`: values, bounds and draws are those that the
+        cells would have in it. If `None` those of the average training cell. Averages over covariates stay.
 
     Returns
     -------
@@ -108,10 +112,11 @@ def impute(
     Raises
     ------
     KeyError
-        If a modality or feature is not there.
+        If a modality, feature or `batch` is not there.
     ValueError
-        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
-        is not calibrated, or on too few pairs for this `interval`.
+        If `batch` is given and the model knows none of the target; if `out` ends otherwise or is something else, or
+        `dtype` or `threshold` are given without it; if the imputation is not calibrated, or on too few pairs for this
+        `interval`.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -132,7 +137,7 @@ def impute(
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
             cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-            beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
+            beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng, batch)
             _impute_to(path, cells, model, source, target, features, dtype, threshold, beside)
         return None
     if dtype != "float32" or threshold is not None:
@@ -140,7 +145,7 @@ def impute(
         raise InvalidValueError(msg)
     mdata = writable(mdata, copy=copy)
     cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-    beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng)
+    beside = _Beside.of(cells, model, source, target, features, interval, n_samples, rng, batch)
     imputed = model.impute(cells, source=source, target=target, features=features)
     names = model.preparations_[target].features[model.columns(target, features)]
     _write(cells, model, source, target, names, imputed, beside)
@@ -155,6 +160,8 @@ class _Beside(NamedTuple):
     level: float | None
     n_samples: int
     seed: int
+    batch: str | None
+    preparation: Preparation  # of the target
 
     @classmethod
     def of(
@@ -167,18 +174,21 @@ class _Beside(NamedTuple):
         level: float | None,
         n_samples: int,
         rng: Seed,
+        batch: str | None,
     ) -> _Beside:
         """What was asked for, if the model can give it."""
         require_name(target, list(model.preparations_), name="target")
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
-        columns = model.columns(target, features)
+        columns, preparation = model.columns(target, features), model.preparations_[target]
+        if batch is not None:
+            preparation.as_in_batch(np.empty((0, len(preparation.features[columns]))), batch, columns)
         if level is None and not n_samples:
-            return cls(None, columns, None, 0, 0)
+            return cls(None, columns, None, 0, 0, batch, preparation)
         calibration = model.calibration(source, target)
         if level is not None:
             require_level(level, calibration.highest)
         seed = int(generator(rng).integers(2**63)) if n_samples else 0
-        return cls(calibration, columns, level, n_samples, seed)
+        return cls(calibration, columns, level, n_samples, seed, batch, preparation)
 
     @property
     def names(self) -> list[str]:
@@ -189,7 +199,14 @@ class _Beside(NamedTuple):
     def about(self) -> dict[str, Any]:
         """What was asked for, for the record of the imputed values."""
         level = {} if self.level is None else {"interval": float(self.level)}
-        return level | ({"n_samples": int(self.n_samples)} if self.n_samples else {})
+        batch = {} if self.batch is None else {"batch": self.batch}
+        return level | ({"n_samples": int(self.n_samples)} if self.n_samples else {}) | batch
+
+    def in_batch(self, values: Array) -> Array:
+        """Values as in the batch that was asked for, if one was."""
+        if self.batch is None:
+            return values
+        return self.preparation.as_in_batch(values, self.batch, self.columns).astype(values.dtype, copy=False)
 
     def block(self, imputed: Array, start: int) -> dict[str, Array]:
         """Bounds and draws of the cells from `start` on; the same whatever else was asked for."""
@@ -224,8 +241,8 @@ def _write(cells: Cells, model: JAMIE, source: str, target: str, names: Array, i
     """Write imputed values, and what is beside them in place of what was there of earlier ones."""
     mdata, keys = cells.mdata, cells.keys
     slot, columns = keys.imputed_from_source(target), make_index_unique(pd.Index([safe_name(name) for name in names]))
-    values = {slot: imputed}
-    values |= {slot_beside(slot, what): found for what, found in beside.whole(imputed).items()}
+    values = {slot: beside.in_batch(imputed)}
+    values |= {slot_beside(slot, what): beside.in_batch(found) for what, found in beside.whole(imputed).items()}
     _forget(mdata[source].obsm, keys, slot)
     for key, found in values.items():
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
@@ -292,7 +309,8 @@ def _impute_to(
         if rows.start not in kept:  # what is beside the imputed values is written right after them
             kept.clear()
             imputed = model.translate(inputs[rows], source, target, columns)
-            kept[rows.start] = {"": imputed, **beside.block(imputed, rows.start)}
+            found = {"": imputed, **beside.block(imputed, rows.start)}
+            kept[rows.start] = {name: beside.in_batch(values) for name, values in found.items()}
         values = kept[rows.start][what]
         return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
 
@@ -303,6 +321,7 @@ def _impute_to(
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
     frame = ad.AnnData(obs=mdata[source].obs.copy(), var=var)
     frame.uns[keys.imputed_from_source(target)] = _about(model, target, names.to_numpy(), beside)
-    about = [list(frame.obs_names), list(names), dtype, threshold, beside.level, beside.n_samples, beside.seed]
+    asked = [beside.level, beside.n_samples, beside.seed, beside.batch]
+    about = [list(frame.obs_names), list(names), dtype, threshold, *asked]
     identity = digest(*model.arrays(), inputs, *about)
     stream(out, frame.write_zarr if out.suffix == ".zarr" else frame.write_h5ad, matrices, identity)
