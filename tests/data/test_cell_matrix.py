@@ -193,3 +193,23 @@ def test_values_beyond_float32_are_refused(x, placed, place):
     with pytest.raises(InvalidValueError, match=r"values that float32 can hold, up to ±3.4e\+38.*found 1 beyond"):
         list(CellMatrix(placed(x, place)).map(lambda block: block.shape))
     assert CellMatrix(np.where(x == 1e39, 3e38, x))[:][3, 1] == np.float32(3e38)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_changed_cells_are_changed_wherever_they_are_read(x, placed, place):
+    """Each block gets what belongs to its cells, of the features that were selected before."""
+    factor = np.arange(1, N + 1, dtype=np.float32)[:, None]
+    columns = np.array([3, 1])
+    cells = CellMatrix(placed(x, place)).select(columns)
+
+    def times(block, of_cells):
+        return sparse.csr_matrix(block.multiply(of_cells)) if sparse.issparse(block) else block * of_cells
+
+    changed, expected = cells.changed(times, factor), x[:, columns] * factor
+    rows = np.array([5, 250, 7])
+    dense = [part.toarray() if sparse.issparse(part) else part for part in (changed[rows], changed[:])]
+    assert_array_equal(dense[0], expected[rows])
+    assert_array_equal(dense[1], expected)
+    sums = changed.map(lambda block, of_cells: np.asarray(block.sum(axis=1)).ravel() + of_cells, np.arange(N))
+    assert_array_equal(np.concatenate(list(sums)), expected.sum(axis=1) + np.arange(N))
+    assert_array_equal(np.asarray(cells[rows].todense() if cells.is_sparse else cells[rows]), x[rows][:, columns])

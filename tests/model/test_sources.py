@@ -198,7 +198,11 @@ def test_completed_cells_are_imputed_from_all_that_they_have(fitted):
         ({"source": []}, ValueError, "at least one"),
         ({"source": ["one", "tw"]}, KeyError, "found 'tw'; did you mean 'two'"),
         ({"source": 3}, TypeError, "`source` to be a list of names"),
-        ({"interval": 0.9}, ValueError, r"one source with `interval`, `n_samples` or `min_confidence`, .*pass source='one'"),
+        (
+            {"interval": 0.9},
+            ValueError,
+            r"one source with `interval`, `n_samples` or `min_confidence`, .*pass source='one'",
+        ),
         ({"n_samples": 2}, ValueError, "one source with `interval`, `n_samples` or `min_confidence`"),
         ({"target": "al"}, KeyError, "found 'al'; did you mean 'all'"),
     ],

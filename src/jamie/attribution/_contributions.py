@@ -75,7 +75,7 @@ class SourceCells(NamedTuple):
     def of(cls, cells: Cells, name: str, preparation: Preparation) -> SourceCells:
         """Take them from opened cells."""
         matched = cells.matched(name)
-        return cls(cells.inputs(name), matched.cells, preparation, matched.columns, matched.position)
+        return cls(cells.inputs(name), matched.values, preparation, matched.columns, matched.position)
 
     def take(self, rows: Array | slice) -> PreparedCells:
         """Cells by position, in memory."""

@@ -23,6 +23,7 @@ from ._cells import (
 from ._container import as_given, as_mudata, require_model, require_mudata, writable, writable_one
 from ._correspondences import Pairs, correspondences, pairs_to_score, true_pairs, truth
 from ._detect_kind import detect_kind, note_kind
+from ._effects import EffectColumns, Effects
 from ._external_pca import external_pca
 from ._feature_names import FeatureNames
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
@@ -54,6 +55,8 @@ __all__ = [
     "CellPairs",
     "Cells",
     "Draw",
+    "EffectColumns",
+    "Effects",
     "FeatureNames",
     "Layers",
     "Layout",

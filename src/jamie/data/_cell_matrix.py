@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -57,6 +58,7 @@ class CellMatrix:
         self.cells = pd.RangeIndex(values.shape[0]) if cells is None else cells
         self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
         self._columns: Array | None = None
+        self._change: tuple[Callable[[Matrix, Array], Matrix], Array] | None = None
         self.shape: tuple[int, int] = values.shape
         if self.in_memory:
             _require_measured(self._values, where, self.cells, self.features)
@@ -95,7 +97,11 @@ class CellMatrix:
         x = _float32(x)
         if not self.in_memory:
             _require_measured(x, self.where, self.cells[rows], self._names)
-        return x if self._columns is None else x[:, self._columns]
+        x = x if self._columns is None else x[:, self._columns]
+        if self._change is None:
+            return x
+        change, per_cell = self._change
+        return change(x, per_cell[rows])
 
     def stored(self, rows: Array | slice) -> Matrix:
         """All features of some cells as they are stored, neither converted nor checked."""
@@ -106,6 +112,12 @@ class CellMatrix:
         result = copy(self)
         result._columns, result.shape = columns, (self.shape[0], len(columns))
         result.features = self.features[columns]
+        return result
+
+    def changed(self, change: Callable[[Matrix, Array], Matrix], per_cell: Array) -> CellMatrix:
+        """The same cells with `change` of each block that is read, and of what `per_cell` has of its cells."""
+        result = copy(self)
+        result._change = change, per_cell
         return result
 
     def blocks(self) -> list[slice]:
@@ -120,6 +132,9 @@ class CellMatrix:
         Blocks are worked on in threads, and those of a dask array by dask, on the user's cluster if there is one.
         """
         if hasattr(self._values, "dask"):
+            if self._change is not None:
+                change, of_cells = self._change
+                function, per_cell = partial(_after, function, change), (of_cells, *per_cell)
             yield from self._map_dask(function, per_cell)
             return
         blocks = self.blocks()
@@ -149,6 +164,11 @@ class CellMatrix:
                     for part, rows in parts[start : start + DASK_PARTS]
                 )
             )
+
+
+def _after(function: Callable[..., T], change: Callable[..., Matrix], x: Matrix, of_cells: Array, *rest: Array) -> T:
+    """`function` of what `change` makes of a block."""
+    return function(change(x, of_cells), *rest)
 
 
 def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:

@@ -61,6 +61,7 @@ class Matched(NamedTuple):
     columns: Array | slice  # of the model's features, (matched,)
     position: Array  # of the modality's features, (matched,)
     is_complete: bool  # whether no feature of the model is missing
+    values: CellMatrix  # (n, matched), without the effects of batches and covariates
 
 
 class Prepared(NamedTuple):
@@ -179,14 +180,27 @@ class Cells:
     def prepare(self, name: str, preparation: Preparation, *, inputs: Array | None = None) -> Prepared:
         """Components, unless `inputs` are they, and digests by what a training has fitted; kept for its model."""
         x = self.matrix(name, preparation.layer or "X")
-        matched = Matched(x, slice(None), np.arange(x.shape[1]), is_complete=True)
+        values = self.corrected(name, preparation)
+        matched = Matched(x, slice(None), np.arange(x.shape[1]), is_complete=True, values=values)
         prepared = self._read(name, preparation, matched, inputs)
         self._kept["fitted", name] = preparation, prepared
         return prepared
 
+    def corrected(self, name: str, preparation: Preparation) -> CellMatrix:
+        """Values of all features of the training, without the effects that a preparation takes off."""
+        return preparation.without_effects(self.matrix(name, preparation.layer or "X"), self.design(name, preparation))
+
+    def design(self, name: str, preparation: Preparation) -> Array:
+        """Batch and covariates of the cells of a modality as a preparation reads them, (n_m, 1 + c)."""
+        effects = preparation.effects
+        return np.zeros((len(self.cells(name)), 1)) if effects is None else effects.design(self.mdata, name)
+
     def measured(self, name: str, rows: Array, columns: Array) -> Array:
-        """Measured values of some cells and features of the model on the imputed scale, dense; NaN where not there."""
-        x = self.on_imputed_scale(name, self.matched(name).cells[rows], columns)
+        """Measured values of some cells and features of the model on the imputed scale, dense; NaN where not there.
+
+        Without the effects of batches and covariates, as imputed values are.
+        """
+        x = self.on_imputed_scale(name, self.matched(name).values[rows], columns)
         x = x.toarray() if sparse.issparse(x) else x
         return np.where(self._is_there(name)[columns], x, np.nan)
 
@@ -328,7 +342,7 @@ class Cells:
     def _matched(self, name: str) -> Matched:
         wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
         if wanted.equals(features):
-            return Matched(cells, slice(None), np.arange(len(wanted)), is_complete=True)
+            return self._match(name, cells, slice(None), np.arange(len(wanted)))
         position = positions(wanted, features, where=f"the names of `mdata[{name!r}].var`")
         (columns,) = np.nonzero(position >= 0)
         n_missing = len(wanted) - len(columns)
@@ -346,7 +360,13 @@ class Cells:
                 "stand in for them; cells that the model has seen are known by name only",
                 n_missing, len(wanted), name, wanted[position < 0][0], 100 if panel is None else 100 * panel.share,
             )  # fmt: skip
-        return Matched(cells.select(position[columns]), columns, position[columns], is_complete=not n_missing)
+        return self._match(name, cells.select(position[columns]), columns, position[columns])
+
+    def _match(self, name: str, cells: CellMatrix, columns: Array | slice, position: Array) -> Matched:
+        preparation = self._preparation(name)
+        values = preparation.without_effects(cells, self.design(name, preparation), columns)
+        is_complete = len(position) == len(preparation.features)
+        return Matched(cells, columns, position, is_complete, values)
 
     def _prepared(self, name: str) -> Prepared:
         fitted, prepared = self._kept.get(("fitted", name), (None, None))
@@ -357,7 +377,8 @@ class Cells:
 
     def _read(self, name: str, preparation: Preparation, matched: Matched, inputs: Array | None) -> Prepared:
         """Read the values of a modality once, and check them."""
-        prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, inputs=inputs)
+        design = self.design(name, preparation)
+        prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, design=design, inputs=inputs)
         require_values(
             checks,
             preparation.expected(matched.columns),
@@ -377,7 +398,7 @@ class Cells:
         adata, keys = self.mdata[name], self.prepared_under(name) or self.keys
         written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)
         is_same = loadings is not None and np.array_equal(loadings[matched.position], preparation.loadings)
-        if not (is_same and written is not None and looks_prepared(matched.cells, preparation, written)):
+        if not (is_same and written is not None and looks_prepared(matched.values, preparation, written)):
             return None
         return np.ascontiguousarray(written, dtype=np.float32)
 
@@ -491,24 +512,33 @@ def open_cells(
 
 
 def prepare_cells(
-    cells: CellMatrix, preparation: Preparation, columns: Array | slice = slice(None), *, inputs: Array | None = None
+    cells: CellMatrix,
+    preparation: Preparation,
+    columns: Array | slice = slice(None),
+    *,
+    design: Array | None = None,
+    inputs: Array | None = None,
 ) -> tuple[Prepared, list[BlockCheck]]:
-    """Read all values once: components, unless `inputs` are they, digests, and what blocks show of the values."""
+    """Read all values once: components, unless `inputs` are they, digests, and what blocks show of the values.
+
+    `design` has batch and covariates of the cells, whose effects are taken off before, where the preparation has any.
+    """
     n, k = cells.shape[0], preparation.loadings.shape[1]
     made = empty_inputs((n, k)) if inputs is None else inputs
     digests, codes, checks = np.empty(n, np.uint32), feature_codes(preparation.features[columns]), []
-    is_partial = np.zeros(n, dtype=bool)
+    is_partial, of_all = np.zeros(n, dtype=bool), np.zeros((n, 1)) if design is None else design
     dtype = np.float32 if n * values_per_cell(cells) > SINGLE else np.float64
 
-    def read(x: Matrix) -> tuple[Array | None, Array, Array, BlockCheck]:
+    def read(x: Matrix, of_cells: Array) -> tuple[Array | None, Array, Array, BlockCheck]:
         require_complete(missing(x, axis=0), cells.where, preparation.kind)
         with np.errstate(invalid="ignore", divide="ignore"):  # values below 0 are refused when all are counted
-            scaled = preparation.scaled(x, columns, dtype) if inputs is None else None
+            values = x if preparation.effects is None else preparation.effects.removed(x, of_cells, columns)
+            scaled = preparation.scaled(values, columns, dtype) if inputs is None else None
         scores = None if scaled is None else preparation.components(scaled, columns)
         return scores, value_digests(x, codes), missing(x, axis=1) > 0, check_block(x, scaled, preparation.kind)
 
     start = 0
-    for scores, of_block, partial, check in cells.map(read, description="preparing"):
+    for scores, of_block, partial, check in cells.map(read, of_all, description="preparing"):
         stop = start + len(of_block)
         if scores is not None:
             made[start:stop] = scores

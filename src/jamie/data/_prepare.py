@@ -16,6 +16,7 @@ from jamie._types import Array, Kind, Matrix
 
 from ._accept import Expected
 from ._cell_matrix import CellMatrix, missing
+from ._effects import Effects
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
 from ._partial_panel import PartialPanel, noise_of
@@ -63,6 +64,8 @@ class Preparation:
         By which imputed values, carried back to the units of the input, are multiplied, so that their mean is that of
         the counts, (d,); empty until a model was trained. The imputed value is a mean of logarithms, whose exponential
         is less than the mean of the counts.
+    effects
+        Effects of batches and covariates that are taken off the values before; `None` if there are none.
     """
 
     normaliser: Normaliser
@@ -79,6 +82,7 @@ class Preparation:
     is_nonnegative: bool = False
     totals: Array = field(default_factory=lambda: np.zeros(3, np.float32))
     recovery: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    effects: Effects | None = None
 
     @classmethod
     def fit(
@@ -150,6 +154,13 @@ class Preparation:
     def transform(self, x: Matrix, columns: Array | slice = slice(None)) -> Array:
         """Components of cells measured in the given `columns` of the features, the others as these let expect."""
         return self.components(self.scaled(x, columns), columns)
+
+    def without_effects(self, cells: CellMatrix, design: Array, columns: Array | slice = slice(None)) -> CellMatrix:
+        """Values of cells measured in the given `columns` of the features as of the average training cell."""
+        effects = self.effects
+        if effects is None:
+            return cells
+        return cells.changed(lambda x, of_cells: effects.removed(x, of_cells, columns), design)
 
     def inputs(self, cells: CellMatrix, columns: Array | slice = slice(None)) -> Array:
         """Components of all cells, (n, k), a block at a time; on disk if they are large beside `settings.memory_gb`."""
@@ -237,6 +248,23 @@ class Preparation:
         rate, slope = self.openness[:, columns]
         return (rate * (1 - rate) * slope)[:, None] * matrix, rate
 
+    def as_in_batch(self, values: Array, batch: str, columns: Array | slice = slice(None)) -> Array:
+        """Values on the imputed scale, (n, d), as a cell of a batch of the training would have them."""
+        if self.effects is None or not self.effects.batches:
+            msg = (
+                f"expected a model that knows batches to answer as in batch={batch!r}, found one without their effects "
+                "on this modality; train with jm.tl.train(mdata, batch_key=...), or leave out `batch`"
+            )
+            raise InvalidValueError(msg)
+        effect = self.effects.of(batch, columns)
+        if not self.effects.is_factor:
+            return values + effect
+        factor = np.exp(effect)
+        if self.kind == "continuous":
+            return values * factor
+        scaled = np.log1p(np.expm1(values.clip(0)) * factor)
+        return np.where(values > 0, scaled, values * factor)  # a straight line below 0
+
     def to_input_units(self, values: Array) -> Array:
         """All features from imputed to input units, (n, d): expected counts, at the depth of the training cells."""
         values = self.normaliser.to_input_units(values)
@@ -263,6 +291,7 @@ class Preparation:
             "is_whole": self.is_whole,
             "is_nonnegative": self.is_nonnegative,
             **self.arrays(),
+            **({} if self.effects is None else {"effects": self.effects.to_dict()}),
         }
 
     def arrays(self) -> dict[str, Array]:
@@ -292,6 +321,7 @@ class Preparation:
             layer=str(stored["layer"]),
             is_whole=bool(stored["is_whole"]),
             is_nonnegative=bool(stored["is_nonnegative"]),
+            effects=Effects.from_dict(stored["effects"]) if "effects" in stored else None,
             **{name: np.asarray(stored[name]) for name in ("mean", "sd", "variance", "openness", "totals", "recovery")},
         )
 

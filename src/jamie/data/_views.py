@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -20,6 +20,8 @@ from jamie.correspondence import cap_rows, nothing_shared
 from ._cell_matrix import CellMatrix
 from ._cells import Cells, pairs_in_use, require_several
 from ._detect_kind import detect_kind, not_read, noted_kind
+from ._effects import NO_COLUMNS, EffectColumns, Effects
+from ._fit_effects import fit_effects
 from ._inferred import inferred_pairs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
 from ._value_stats import ValueStats, value_stats
@@ -57,10 +59,12 @@ def read(
     max_value: float = DEFAULT_MAX_VALUE,
     seed: int = 0,
     infer_below: float = 0.0,
+    columns: EffectColumns = NO_COLUMNS,
 ) -> Problem:
     """Read opened cells for training; what `pp` has not prepared or inferred, but training needs, is made, unwritten.
 
-    `infer_below` is the share of cells with a known partner below which F̃ is inferred.
+    `infer_below` is the share of cells with a known partner below which F̃ is inferred; `columns` are those whose
+    effects are taken off.
     """
     require_several(cells)
     known = {(a, b): cap_rows(cells.known(a, b)) for a, b in pairs_in_use(cells)}
@@ -70,7 +74,11 @@ def read(
             why = nothing_shared({other: cells.cells(other) for other in cells.names}, pairs)
             msg = f"expected cells of `mdata[{name!r}]` with a partner in another modality, found none: {why}"
             raise InvalidValueError(msg)
-    views = {name: _view(cells, name, n_comps=n_comps, max_value=max_value, seed=seed) for name in cells.names}
+    views = {
+        name: _view(cells, name, n_comps=n_comps, max_value=max_value, seed=seed, columns=columns)
+        for name in cells.names
+    }
+    _require_batches(views, columns)
     inferred = inferred_pairs(
         cells,
         {name: view.inputs for name, view in views.items()},
@@ -82,17 +90,21 @@ def read(
     return Problem(views, known, inferred)
 
 
-def _view(cells: Cells, name: str, *, n_comps: int | None, max_value: float, seed: int) -> ModalityView:
+def _view(
+    cells: Cells, name: str, *, n_comps: int | None, max_value: float, seed: int, columns: EffectColumns
+) -> ModalityView:
     """One modality, prepared as `pp.prepare` wrote it or by default; its digests are kept for the model."""
     train, stored = cells.train(name), read_preparation(cells, name)
-    preparation = stored or prepare(cells, name, n_comps=n_comps, max_value=max_value, seed=seed)
+    if stored is not None:
+        _require_same_columns(stored, columns, name)
+    preparation = stored or prepare(cells, name, n_comps=n_comps, max_value=max_value, seed=seed, columns=columns)
     if stored is not None and cells.layers.get(name) and (cells.layer(name) or "") != stored.layer:
         msg = (
             f"expected the layer that {name!r} was prepared from, {stored.layer or 'X'!r}, found "
             f"layer={cells.layers[name]!r}; call jm.pp.prepare(mdata, layer={{{name!r}: {cells.layers[name]!r}}}) again"
         )
         raise InvalidValueError(msg)
-    x = cells.matrix(name, preparation.layer or "X")
+    x = cells.corrected(name, preparation)
     inputs = None if stored is None else stored_inputs(cells, name)
     if inputs is not None and not looks_prepared(x, preparation, inputs):
         msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
@@ -116,8 +128,9 @@ def prepare(
     n_comps: int | None = None,
     max_value: float = DEFAULT_MAX_VALUE,
     seed: int = 0,
+    columns: EffectColumns = NO_COLUMNS,
 ) -> Preparation:
-    """Fit the preparation of one modality on its training cells."""
+    """Fit the preparation of one modality on its training cells, without the effects of the `columns`."""
     cells, train = opened.matrix(name), opened.train(name)
     if not train.any():
         msg = (
@@ -139,16 +152,69 @@ def prepare(
         logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_option(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, stats)
-    return Preparation.fit(
-        cells,
+    effects = _effects(opened, name, taken, stats, columns, seed)
+    values, of_values = cells, stats
+    if effects is not None:
+        values = cells.changed(effects.removed, effects.design(opened.mdata, name))
+        of_values = value_stats(values, train)._replace(is_whole=stats.is_whole)
+    fitted = Preparation.fit(
+        values,
         train,
-        stats,
+        of_values,
         kind=taken,
         n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
         seed=seed,
         max_value=max_value,
         layer=opened.layer(name) or "",
     )
+    return replace(fitted, effects=effects)
+
+
+def _effects(
+    opened: Cells, name: str, kind: Kind, stats: ValueStats, columns: EffectColumns, seed: int
+) -> Effects | None:
+    """Learn the effects of batch and covariates on one modality."""
+    if not columns:
+        return None
+    train = opened.train(name)
+    design, unfitted = columns.read(opened.mdata, name, train)
+    if kind == "accessibility":
+        logger.warning(
+            "effects of %s are not taken off %r: of accessibility they are not estimated; its cells are compared "
+            "by TF-IDF, which takes their depth off",
+            columns, name,
+        )  # fmt: skip
+        return None
+    if not columns.covariates and len(unfitted.batches) < 2:
+        logger.info("%r has cells of one batch only, %r: there is nothing to take off", name, unfitted.batches[0])
+    return fit_effects(opened.matrix(name), train, stats, design, unfitted, kind=kind, seed=seed)
+
+
+def _require_batches(views: Mapping[str, ModalityView], columns: EffectColumns) -> None:
+    """Raise if a column of batches has one batch in each modality."""
+    effects = [view.preparation.effects for view in views.values() if view.preparation.effects is not None]
+    batches = {batch for of_modality in effects for batch in of_modality.batches}
+    if columns.batch_key and effects and all(len(of_modality.batches) < 2 for of_modality in effects):
+        msg = (
+            f"expected two batches or more among the training cells of a modality, found {columns.batch_key!r} = "
+            f"{sorted(batches)}; leave out `batch_key`"
+        )
+        raise InvalidValueError(msg)
+
+
+def _require_same_columns(stored: Preparation, columns: EffectColumns, name: str) -> None:
+    """Raise if effects of other columns are asked for than `pp.prepare` took off."""
+    effects = stored.effects
+    if stored.kind == "accessibility":
+        return
+    taken = NO_COLUMNS if effects is None else EffectColumns(effects.batch_key or None, effects.covariates)
+    if columns and columns != taken:
+        msg = (
+            f"expected a preparation of {name!r} without the effects of {columns}, found one "
+            f"{f'without those of {taken}' if taken else 'with all of them'}; call jm.pp.prepare(mdata, "
+            f"{columns.as_arguments()})"
+        )
+        raise InvalidValueError(msg)
 
 
 def fingerprint(cells: pd.Index, features: pd.Index) -> str:

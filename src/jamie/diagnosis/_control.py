@@ -11,7 +11,7 @@ from scipy import sparse
 
 from jamie._compat import quiet_mudata
 from jamie._types import Pair
-from jamie.data import HELD_OUT, Cells
+from jamie.data import HELD_OUT, Cells, labels
 from jamie.metrics import feature_correlation, foscttm, known_mean
 from jamie.model import JAMIE
 
@@ -87,6 +87,15 @@ def _trained_on_permuted(cells: Cells, model: JAMIE, rng: np.random.Generator) -
     steps = min(recipe.max_steps, STEPS)
     short = replace(recipe, max_steps=steps, min_steps=min(recipe.min_steps, steps), cycles=min(recipe.cycles, 2))
     layers = {name: preparation.layer or "X" for name, preparation in model.preparations_.items()}
-    return JAMIE(short, n_networks=1, device=model.device, rng=rng).fit(
-        mdata, layer=layers, key_added=cells.keys.prefix
+    columns = [*([model.batch_key] if model.batch_key else []), *model.covariates]
+    for column in columns:
+        mdata.obs[column] = labels(cells.mdata, column).reindex(mdata.obs_names).to_numpy()
+    control = JAMIE(
+        short,
+        n_networks=1,
+        batch_key=model.batch_key,
+        covariates=model.covariates,
+        device=model.device,
+        rng=rng,
     )
+    return control.fit(mdata, layer=layers, key_added=cells.keys.prefix)

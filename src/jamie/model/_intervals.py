@@ -289,7 +289,7 @@ def measured_cells(opened: Cells, name: str, preparation: Preparation, rows: Arr
 
 def blocks_of(opened: Cells, name: str, preparation: Preparation, rows: Array) -> Iterator[Matrix]:
     """Values of cells as they are stored, some of them at a time."""
-    matrix = opened.matrix(name, preparation.layer or "X")
+    matrix = opened.corrected(name, preparation)
     step = matrix.blocks()[0].stop
     for start in range(0, len(rows), step):
         yield matrix[rows[start : start + step]]

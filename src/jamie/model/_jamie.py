@@ -21,6 +21,7 @@ from jamie.data import (
     VALIDATION,
     Cells,
     Draw,
+    EffectColumns,
     Layers,
     LinkedCells,
     Loader,
@@ -67,6 +68,10 @@ class JAMIE(BaseEstimator):
         ``"default"``, ``"paper"`` (the published model), or a changed copy of one.
     n_latent, n_networks, dropout, batch_size, max_steps
         Settings that replace the recipe's.
+    batch_key
+        Column of cells whose effect on the values is taken off, such as their batch; `None` for none.
+    covariates
+        Columns of numbers whose effects are taken off.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or another device of torch that this machine has, as text or
         :class:`torch.device`.
@@ -114,6 +119,8 @@ class JAMIE(BaseEstimator):
         dropout: float | None = None,
         batch_size: int | None = None,
         max_steps: int | None = None,
+        batch_key: str | None = None,
+        covariates: Sequence[str] = (),
         device: str | torch.device = "auto",
         rng: Seed = 0,
     ) -> None:
@@ -123,6 +130,8 @@ class JAMIE(BaseEstimator):
         self.dropout = dropout
         self.batch_size = batch_size
         self.max_steps = max_steps
+        self.batch_key = batch_key
+        self.covariates = covariates
         self.device = device
         self.rng = rng
 
@@ -154,7 +163,7 @@ class JAMIE(BaseEstimator):
         layer: Layers,
         key_added: str,
     ) -> JAMIE:
-        rng = generator(self.rng)
+        rng, columns = generator(self.rng), EffectColumns.of(self.batch_key, self.covariates)
         start = start_of(self.rng, rng)
         cells = open_cells(mdata, modalities=modalities, keys=Keys(key_added), layer=layer)
         self.recipe_ = recipe_of(
@@ -174,6 +183,7 @@ class JAMIE(BaseEstimator):
             max_value=self.recipe_.max_value,
             seed=int(rng.integers(2**31)),
             infer_below=self.recipe_.infer_below,
+            columns=columns,
         )
         linked = LinkedCells.of(problem)
         training, validation = hold_out(linked, self.recipe_, rng)
@@ -436,6 +446,7 @@ class JAMIE(BaseEstimator):
         yield from (tensor.cpu().numpy() for tensor in self.network_.state_dict().values())
         for preparation in self.preparations_.values():
             yield from (preparation.loadings, *preparation.arrays().values())
+            yield from (preparation.effects.arrays().values() if preparation.effects else ())
         for learned in (*self.calibrations_.values(), *self.confidences_.values()):
             yield from learned.arrays().values()
         for errors in self.source_errors_.values():
@@ -451,6 +462,7 @@ class JAMIE(BaseEstimator):
         require_model(self)
         parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}
         parameters["recipe"] = self.recipe if isinstance(self.recipe, str) else None
+        parameters["covariates"] = list(self.covariates)
         plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
         state = _persist.LearnedState(
             parameters={key: value for key, value in plain.items() if not isinstance(value, np.random.Generator)},

@@ -23,7 +23,7 @@ from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
 from jamie._types import Array, Pair
-from jamie.data import Preparation, SeenCells
+from jamie.data import Effects, Preparation, SeenCells
 from jamie.nn import Ensemble
 from jamie.train import Recipe
 
@@ -140,7 +140,10 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             "features": preparation.features.tolist(),
             "divisor": state.divisors[name],
             "seen": list(seen.counts),
+            "effects": _plain(preparation.effects),
         }
+        if preparation.effects is not None:
+            arrays |= {f"effects/{i}/{key}": array for key, array in preparation.effects.arrays().items()}
     names = list(state.preparations)
     for group, learned in (("calibrations", state.calibrations), ("confidences", state.confidences)):
         for (source, target), of_pair in learned.items():
@@ -170,7 +173,12 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         prefix = f"preparation/{i}/"
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         loadings, names, values = (own.pop(key) for key in ("loadings", "seen_names", "seen_values"))
-        preparations[name] = Preparation.from_dict({**stored, **own}, features=stored["features"], loadings=loadings)
+        about = {key: value for key, value in stored.items() if key != "effects"}
+        if stored["effects"] is not None:
+            prefix = f"effects/{i}/"
+            of = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+            about["effects"] = stored["effects"] | of
+        preparations[name] = Preparation.from_dict({**about, **own}, features=stored["features"], loadings=loadings)
         divisors[name] = float(stored["divisor"])
         seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"])
     prefix = "network/"
@@ -198,6 +206,13 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         history=pd.DataFrame(header["history"]),
         summary=Summary.from_dict(header["summary"]),
     )
+
+
+def _plain(effects: Effects | None) -> dict[str, Any] | None:
+    """What the header has of the effects of batch and covariates."""
+    if effects is None:
+        return None
+    return {key: value for key, value in effects.to_dict().items() if key not in effects.arrays()}
 
 
 def _by_pair(group: str, arrays: dict[str, Array], names: Iterable[str]) -> Iterator[tuple[Pair, dict[str, Array]]]:

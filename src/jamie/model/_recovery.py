@@ -52,7 +52,7 @@ def with_recovery(model: Imputer, opened: Cells, problem: Problem, cells: Rows) 
 def _recovery(model: Imputer, opened: Cells, problem: Problem, cells: Rows, target: str) -> Array:
     """Measured over imputed means, (d,); a prior of one count at the overall ratio keeps it finite, and above 0."""
     preparation = model.preparations_[target]
-    x = opened.matrix(target, preparation.layer or "X")
+    x = opened.corrected(target, preparation)
     measured, imputed = np.zeros((2, len(preparation.features)))
     step = max(1, min(VALUES // max(x.shape[1], 1), x.blocks()[0].stop))
     for source, rows, partners in _pairs(problem, cells, target):

@@ -51,6 +51,8 @@ PARAMETERS = {
     "dropout": or_none(number(0, 1)),
     "batch_size": _COUNTS,
     "max_steps": _COUNTS,
+    "batch_key": or_none(text),
+    "covariates": listed(text),
     "rng": or_none(whole(most=float("inf"))),
 }
 """Those the model was made with."""
@@ -66,6 +68,16 @@ MODALITY = {
     "features": listed(text, least=1, unique=True),
     "divisor": number(above=0),
     "seen": listed(whole(), length=3),
+    "effects": or_none(
+        record(
+            {
+                "batch_key": text,
+                "batches": listed(text, unique=True),
+                "covariates": listed(text, unique=True),
+                "is_factor": flag,
+            }
+        )
+    ),
 }
 """A preparation, what components are divided by, and how many cells were trained on, chosen by and held out."""
 
@@ -135,6 +147,14 @@ ARRAYS = {
 }
 """Of a preparation and of the cells it has seen; d features, k components, regions: d of accessibility, else 0."""
 
+EFFECTS = {
+    "center": ArrayField("covariates", ("float64",)),
+    "spread": ArrayField("covariates", ("float64",), above=0),
+    "of_batch": ArrayField("batches d", ("float32",)),
+    "of_covariate": ArrayField("covariates d", ("float32",)),
+}
+"""Of batches and covariates on a modality."""
+
 KERNEL_MIX = {
     "landmarks": ArrayField("m r", ("float32",)),
     "coefficients": ArrayField("m k_target", ("float32",)),
@@ -189,6 +209,8 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
     left = dict(arrays)
     modalities = header["modalities"]
     widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
+    for i, stored in enumerate(modalities.values()):
+        _check_effects(stored, f"effects/{i}", left)
     _check_kernel_mixes(widths, left)
     _check_calibrations(list(modalities.values()), widths, left)
     _check_source_errors(len(modalities), left)
@@ -208,6 +230,18 @@ def _check_preparation(stored: dict[str, Any], prefix: str, left: dict[str, Arra
         where = f"{prefix}/loadings"
         raise WrongFieldError(where, "one component or more", "none")
     return sizes["k"]
+
+
+def _check_effects(stored: dict[str, Any], prefix: str, left: dict[str, Array]) -> None:
+    effects = stored["effects"]
+    if effects is None:
+        return
+    n_batches = max(len(effects["batches"]), 1)
+    sizes = {"d": len(stored["features"]), "batches": n_batches, "covariates": len(effects["covariates"])}
+    if bool(effects["batch_key"]) != bool(effects["batches"]):
+        raise WrongFieldError(prefix, "batches where there is a column of them", "one without the other")
+    for name, field in EFFECTS.items():
+        field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
 
 
 def _check_kernel_mixes(widths: list[int], left: dict[str, Array]) -> None:

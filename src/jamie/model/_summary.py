@@ -168,7 +168,7 @@ def pair_scores(model: Predictor, opened: Cells, problem: Problem, cells: Mappin
         scores.append(PairScore(a, b, "foscttm", foscttm(*latents), foscttm_error(*latents)))
         for source, target in permutations((a, b)):
             preparation = problem.modalities[target].preparation
-            measured = preparation.measured(opened.matrix(target, preparation.layer or "X")[index[target]])
+            measured = preparation.measured(opened.corrected(target, preparation)[index[target]])
             methods: dict[str, Callable[..., Array]] = {"jamie": model.translate}
             if model.network_.kernel_mix(source, target):
                 methods["kernel_ridge"] = model.regressed

@@ -8,10 +8,19 @@ from mudata import MuData
 
 from jamie._checks import generator, require_name
 from jamie._docs import document
+from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._slots import in_one_line, write
 from jamie._types import Kind, Seed
-from jamie.data import DEFAULT_MAX_VALUE, external_pca, fingerprint, open_cells, require_several, writable
+from jamie.data import (
+    DEFAULT_MAX_VALUE,
+    EffectColumns,
+    external_pca,
+    fingerprint,
+    open_cells,
+    require_several,
+    writable,
+)
 from jamie.data import prepare as fit_preparation
 
 
@@ -26,6 +35,8 @@ def prepare(
     max_value: float | None = DEFAULT_MAX_VALUE,
     layer: str | Mapping[str, str] | None = None,
     use_rep: str | Mapping[str, str] | None = None,
+    batch_key: str | None = None,
+    covariates: Sequence[str] = (),
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -60,6 +71,8 @@ def prepare(
         Components in `.obsm` to take instead of new ones, for all or by modality: ``"X_pca"`` of ``scanpy.pp.pca``,
         with its loadings in `.varm`. They must be of `.X`, or the `layer`, as it is, which is then of kind
         ``continuous``: imputed values are on its scale. Whoever made them decided which cells they were learned from.
+    batch_key, covariates
+        Columns of cells whose effects are taken off before, as in :func:`jamie.tl.train`.
 
     Returns
     -------
@@ -71,15 +84,15 @@ def prepare(
         Orthonormal loadings of the standardised features.
     `mdata[m].uns['jamie_input']` : :class:`dict`
         Kind, scale of imputed values, and what was learned: depth, idf, mean, sd, variance,
-        `max_value` (0: not clipped).
+        `max_value` (0: not clipped), and the effects of batches and covariates.
 
     Raises
     ------
     KeyError
-        If a modality, layer or `use_rep` is not there.
+        If a modality, layer, `use_rep`, `batch_key` or a covariate is not there.
     ValueError
         If there is no such kind, values are infinite, a feature or cell is all NaN, a modality of counts has negative
-        values, `max_value` is negative, or components are not those of the values.
+        values, `max_value` is negative, components are not those of the values, or a cell has no batch or covariate.
 
     Examples
     --------
@@ -97,6 +110,10 @@ def prepare(
     for given, argument in ((kinds, "kinds"), (n_comps, "n_comps"), (use_rep, "use_rep")):
         for name in given if isinstance(given, Mapping) else ():
             require_name(name, list(cells.names), name=argument)
+    columns = EffectColumns.of(batch_key, covariates)
+    if columns and use_rep is not None:
+        msg = f"expected no `use_rep` where effects of {columns} are taken off, found {use_rep!r}; leave it out"
+        raise InvalidValueError(msg)
     seed, keys = int(generator(rng).integers(2**31)), cells.keys
     fitted, inputs = {}, {}
     for name in cells.names:
@@ -111,8 +128,9 @@ def prepare(
             n_comps=n_comps.get(name) if isinstance(n_comps, Mapping) else n_comps,
             max_value=max_value or 0.0,
             seed=seed,
+            columns=columns,
         )
-        inputs[name] = fitted[name].inputs(cells.matrix(name))
+        inputs[name] = fitted[name].inputs(cells.corrected(name, fitted[name]))
     for name in cells.names:
         write(mdata, name, "obsm", keys.input, inputs[name])
         write(mdata, name, "varm", keys.loadings, fitted[name].loadings)

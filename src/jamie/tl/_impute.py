@@ -36,6 +36,7 @@ from jamie.data import (
     Cells,
     FeatureNames,
     Layers,
+    Preparation,
     Rows,
     as_given,
     as_mudata,
@@ -65,6 +66,7 @@ def impute(
     interval: float | None = None,
     n_samples: int = 0,
     min_confidence: float | None = None,
+    batch: str | None = None,
     rng: Seed = 0,
     key_added: str = "jamie",
     copy: bool = False,
@@ -108,6 +110,9 @@ def impute(
     min_confidence
         Leave NaN in place of everything that is imputed for cells of a lower confidence; 0 leaves all values and writes
         how sure they are. Half of the cells like those of the training have a confidence above 0.5.
+    batch
+        Batch of the training, where a model was trained with `batch_key`: values, bounds and draws are those that the
+        cells would have in it. If `None` those of the average training cell. Averages over covariates stay.
 
     Returns
     -------
@@ -152,11 +157,11 @@ def impute(
     Raises
     ------
     KeyError
-        If a modality or feature is not there.
+        If a modality, feature or `batch` is not there.
     ValueError
         If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
         is not calibrated, or on too few pairs for this `interval`; if `min_confidence` is not from 0 to 1; if sources
-        are named twice, or with the target.
+        are named twice, or with the target; if `batch` is given and the model knows none of the target.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -178,7 +183,7 @@ def impute(
     if not isinstance(source, str):
         listed = require_names(source, name="source")
         source = listed[0] if len(listed) == 1 else listed
-    asked = _Asked(source, target, features, interval, n_samples, min_confidence, rng)
+    asked = _Asked(source, target, features, interval, n_samples, min_confidence, batch, rng)
     if out is not None:
         with claimed(out, (".h5ad", ".zarr")) as path:
             mdata = as_mudata(mdata, cast(str, source), argument="source")
@@ -208,6 +213,7 @@ class _Asked(NamedTuple):
     interval: float | None
     n_samples: int
     min_confidence: float | None
+    batch: str | None
     rng: Seed
 
     @property
@@ -228,6 +234,7 @@ class _Beside(NamedTuple):
     calibration: Calibration | None
     columns: Array | slice  # of the target's features
     seed: int
+    preparation: Preparation  # of the target
     cells: CellConfidence | None
     left_out: Array | None  # (n,) bool, of the cells of the source
 
@@ -246,11 +253,13 @@ class _Beside(NamedTuple):
                 f"imputed from several is not calibrated; pass source={source[0]!r}, or leave them out"
             )
             raise InvalidValueError(msg)
-        columns = model.columns(target, asked.features)
+        columns, preparation = model.columns(target, asked.features), model.preparations_[target]
         named = [] if asked.features is None else asked.features
         require_unique(named, where="features", remedy="impute with each of them once")
+        if asked.batch is not None:
+            preparation.as_in_batch(np.empty((0, len(preparation.features[columns]))), asked.batch, columns)
         if not isinstance(source, str) or not asked.is_calibrated:
-            return cls(asked, None, columns, 0, None, None)
+            return cls(asked, None, columns, 0, preparation, None, None)
         calibration = model.calibration(source, target)
         if level is not None:
             require_level(level, calibration.highest)
@@ -259,7 +268,7 @@ class _Beside(NamedTuple):
         left_out = None
         if sure is not None and asked.min_confidence is not None:
             left_out = sure.confidence < asked.min_confidence
-        return cls(asked, calibration, columns, seed, sure, left_out)
+        return cls(asked, calibration, columns, seed, preparation, sure, left_out)
 
     @property
     def names(self) -> list[str]:
@@ -267,12 +276,24 @@ class _Beside(NamedTuple):
         bounds = ["lower", "upper"] if self.asked.interval is not None else []
         return [*bounds, *(f"sample_{i}" for i in range(self.asked.n_samples))]
 
+    @property
+    def changes(self) -> bool:
+        """Whether what is written is more than the imputed values, or not they."""
+        return bool(self.names) or self.left_out is not None or self.asked.batch is not None
+
     def about(self) -> dict[str, Any]:
         """What was asked for, for the record of the imputed values."""
         level, n_samples, least = self.asked.interval, self.asked.n_samples, self.asked.min_confidence
         found: dict[str, Any] = {} if level is None else {"interval": float(level)}
         found |= {"n_samples": int(n_samples)} if n_samples else {}
+        found |= {} if self.asked.batch is None else {"batch": self.asked.batch}
         return found | ({} if least is None else {"min_confidence": float(least)})
+
+    def _in_batch(self, values: Array) -> Array:
+        """Values as in the batch that was asked for, if one was."""
+        if self.asked.batch is None:
+            return values
+        return self.preparation.as_in_batch(values, self.asked.batch, self.columns).astype(values.dtype, copy=False)
 
     def block(self, imputed: Array, start: int) -> dict[str, Array]:
         """Imputed values, bounds and draws of the cells from `start` on; the same whatever else was asked for."""
@@ -286,13 +307,13 @@ class _Beside(NamedTuple):
         if self.left_out is not None:
             out = self.left_out[start : start + len(imputed), None]
             found = {what: np.where(out, np.float32(np.nan), values) for what, values in found.items()}
-        return found
+        return {what: self._in_batch(values) for what, values in found.items()}
 
     def whole(self, imputed: Array) -> dict[str, Array]:
         """The same of all cells, a block at a time; `imputed` is changed."""
         found = {"": imputed} | {name: np.empty_like(imputed) for name in self.names}
         step = Rows(imputed.shape, imputed.dtype, is_sparse=False, read=imputed.__getitem__).step
-        for start in range(0, len(imputed), step) if self.names or self.left_out is not None else ():
+        for start in range(0, len(imputed), step) if self.changes else ():
             rows = slice(start, start + step)
             for name, values in self.block(imputed[rows], start).items():
                 found[name][rows] = values
@@ -352,7 +373,11 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     """Write what was imputed from several sources, for all cells of the MuData."""
     mdata, keys, target = cells.mdata, cells.keys, beside.asked.target
     names = model.preparations_[target].features[beside.columns]
-    slot, columns = keys.imputed_from_sources(target, sources.names), _columns(names)
+    slot, columns, imputed = (
+        keys.imputed_from_sources(target, sources.names),
+        _columns(names),
+        beside.whole(imputed)[""],
+    )
     write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
     about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}

@@ -33,6 +33,8 @@ def train(
     dropout: float | None = None,
     batch_size: int | None = None,
     max_steps: int | None = None,
+    batch_key: str | None = None,
+    covariates: Sequence[str] = (),
     layer: Layers = None,
     device: str | torch.device = "auto",
     checkpoint: str | Path | None = None,
@@ -69,6 +71,12 @@ def train(
     max_steps
         Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
         cycles, each twice as long as the one before, and stops where a cycle was no better.
+    batch_key
+        Column of cells, such as their batch or donor, whose effect on each feature is taken off before anything else is
+        learned; the method page says how. A batch need not have pairs. With it every verb reads the column, of new
+        cells too, and imputed values are those of the average training cell.
+    covariates
+        Columns of numbers whose effects are taken off in the same way.
     layer
         Layer to read instead of `.X`, for all or by modality, where :func:`jamie.pp.prepare` was not called.
     device
@@ -93,12 +101,13 @@ def train(
     TypeError
         If `mdata` is no MuData.
     KeyError
-        If a modality is not there.
+        If a modality, `batch_key` or a covariate is not there.
     ValueError
         If there is no such recipe, there are fewer than two modalities, neither known nor inferred pairs, repeated
         names, values that the kind forbids, fewer training cells than a batch, slots of another version, or a training
-        that diverged before any weights were good. With a `checkpoint` also if it is damaged or of a training on other
-        data or with other settings that is not finished, if `rng` is `None`, or under `torchrun`.
+        that diverged before any weights were good; if a cell has no batch or covariate, or all cells of a batch are
+        held out. With a `checkpoint` also if it is damaged or of a training on other data or with other settings that
+        is not finished, if `rng` is `None`, or under `torchrun`.
     OSError
         If another process trains with the `checkpoint`, or the folder cannot be written: it is read-only, or the disk
         is full. The last state stays.
@@ -125,6 +134,8 @@ def train(
         dropout=dropout,
         batch_size=batch_size,
         max_steps=max_steps,
+        batch_key=batch_key,
+        covariates=covariates,
         device=device,
         rng=rng,
     )
@@ -139,6 +150,8 @@ def train(
         "device": str(model.network_.device),
         **({"seed": int(rng)} if isinstance(rng, int | np.integer) else {}),
         "modalities": list(model.preparations_),
+        **({"batch_key": batch_key} if batch_key is not None else {}),
+        **({"covariates": list(covariates)} if covariates else {}),
         "recipe": model.recipe_.to_dict(),
         "history": model.history_.copy(),
         "summary": model.summary_.to_dict(),

@@ -1,0 +1,142 @@
+"""A training with batches: every verb takes their effects off, and a model keeps them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import jamie as jm
+
+BATCHES = ("first", "second")
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Cells with a factor for each gene in the second batch, one training with the batch and one without."""
+    mdata = jm.datasets.toy(n_cells=300)
+    rng = np.random.default_rng(5)
+    mdata.obs["batch"] = np.where(rng.random(mdata.n_obs) < 0.5, *BATCHES)
+    mdata.obs["depth"] = rng.standard_normal(mdata.n_obs)
+    plain = mdata.copy()
+    for name in ("rna", "protein"):
+        second = mdata.obs["batch"].loc[mdata[name].obs_names] == "second"
+        factor = np.exp(rng.normal(0, 1, mdata[name].n_vars))
+        x = mdata[name].X.toarray() if name == "rna" else mdata[name].X
+        mdata[name].X = np.where(second.to_numpy()[:, None], np.round(x * factor), x).astype(np.float32)
+    jm.pp.split(mdata)
+    plain.obs["jamie_split"] = mdata.obs["jamie_split"]
+    without = jm.tl.train(mdata.copy(), max_steps=60)
+    model = jm.tl.train(mdata, max_steps=60, batch_key="batch", covariates=["depth"])
+    return mdata, plain, model, without
+
+
+def gap(latents, batch):
+    """Distance of the means of two batches, in standard deviations."""
+    first, second = (latents[batch == name] for name in BATCHES)
+    return np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)) / latents.std(axis=0).mean()
+
+
+def test_latents_and_imputed_values_are_free_of_the_batch(made):
+    mdata, plain, model, without = made
+    batch = mdata.obs["batch"].loc[mdata["rna"].obs_names].to_numpy()
+    assert gap(model.embed(mdata)["rna"], batch) < 0.5 * gap(without.embed(mdata)["rna"], batch)
+    held_out = mdata["rna"].obs_names.isin(mdata.obs_names[mdata.obs["jamie_split"] == "test"])
+    target = plain["protein"].to_df().reindex(mdata["rna"].obs_names).to_numpy()[held_out]
+    keep = np.isfinite(target[:, 0])
+    truth = np.log1p(target[keep])
+    scores = [
+        np.mean([np.corrcoef(t, p)[0, 1] for t, p in zip(truth.T, imputed[held_out][keep].T, strict=True)])
+        for imputed in (m.impute(mdata, source="rna", target="protein") for m in (model, without))
+    ]
+    assert scores[0] > scores[1] + 0.05
+
+
+def test_a_file_keeps_the_effects(made, tmp_path):
+    mdata, _, model, _ = made
+    model.save(tmp_path / "model.jamie")
+    loaded = jm.JAMIE.load(tmp_path / "model.jamie")
+    assert_array_equal(
+        loaded.impute(mdata, source="rna", target="protein"), model.impute(mdata, source="rna", target="protein")
+    )
+    assert loaded.batch_key == "batch"
+    assert list(loaded.covariates) == ["depth"]
+    assert loaded.preparations_["rna"].effects.batches == BATCHES
+
+
+def test_new_cells_need_their_batch_and_covariates(made):
+    mdata, _, model, _ = made
+    new = jm.datasets.toy(rng=1)
+    with pytest.raises(KeyError, match=r"found 'batch' in none.*mdata\.obs\['batch'\] = \.\.\."):
+        jm.tl.embed(new, model)
+    new.obs["batch"] = "first"
+    with pytest.raises(KeyError, match=r"`covariates` to name a column .*found 'depth'"):
+        jm.tl.impute(new, model, source="rna", target="protein")
+    new.obs["depth"] = 0.0
+    jm.tl.embed(new, model)
+    new.obs["batch"] = "third"
+    with pytest.raises(ValueError, match="found 1 others, first 'third'"):
+        jm.tl.embed(new, model)
+    assert mdata.uns["jamie"]["batch_key"] == "batch"
+
+
+def test_values_come_as_in_a_batch(made, tmp_path):
+    mdata, _, model, _ = made
+    mdata, read = mdata.copy(), "jamie_imputed_protein"
+    jm.tl.impute(mdata, model, source="rna", target="protein", interval=0.5)
+    average = {key: mdata["rna"].obsm[key].to_numpy() for key in (read, f"{read}_lower")}
+    jm.tl.impute(mdata, model, source="rna", target="protein", interval=0.5, batch="second")
+    assert mdata["rna"].uns[read]["batch"] == "second"
+    factor = np.exp(model.preparations_["protein"].effects.of("second"))
+    for key, values in average.items():
+        found = mdata["rna"].obsm[key].to_numpy()
+        assert_allclose(np.expm1(found)[values > 0], (np.expm1(values) * factor)[values > 0], rtol=1e-3)
+    jm.tl.impute(mdata, model, source="rna", target="protein", batch="second", out=tmp_path / "imputed.h5ad")
+    assert_allclose(jm.get.imputed(mdata, source="rna", target="protein").X, mdata["rna"].obsm[read], rtol=1e-5)
+    with pytest.raises(KeyError, match=r"`batch` to be one of \['first', 'second'\], found 'third'"):
+        jm.tl.impute(mdata, model, source="rna", target="protein", batch="third")
+
+
+def test_a_model_without_batches_answers_as_in_none(made):
+    mdata, _, _, without = made
+    with pytest.raises(ValueError, match=r"knows batches.*train\(mdata, batch_key=\.\.\.\), or leave out `batch`"):
+        jm.tl.impute(mdata, without, source="rna", target="protein", batch="first")
+
+
+def test_prepared_before_is_the_same_and_other_columns_are_refused(made):
+    mdata = made[0].copy()
+    first = jm.tl.train(mdata.copy(), max_steps=2, batch_key="batch", covariates=["depth"])
+    jm.pp.prepare(mdata, batch_key="batch", covariates=["depth"])
+    with pytest.raises(
+        ValueError, match=r"without the effects of 'batch', found .*prepare\(mdata, batch_key='batch'\)"
+    ):
+        jm.tl.train(mdata, max_steps=2, batch_key="batch")
+    model = jm.tl.train(mdata, max_steps=2)
+    for name, preparation in model.preparations_.items():
+        expected = first.preparations_[name].effects
+        corrected = mdata[name].obsm["X_jamie_input"] @ preparation.loadings.T
+        assert preparation.effects.batches == expected.batches
+        assert corrected.shape == mdata[name].shape
+    assert_array_equal(model.open(mdata).inputs("rna"), mdata["rna"].obsm["X_jamie_input"])
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda mdata, model: jm.tl.evaluate(mdata, model),
+        lambda mdata, model: jm.tl.complete(mdata, model),
+        lambda mdata, model: jm.tl.diagnose(mdata, model),
+        lambda mdata, model: jm.tl.explain(mdata, model, source="rna", target="protein", n_cells=5),
+        lambda mdata, model: jm.tl.knockout(mdata, model, source="rna", target="protein"),
+        lambda mdata, model: jm.tl.reconstruct(mdata, model, modality="rna"),
+    ],
+    ids=["evaluate", "complete", "diagnose", "explain", "knockout", "reconstruct"],
+)
+def test_every_verb_reads_the_columns(made, verb):
+    mdata, _, model, _ = made
+    verb(mdata.copy(), model)
+    lost = mdata.copy()
+    lost.obs = pd.DataFrame(index=lost.obs_names)
+    with pytest.raises(KeyError, match="'batch'"):
+        verb(lost, model)
