@@ -145,3 +145,21 @@ def test_a_target_without_cells_is_named(imputed):
     empty = MuData({"rna": imputed["rna"].copy(), "protein": imputed["protein"][:0].copy()})
     with pytest.raises(ValueError, match="expected cells"):
         comparison(empty, source="rna", target="protein")
+
+
+@pytest.mark.parametrize("batch", [None, "b"])
+@pytest.mark.parametrize("direction", [("rna", "protein"), ("protein", "rna")])
+def test_measured_values_are_without_the_effects_that_imputed_ones_are_without(tmp_path, direction, batch):
+    mdata = jm.datasets.toy(n_cells=120)
+    jm.pp.split(mdata)
+    mdata.obs["lane"] = np.where(np.arange(mdata.n_obs) % 3, "a", "b")
+    model = jm.tl.train(mdata, max_steps=5, batch_key="lane")
+    source, target = direction
+    jm.tl.impute(mdata, model, source=source, target=target, interval=0.9, batch=batch)
+    mdata.write(tmp_path / "x.h5mu")
+    found = comparison(mudata.read(tmp_path / "x.h5mu"), source=source, target=target)
+    rows = mdata[target].obs_names.get_indexer(found.measured.index)
+    expected = model.open(mdata).measured(target, rows, np.arange(mdata[target].n_vars))
+    if batch is not None:
+        expected = model.preparations_[target].as_in_batch(expected, batch)
+    assert_allclose(found.measured, expected, rtol=1e-5, atol=1e-6)

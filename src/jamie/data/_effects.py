@@ -20,7 +20,7 @@ from scipy import sparse
 
 from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
-from jamie._types import Array, Matrix
+from jamie._types import Array, Kind, Matrix
 
 from ._labels import labels
 
@@ -80,6 +80,17 @@ class Effects:
         for i, slope in enumerate(of_covariate):
             effect = effect + values[rows, i] * slope[x.indices]
         return sparse.csr_matrix((x.data * np.exp(-effect), x.indices, x.indptr), x.shape)
+
+    def added(self, values: Array, batch: str, kind: Kind, columns: Array | slice = slice(None)) -> Array:
+        """Values of the average training cell on the imputed scale, (n, d), as a cell of a batch would have them."""
+        effect = self.of(batch, columns)
+        if not self.is_factor:
+            return values + effect
+        factor = np.exp(effect)
+        if kind == "continuous":
+            return values * factor
+        scaled = np.log1p(np.expm1(values.clip(0)) * factor)
+        return np.where(values > 0, scaled, values * factor)  # a straight line below 0
 
     def of(self, batch: str, columns: Array | slice = slice(None)) -> Array:
         """Effect of a batch on some features, (d,)."""

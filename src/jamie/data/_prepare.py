@@ -256,14 +256,7 @@ class Preparation:
                 "on this modality; train with jm.tl.train(mdata, batch_key=...), or leave out `batch`"
             )
             raise InvalidValueError(msg)
-        effect = self.effects.of(batch, columns)
-        if not self.effects.is_factor:
-            return values + effect
-        factor = np.exp(effect)
-        if self.kind == "continuous":
-            return values * factor
-        scaled = np.log1p(np.expm1(values.clip(0)) * factor)
-        return np.where(values > 0, scaled, values * factor)  # a straight line below 0
+        return self.effects.added(values, batch, self.kind, columns)
 
     def to_input_units(self, values: Array) -> Array:
         """All features from imputed to input units, (n, d): expected counts, at the depth of the training cells."""

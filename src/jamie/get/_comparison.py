@@ -15,7 +15,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import ROLES, Cells, Layers, measured, open_cells, require_kind, unseen_pairs
+from jamie.data import ROLES, Cells, Effects, Layers, measured, open_cells, require_kind, unseen_pairs
 
 from ._stored import stored, stored_record
 
@@ -115,7 +115,9 @@ def comparison(
         where=matrix.where,
         adata=mdata[target],
     )
-    x = _on_imputed_scale(x, cells.features(target), about, wanted)
+    taken_off = _Effects.of(about)
+    x, known = taken_off.removed(x, mdata, target, rows, cells.features(target))
+    x = taken_off.added(_on_imputed_scale(x, known, about, wanted), about, wanted)
     columns = names.get_indexer(wanted)
 
     def chosen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -133,6 +135,38 @@ def comparison(
         },
         interval=float(about["interval"]) if "interval" in about else None,
     )
+
+
+class _Effects(NamedTuple):
+    """Effects of batches and covariates, which imputed values are without, or have those of one batch."""
+
+    effects: Effects | None
+    features: pd.Index  # of the model
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> _Effects:
+        if "effects" not in about:
+            return cls(None, pd.Index([]))
+        stored = about["effects"]
+        return cls(Effects.from_dict(stored), pd.Index(np.asarray(stored["features"], dtype=object)))
+
+    def removed(
+        self, x: Matrix, mdata: MuData, target: str, rows: Array, features: pd.Index
+    ) -> tuple[Matrix, pd.Index]:
+        """Values of cells, (n, d), without the effects, and the features that these are of."""
+        if self.effects is None:
+            return x, features
+        known = features[features.isin(self.features)]
+        design = self.effects.design(mdata, target)[rows]
+        x = x[:, features.get_indexer(known)]
+        return self.effects.removed(x, design, self.features.get_indexer(known)), known
+
+    def added(self, x: Matrix, about: Mapping[str, Any], wanted: pd.Index) -> Matrix:
+        """Values on the imputed scale as in the batch that was imputed, if one was asked for."""
+        if self.effects is None or "batch" not in about:
+            return x
+        values = x.toarray() if sparse.issparse(x) else np.asarray(x)
+        return self.effects.added(values, str(about["batch"]), about["kind"], self.features.get_indexer(wanted))
 
 
 def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Index, target: str) -> pd.Index:

@@ -412,8 +412,15 @@ def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str
         "layer": preparation.layer,
         "is_whole": preparation.is_whole,
         "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
+        **({} if preparation.effects is None else {"effects": _effects_of(preparation)}),
         **beside.about(),
     }
+
+
+def _effects_of(preparation: Preparation) -> dict[str, Any]:
+    """What was taken off, by which measured values can be compared with imputed ones."""
+    assert preparation.effects is not None  # there are some
+    return {**preparation.effects.to_dict(), "features": list(preparation.features)}
 
 
 def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str, threshold: float | None) -> None:
