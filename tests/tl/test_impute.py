@@ -349,3 +349,14 @@ def test_how_sure_a_cell_is_goes_with_the_values_it_is_said_of(trained):
     assert not mdata["rna"].obsm["jamie_imputed_protein"].isna().any(axis=None)
     jm.tl.impute(mdata, model, **DIRECTION)
     assert "jamie_imputation_confidence_protein" not in mdata["rna"].obs
+
+
+def test_many_new_cells_are_warned_of(trained, caplog, monkeypatch):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.9)
+    assert "unlike those of the training" not in caplog.text
+    distance = jm.JAMIE.distance
+    monkeypatch.setattr(jm.JAMIE, "distance", lambda *args, **options: 9 * distance(*args, **options))
+    jm.tl.impute(mdata, model, **DIRECTION, interval=0.9)
+    assert "100 % of the cells of 'rna' are unlike those of the training" in caplog.text
+    assert [record.levelname for record in caplog.records if "unlike" in record.message] == ["WARNING"]

@@ -48,6 +48,9 @@ from jamie.data import (
 )
 from jamie.model import JAMIE, Calibration, CellConfidence, SeveralSources, require_level
 
+MANY_NEW = 0.2
+"""Share of new cells that is warned of: 0.05 of cells like those of the training are."""
+
 
 @in_one_line
 @document("mdata or adata", "model", "feature_names", "rng", "key_added", "copy")
@@ -325,7 +328,13 @@ class _Beside(NamedTuple):
         return {keys.imputation_confidence(self.asked.target): confidence, keys.novelty(self.asked.target): novelty}
 
     def tell(self) -> None:
-        """Log how many cells are left out."""
+        """Log how many cells are left out, and whether many are of a sort for which confidence was not learned."""
+        if self.cells is not None and (share := (self.cells.novelty > 1).mean()) > MANY_NEW:
+            logger.warning(
+                "%.0f %% of the cells of %r are unlike those of the training (novelty above 1): neither intervals nor "
+                "confidence hold for them",
+                100 * share, self.asked.source,
+            )  # fmt: skip
         if self.left_out is not None:
             logger.info(
                 "%d of %d cells of %r have a confidence below %g: NaN is imputed for them",
