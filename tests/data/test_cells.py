@@ -13,7 +13,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie._keys import Keys
-from jamie.data import Preparation, open_cells, open_for_model, require_several, two_modalities
+from jamie.data import Preparation, likeliest_partners, open_cells, open_for_model, require_several, two_modalities
 
 
 @pytest.fixture(scope="module")
@@ -568,3 +568,16 @@ def test_measured_values_without_some_features_are_on_the_scale_of_all(trained):
     found = cells.measured("rna", rows, np.arange(x.shape[1]))
     assert np.isnan(found[:, :4]).all()
     np.testing.assert_allclose(found[:, 4:], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (3, 2)])
+def test_where_nothing_is_known_no_cell_has_a_partner(shape):
+    rows, partners = likeliest_partners(sparse.csr_matrix(shape, dtype=np.float32))
+    assert rows.shape == partners.shape == (0,)
+
+
+def test_the_likeliest_partner_is_that_of_the_surest_entry():
+    f = sparse.csr_matrix(np.array([[0, 0.2, 0.7], [0, 0, 0], [1, 0, 0.5]], dtype=np.float32))
+    rows, partners = likeliest_partners(f)
+    assert_array_equal(rows, [0, 2])
+    assert_array_equal(partners, [2, 0])

@@ -420,9 +420,7 @@ class Cells:
 
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
-        f = self.known(a, b)
-        (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
-        return rows, np.asarray(f.argmax(axis=1)).ravel()[rows]
+        return likeliest_partners(self.known(a, b))
 
     def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""
@@ -431,6 +429,12 @@ class Cells:
     def role_names(self, name: str) -> pd.Categorical:
         """What each cell of a modality is to the model, in words."""
         return pd.Categorical.from_codes(self.role(name), categories=list(ROLES))
+
+
+def likeliest_partners(f: sparse.csr_matrix) -> tuple[Array, Array]:
+    """Rows that have a partner, and the column of the likeliest one, (n,) each; none where nothing is known."""
+    (rows,) = np.nonzero(np.asarray(f.sum(axis=1)).ravel() > 0)
+    return rows, np.asarray(f.argmax(axis=1)).ravel()[rows] if len(rows) else rows
 
 
 def open_cells(

@@ -16,7 +16,7 @@ from jamie._settings import logger
 from jamie._types import Array, Pair, Slot
 from jamie.correspondence import from_mask, from_matrix, from_names, from_table, normalised
 
-from ._cells import CellPairs, Cells, require_several
+from ._cells import CellPairs, Cells, likeliest_partners, require_several
 from ._seen import IN_SAMPLE, unseen_pairs
 
 Pairs: TypeAlias = pd.DataFrame | sparse.sparray | sparse.spmatrix | None
@@ -69,19 +69,13 @@ def truth(cells: Cells, pair: Pair, pairs: Pairs = None) -> sparse.csr_matrix:
 
 def true_pairs(cells: Cells, pair: Pair, slot: Slot, pairs: Pairs) -> tuple[Array, Array, str]:
     """Rows of cells and of their likeliest true partners, and whether the correspondence was made without them."""
-    rows, partners = _likeliest(truth(cells, pair, pairs))
+    rows, partners = likeliest_partners(truth(cells, pair, pairs))
     given = np.asarray(_given(cells, pair, slot)[rows].sum(axis=1)).ravel() > 0
     if given.all():
         return rows, partners, "in-sample pairs"
     if given.any():
         logger.info("%d pairs of %r and %r were known to the correspondence and are left out", given.sum(), *pair)
     return rows[~given], partners[~given], "held-out pairs"
-
-
-def _likeliest(pairs: sparse.csr_matrix) -> tuple[Array, Array]:
-    """Rows of the cells that have a partner, and of the likeliest one, (n,) each."""
-    (rows,) = np.nonzero(np.asarray(pairs.sum(axis=1)).ravel() > 0)
-    return rows, np.asarray(pairs.argmax(axis=1)).ravel()[rows]
 
 
 def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pair, CellPairs]:
@@ -96,7 +90,7 @@ def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pa
     scored = {}
     for pair, of_pair in _by_modalities(cells, pairs).items():
         given = truth(cells, pair, of_pair)
-        rows, columns = _likeliest(given)
+        rows, columns = likeliest_partners(given)
         told = cells.known_of_training(*pair)
         is_told = [np.asarray(told.sum(axis=axis)).ravel() > 0 for axis in (1, 0)]
         left_out = is_told[0][rows] | is_told[1][columns]
