@@ -6,7 +6,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jamie.correspondence import cap_rows, from_column, from_mask, from_matrix, from_names, from_table, n_paired
+from jamie.correspondence import (
+    cap_rows,
+    from_column,
+    from_mask,
+    from_matrix,
+    from_names,
+    from_table,
+    likeliest,
+    n_paired,
+)
 from jamie.correspondence._known import with_known
 
 ROWS, COLUMNS = pd.Index(["c1", "c2", "c3", "c4"]), pd.Index(["c3", "x", "c1", "c4", "y"])
@@ -251,3 +260,16 @@ def test_a_cell_with_many_sure_partners_is_shared_among_them():
 def test_without_pairs_nothing_changes():
     found = with_known(INFERRED, csr(np.zeros((4, 3))))
     assert_allclose(found.toarray(), INFERRED.toarray())
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (3, 2)])
+def test_where_nothing_is_known_no_cell_has_a_partner(shape):
+    rows, partners = likeliest(sparse.csr_matrix(shape, dtype=np.float32))
+    assert rows.shape == partners.shape == (0,)
+
+
+def test_the_likeliest_partner_is_that_of_the_surest_entry():
+    f = sparse.csr_matrix(np.array([[0, 0.2, 0.7], [0, 0, 0], [1, 0, 0.5]], dtype=np.float32))
+    rows, partners = likeliest(f)
+    assert_array_equal(rows, [0, 2])
+    assert_array_equal(partners, [2, 0])

@@ -187,12 +187,14 @@ def test_all_real_numbers_are_taken(container, dtype):
 
 
 @pytest.mark.parametrize("place", ["dense", "csr", "h5ad csr", "zarr dense", "dask dense"])
-def test_values_beyond_float32_are_refused(x, placed, place):
+def test_values_too_large_for_float32_are_refused(x, placed, place):
     x = x.astype(np.float64)
-    x[3, 1], x[4, 2] = 1e39, np.nan
-    with pytest.raises(InvalidValueError, match=r"values that float32 can hold, up to ±3.4e\+38.*found 1 beyond"):
+    x[3, 1], x[4, 2] = 1e19, np.nan
+    with pytest.raises(
+        InvalidValueError, match=r"values whose squares float32 can hold, up to ±1\.0e\+18.*found 1 beyond"
+    ):
         list(CellMatrix(placed(x, place)).map(lambda block: block.shape))
-    assert CellMatrix(np.where(x == 1e39, 3e38, x))[:][3, 1] == np.float32(3e38)
+    assert CellMatrix(np.where(x == 1e19, 1e17, x))[:][3, 1] == np.float32(1e17)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -213,3 +215,13 @@ def test_changed_cells_are_changed_wherever_they_are_read(x, placed, place):
     sums = changed.map(lambda block, of_cells: np.asarray(block.sum(axis=1)).ravel() + of_cells, np.arange(N))
     assert_array_equal(np.concatenate(list(sums)), expected.sum(axis=1) + np.arange(N))
     assert_array_equal(np.asarray(cells[rows].todense() if cells.is_sparse else cells[rows]), x[rows][:, columns])
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("value", [2e18, -2e18])
+def test_values_that_float32_holds_but_not_their_squares_are_refused(container, value):
+    """Variances would overflow, which scikit-learn warns of."""
+    x = np.eye(4, dtype=np.float32)
+    x[2, 1] = value
+    with pytest.raises(InvalidValueError, match="found 1 beyond; divide the feature by a constant"):
+        CellMatrix(container(x))[:]

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 BLOCKS = 64
 """Blocks that fit into `settings.memory_gb`: each exists in a few copies, in each of a few threads."""
+LARGEST = 1e18
+"""Value whose square, and those of some cells together, float32 holds: 3.4e38 at most."""
 FEWEST_ROWS = 64
 MOST_THREADS = 4
 DASK_PARTS = 8
@@ -220,7 +222,7 @@ def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def require_numeric(values: Any, where: str) -> None:
-    """Raise if values are no real numbers, or too large for float32, in which everything is computed.
+    """Raise if values are no real numbers, or have squares that float32, in which everything is computed, cannot hold.
 
     What is on disk or in dask is judged by its type here, and by its values where blocks are read.
     """
@@ -236,21 +238,26 @@ def require_numeric(values: Any, where: str) -> None:
     stored = values.data if sparse.issparse(values) else values
     if dtype.kind != "f" or dtype.itemsize <= np.dtype(np.float32).itemsize or not isinstance(stored, np.ndarray):
         return
-    limit = np.finfo(np.float32).max
     with np.errstate(invalid="ignore"):
-        beyond = (np.abs(stored) > limit) & np.isfinite(stored)
+        beyond = (np.abs(stored) > LARGEST) & np.isfinite(stored)
     if beyond.any():
-        msg = (
-            f"expected values that float32 can hold, up to ±{limit:.1e}, in `{where}`, found {int(beyond.sum())} "
-            "beyond; divide the feature by a constant, or set them to NaN if they stand for missing values"
-        )
-        raise InvalidValueError(msg)
+        raise InvalidValueError(_too_large(beyond, where))
+
+
+def _too_large(beyond: Array, where: str) -> str:
+    return (
+        f"expected values whose squares float32 can hold, up to ±{LARGEST:.1e}, in `{where}`, found "
+        f"{int(beyond.sum())} beyond; divide the feature by a constant, or set them to NaN if they stand for missing "
+        "values"
+    )
 
 
 def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index) -> None:
-    """Raise if a value is infinite or a cell is all missing."""
+    """Raise if a value is infinite or too large, or a cell is all missing."""
     values = x.data if sparse.issparse(x) else x
-    if np.issubdtype(values.dtype, np.integer) or np.isfinite(values).all():
+    if np.issubdtype(values.dtype, np.integer) or not values.size:
+        return
+    if float(values.min()) >= -LARGEST and float(values.max()) <= LARGEST:  # which NaN is not
         return
     infinite = np.isinf(values)
     if infinite.any():
@@ -260,6 +267,9 @@ def _require_measured(x: Matrix, where: str, cells: pd.Index, features: pd.Index
             f"{features[column]!r}; set them to NaN if they are missing"
         )
         raise InvalidValueError(msg)
+    beyond = np.abs(values) > np.float64(LARGEST)
+    if beyond.any():
+        raise InvalidValueError(_too_large(beyond, where))
     empty = missing(x, axis=1) == x.shape[1]
     if empty.any():
         msg = (

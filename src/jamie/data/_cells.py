@@ -449,8 +449,7 @@ class Cells:
 
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
-        f = self.known(a, b)
-        return likeliest(f)
+        return likeliest(self.known(a, b))
 
     def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""

@@ -24,6 +24,7 @@ from jamie.baselines import (
     supervised,
     tune,
 )
+from jamie.correspondence import likeliest
 from jamie.data import Problem
 from jamie.nn import Ensemble, KernelMix
 
@@ -160,7 +161,5 @@ class KernelMixes:
 
 def surest_pairs(f: sparse.csr_matrix, rows: Array, columns: Array) -> tuple[Array, Array]:
     """Those of `rows` that have a partner in `columns`, and the surest partner of each."""
-    block = f[rows][:, columns]
-    partner = np.asarray(block.argmax(axis=1)).ravel()
-    has = np.asarray(block.sum(axis=1)).ravel() > 0
-    return rows[has], columns[partner[has]]
+    has, partner = likeliest(f[rows][:, columns])
+    return rows[has], columns[partner]

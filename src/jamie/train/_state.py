@@ -12,7 +12,8 @@ from jamie._types import Array
 class TrainingState:
     """A training after a step, losses of that step read and weights judged.
 
-    Which cells were drawn is not in it: they are drawn again from the seed, which costs a few hundredths of the time.
+    Which cells were drawn is not in it: they are drawn again from the seed, which takes 0.3 % of the time of the
+    steps on a CPU.
 
     Attributes
     ----------
