@@ -1,13 +1,14 @@
 """New cells on a model: how imputation and labels fare with fewer genes, another order, less depth and other names.
 
 CITE-seq 10k is drawn in two halves; one is the reference, which a model is trained on, the other the query, in which
-genes are left out, put into another order, thinned to half the counts and renamed. Of the query: the mean correlation of
-imputed with measured proteins, and how far their means are off; FOSCTTM of its genes and proteins; accuracy of the labels
-that the reference's genes, or its proteins, give to the query's genes.
+genes are left out, put into another order, thinned to half the counts and renamed. Of the query: the mean correlation
+of imputed with measured proteins, and how far their means are off; FOSCTTM of its genes and proteins; accuracy of the
+labels that the reference's genes, or its proteins, give to the query's genes.
 
-The genes of PBMC 5k, another experiment, get the labels of CITE-seq 10k. They are judged by marker genes of their own: the
-score of a class is the mean z of its markers (log1p of counts per median depth), and a cell has the class of the highest
-score if it is 0.5 above the next. T cells are CD4 or CD8 T if one of CD4 and CD8A/CD8B was counted and not the other.
+The genes of PBMC 5k, another experiment, get the labels of CITE-seq 10k. They are judged by marker genes of their own:
+the score of a class is the mean z of its markers (log1p of counts per median depth), and a cell has the class of the
+highest score if it is 0.5 above the next. T cells are CD4 or CD8 T if one of CD4 and CD8A/CD8B was counted and not the
+other.
 
     python benchmarks/query.py --page docs/benchmark/query.md
 """
