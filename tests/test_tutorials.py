@@ -18,6 +18,7 @@ DATA = {
     "06_paper": ["scgem"],
     "07_interoperability": ["citeseq_pbmc10k"],
     "08_three_modalities": ["patchseq_motor_trio"],
+    "09_reference_and_query": ["citeseq_pbmc10k", "citeseq_pbmc5k_rna"],
     "gallery": ["patchseq_motor_cortex", "patchseq_motor_trio"],
 }
 NEEDS = {"07_interoperability": ["igraph", "muon", "scib_metrics", "scvi"]}  # packages besides those of the tests
@@ -91,6 +92,12 @@ FASTER = {
         ),
         'features=["apical height"], rng=0)': 'features=["apical height"], n_cells=50)',
         "jm.tl.train(pair, rng=0)": "jm.tl.train(pair, rng=0, max_steps=20)",
+    },
+    "09_reference_and_query": {
+        "model = jm.tl.train(reference, rng=0)": "model = jm.tl.train(reference, rng=0, max_steps=20)",
+        'jm.pl.embedding(query, reference=reference, color="cell_type", rng=0)': (
+            'jm.pl.embedding(query, reference=reference, color="cell_type", basis="pca")'
+        ),
     },
     "gallery": {
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",

@@ -84,3 +84,16 @@ def test_what_is_not_there_is_said(mdata):
         jm.get.embedding(mdata, key_added="mine")
     with pytest.raises(ValueError, match="`n_cells` of at least 1, found 0"):
         jm.get.embedding(mdata, n_cells=0)
+
+
+def test_many_cells_are_laid_out_by_a_search_of_our_own(mdata, monkeypatch):
+    """Of few cells it is the search of scanpy, which finds the same ones."""
+    few = jm.get.embedding(mdata, n_cells=100)
+    monkeypatch.setattr("jamie.get._embedding.MANY", 0)
+    many = jm.get.embedding(mdata, n_cells=100)
+    near = [
+        np.argsort(np.linalg.norm(xy[:, None] - xy[None], axis=2), axis=1)[:, 1:11]
+        for xy in (cells[["x", "y"]].to_numpy() for cells in (few, many))
+    ]
+    shared = np.mean([len(set(a) & set(b)) for a, b in zip(*near, strict=True)])
+    assert shared > 7

@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from mudata import MuData
+from scipy import sparse
 
 from jamie._checks import generator, require_option, require_positive
 from jamie._compat import let_numba_cache, seed_argument
@@ -15,9 +16,12 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
 from jamie._types import Array, Seed
+from jamie.correspondence import nearest
 from jamie.data import as_mudata, labels
 
 Basis = Literal["umap", "pca"]
+MANY = 4_096
+"""Cells from which on scanpy would search with pynndescent, whose version 0.7 gives what scanpy 1.11 does not take."""
 
 
 @document("mdata or adata", "rng", "key_added")
@@ -157,10 +161,28 @@ def _coordinates(x: Array, basis: str, seed: int) -> Array:
 
     if basis == "pca":
         return sc.pp.pca(x, n_comps=2)
-    adata = ad.AnnData(x)
-    sc.pp.neighbors(adata, use_rep="X", n_neighbors=min(15, len(x) - 1), **seed_argument(sc.pp.neighbors, seed))
+    adata, n = ad.AnnData(x), min(15, len(x) - 1)
+    search = {"transformer": _Nearest(n)} if len(x) >= MANY else {}
+    sc.pp.neighbors(adata, use_rep="X", n_neighbors=n, **search, **seed_argument(sc.pp.neighbors, seed))
     sc.tl.umap(adata, **seed_argument(sc.tl.umap, seed))
     return adata.obsm["X_umap"]
+
+
+class _Nearest:
+    """Nearest cells, in the form in which scanpy takes another search."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def fit_transform(self, x: Array) -> sparse.csr_matrix:
+        """Distances to the nearest cells, itself the first."""
+        distance, cells = nearest(x, x, self.n)
+        start = np.arange(len(x) + 1) * self.n
+        return sparse.csr_matrix((distance.ravel(), cells.ravel(), start), shape=(len(x), len(x)))
+
+    def get_params(self) -> dict[str, int]:
+        """What scanpy notes of it."""
+        return {"n_neighbors": self.n}
 
 
 def _joined(columns: list[pd.Series]) -> pd.api.extensions.ExtensionArray | Array:
