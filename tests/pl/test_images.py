@@ -60,6 +60,11 @@ OF_TOY = {
     "calibration": lambda mdata: jm.pl.calibration(
         jm.get.calibration(mdata, jm.tl.train(mdata.copy(), max_steps=20), **DIRECTION, groupby="cell_type")
     ),
+    "reliability": lambda mdata: jm.pl.reliability(
+        jm.get.reliability(
+            jm.tl.transfer_labels(mdata, labels="cell_type", **DIRECTION, copy=True), labels="cell_type", **DIRECTION
+        )
+    ),
     "metrics": lambda mdata: jm.pl.metrics(mdata, **DIRECTION, against="ridge"),
     "alignment": lambda mdata: jm.pl.alignment(mdata, **DIRECTION),
     "importance_bars": lambda mdata: jm.pl.importance(mdata, **SHAP),
