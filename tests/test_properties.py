@@ -378,14 +378,24 @@ def quietly(make: Callable, *arguments: Any) -> Any:
         return make(*arguments)
 
 
+def is_written(mdata: MuData, path: Path) -> bool:
+    """Whether a file takes it."""
+    try:
+        quietly(mdata.write, path)
+    except (TypeError, ValueError, NotImplementedError, KeyError, OSError, RuntimeError):
+        return False
+    return True
+
+
 def checked(case: Case, model: jm.JAMIE | None) -> None:
     """Make the calls of a case one after the other; a training gives its model to the next ones."""
     with TemporaryDirectory() as folder:
         try:
             mdata = quietly(built, case, Path(folder))
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, AssertionError):
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError, AssertionError):
             assume(False)
         before = quietly(slots, mdata)
+        fits_a_file = case.seed == 0 and is_written(mdata, Path(folder, "before.h5mu"))  # which takes a while
         for call in case.calls:
             if call in USE and model is None:  # the training was refused
                 continue
@@ -404,6 +414,8 @@ def checked(case: Case, model: jm.JAMIE | None) -> None:
                 assert_written_well(mdata, before, after, call)
                 model = found if call in TRAIN else model
             before = after
+        if fits_a_file:
+            assert is_written(mdata, Path(folder, "after.h5mu")), "no file takes what was added"
 
 
 def options(n: int) -> Callable:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.attribution import _contributions
-from jamie.attribution._contributions import PreparedCells, Readout, contributions, feature_readout
+from jamie.attribution._contributions import PreparedCells, Readout, _Outwards, contributions, feature_readout
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,14 @@ def test_features_in_feature_space_are_as_shap_explains_them():
         PreparedCells(inputs[20:30], scaled[20:30]),
     )
     assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n_filled", [0, 2])
+def test_background_cells_that_have_nothing_are_as_zeros(n_filled):
+    rng = np.random.default_rng(0)
+    loadings, multipliers = rng.normal(size=(6, 3)), rng.normal(size=(4, 2, 3))
+    background, cell = np.zeros((4, 6)), rng.normal(size=(1, 6))
+    background[:n_filled, 1:3] = 1
+    expected = _Outwards(loadings, background)(multipliers, cell)
+    found = _Outwards(loadings, sparse.csr_matrix(background))(multipliers, sparse.csr_matrix(cell))
+    assert_allclose(found, expected, atol=1e-6)

@@ -259,6 +259,21 @@ def test_an_interrupted_training_is_written_and_says_so(given, tmp_path, capsys,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+def test_the_same_command_goes_on_with_an_interrupted_training(given, tmp_path, capsys, signalled):
+    out = tmp_path / "out.h5mu"
+    command = ["run", str(given), "-o", str(out), "--max-steps", "20", "--checkpoint", str(tmp_path / "run")]
+    with pytest.MonkeyPatch.context() as patch:
+        step = _trainer._Run.step
+        signalled(signal.SIGTERM)
+        assert main(command) == 143
+        patch.setattr(_trainer._Run, "step", step)
+        assert main(command) == 0
+    assert "going on after step 3 of 20" in capsys.readouterr().err
+    summary = jm.get.summary(read(out))
+    assert (summary.interrupted, summary.n_steps) == ("", 20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
 def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out.h5mu"
     out.write_text("old")

@@ -225,7 +225,8 @@ class _Outwards:
         self.outer = None
         if self.background.shape[1] * self.of_rows.size <= AT_ONCE:
             dense = self.background.toarray() if sparse.issparse(self.background) else self.background
-            self.outer = (dense[:, :, None] * self.of_rows[:, None]).reshape(len(dense), -1)  # (d, b k)
+            d, b = dense.shape  # d is 0 where no background cell has anything
+            self.outer = (dense[:, :, None] * self.of_rows[:, None]).reshape(d, b * self.of_rows.shape[1])
 
     def __call__(self, multipliers: Array, cell: Matrix) -> Array:
         """Take multipliers (b, t, k) of one cell, (1, d), to contributions (d, t)."""
