@@ -103,8 +103,8 @@ def page(table: pd.DataFrame) -> str:
     ratio = (table["seconds"] / table["seconds of two"]).mean()
     lines += [
         "",
-        f"Means of {table['split'].nunique()} splits. A step of the training took {ratio:.1f} times the CPU time of one "
-        "on genes and electrophysiology alone.",
+        f"Means of {table['split'].nunique()} splits. A step of the training took {ratio:.1f} times the CPU time of "
+        "one on genes and electrophysiology alone.",
     ]
     return "\n".join(lines) + "\n"
 
