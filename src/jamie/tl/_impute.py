@@ -128,8 +128,9 @@ def impute(
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
 
     From several sources the first two are of all cells of the MuData, NaN where a cell was measured in none of them.
-    They are `mdata.obsm['jamie_imputed_<target>_<source>_<source>']` and `mdata.uns` likewise, with the sources in the
-    order of the model and a name that holds an underscore in brackets. :func:`jamie.get.imputed` reads them.
+    They are `mdata.obsm['jamie_imputed_<target>_<sources>']` and `mdata.uns` likewise, with the sources in the order
+    of the model, joined by an underscore, and a name that holds an underscore in brackets.
+    :func:`jamie.get.imputed` reads them.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source, `.var` of the target where
@@ -295,7 +296,7 @@ def _write_joint(
 ) -> None:
     """Write what was imputed from several sources, for all cells of the MuData."""
     mdata, keys = cells.mdata, cells.keys
-    slot, columns = keys.imputed_from_sources(target, sources.names), _columns(names)
+    slot, columns = keys.imputed_from_sources(target, *sources.names), _columns(names)
     nothing = _Beside(None, slice(None), None, 0, 0)
     write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
@@ -358,7 +359,7 @@ def _impute_to(
     else:
         sources = SeveralSources.of(cells, source, target)
         inputs, obs = [*sources.inputs.values(), sources.position], mdata.obs.iloc[sources.rows]
-        slot = cells.keys.imputed_from_sources(target, sources.names)
+        slot = cells.keys.imputed_from_sources(target, *sources.names)
         translate = lambda rows: model.impute_jointly(sources, target, columns, rows)  # noqa: E731
     names = pd.Index(model.preparations_[target].features[columns])
     require_unique(names, where="features", remedy="name each once")
