@@ -28,8 +28,8 @@ def slots(keys=Keys()):  # noqa: B008 - frozen
         if isinstance(member, property):
             yield getattr(keys, name)
         elif inspect.isfunction(member) and not name.startswith("_"):
-            names = [parameter for parameter in inspect.signature(member).parameters if parameter != "self"]
-            yield member(keys, *(["<source>"] * 2 if name == "sources" else f"<{name}>" for name in names))
+            arguments = [f"<{parameter}>" for parameter in inspect.signature(member).parameters if parameter != "self"]
+            yield member(keys, *arguments)
 
 
 def options(parser):

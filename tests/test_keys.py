@@ -58,7 +58,7 @@ def slots(keys, names):
                 yield (container, word, *pair), getattr(keys, word)(*pair)
     for a, b in pairs:
         for target, sources in (("a_b", (a, b)), ("c", (b, a, "c")), (a, ("a_b", b, b))):
-            slot = keys.imputed_from_sources(target, sources)
+            slot = keys.imputed_from_sources(target, *sources)
             yield ("mdata.obsm", "imputed_from_sources", target, sources), slot
             for what in ("lower", "upper", "sample_0"):
                 yield ("mdata.obsm", "imputed_from_sources", target, sources, what), beside(slot, what)

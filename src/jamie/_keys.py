@@ -9,7 +9,6 @@ meet.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jamie._errors import InvalidValueError
@@ -167,7 +166,7 @@ class Keys:
         """`.obs` of a modality of a completed MuData: how new the cell of each imputed row is."""
         return f"{self.prefix}_novelty"
 
-    def imputed_from_sources(self, target: str, sources: Sequence[str]) -> str:
+    def imputed_from_sources(self, target: str, *sources: str) -> str:
         """`mdata.obsm` and `.uns`: features of `target` imputed from several sources, for every cell that has any."""
         names = [_bracketed(_free(name)) if name not in _ENDS else _in_brackets(name) for name in sources]
         return f"{self.prefix}_imputed_{'_'.join([_bracketed(_free(target)), *names])}"

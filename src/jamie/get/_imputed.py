@@ -88,7 +88,7 @@ def _from_several(mdata: MuData | ad.AnnData, sources: list[str], target: str, k
     mdata = as_mudata(mdata, None)
     for name in sources:
         require_name(name, list(mdata.mod), name="source")
-    slots = [keys.imputed_from_sources(target, order) for order in permutations(sources)]
+    slots = [keys.imputed_from_sources(target, *order) for order in permutations(sources)]
     slot = next((slot for slot in slots if slot in mdata.obsm), slots[0])
     remedy = f"jm.tl.impute(mdata, model, source={sources}, target={target!r})"
     frame = stored(mdata.obsm, slot, where="mdata.obsm", remedy=remedy)

@@ -149,8 +149,9 @@ def impute(
         rare, and its intervals and confidence are guesses.
 
     From several sources the first two are of all cells of the MuData, NaN where a cell was measured in none of them.
-    They are `mdata.obsm['jamie_imputed_<target>_<source>_<source>']` and `mdata.uns` likewise, with the sources in the
-    order of the model and a name that holds an underscore in brackets. :func:`jamie.get.imputed` reads them.
+    They are `mdata.obsm['jamie_imputed_<target>_<sources>']` and `mdata.uns` likewise, with the sources in the order
+    of the model, joined by an underscore, and a name that holds an underscore in brackets.
+    :func:`jamie.get.imputed` reads them.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source with confidence and novelty,
@@ -382,11 +383,8 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     """Write what was imputed from several sources, for all cells of the MuData."""
     mdata, keys, target = cells.mdata, cells.keys, beside.asked.target
     names = model.preparations_[target].features[beside.columns]
-    slot, columns, imputed = (
-        keys.imputed_from_sources(target, sources.names),
-        _columns(names),
-        beside.whole(imputed)[""],
-    )
+    slot, columns = keys.imputed_from_sources(target, *sources.names), _columns(names)
+    imputed = beside.whole(imputed)[""]
     write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
     about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
@@ -445,7 +443,7 @@ def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: st
     else:
         sources = SeveralSources.of(cells, source, target)
         inputs, obs = [*sources.inputs.values(), sources.position], mdata.obs.iloc[sources.rows]
-        slot = cells.keys.imputed_from_sources(target, sources.names)
+        slot = cells.keys.imputed_from_sources(target, *sources.names)
         translate = lambda rows: model.impute_jointly(sources, target, columns, rows)  # noqa: E731
     names = pd.Index(model.preparations_[target].features[columns])
 
