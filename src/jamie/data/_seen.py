@@ -81,6 +81,14 @@ class SeenCells:
         """Read back digests in the order of their roles."""
         return cls(names, values, np.repeat(np.arange(3, dtype=np.uint8), counts))
 
+    def and_learned(self, names: pd.Index, values: Array) -> SeenCells:
+        """The same, and more cells that were learned from."""
+        return SeenCells(
+            np.concatenate([name_digests(names), self.names]),
+            np.concatenate([values, self.values]),
+            np.concatenate([np.full(len(names), TRAIN, np.uint8), self.role]),
+        )
+
     def roles(self, names: pd.Index, values: Array, *, comparable: bool = True) -> Array:
         """Role of each cell, (n,) uint8 positions in `ROLES`.
 

@@ -1,0 +1,159 @@
+"""Learn from pairs of new cells what a trained model gets wrong in them, and leave the rest of it as it is.
+
+With r what the imputation leaves of the new targets, the kernel regression gets the new cells as further landmarks,
+with coefficients c = (K + α I)⁻¹ r / w, K the kernel among them at the rate it has, and w its share. Far from the new
+cells the kernel falls to 0, and so does the change. α is chosen by leaving each new pair out, in closed form, beside
+no change at all. Networks, preparations and so all latents stay.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from jamie._errors import InvalidValueError
+from jamie._settings import logger
+from jamie._types import Array
+from jamie.data import NEW, Cells, SeenCells
+from jamie.nn import Ensemble, KernelMix
+
+LEAST = 10
+"""New pairs, as for a kernel regression at first."""
+MOST = 1_000
+"""New landmarks."""
+ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+GAIN = 0.99
+"""Of the error with no change, that the best must be below."""
+LEAST_SHARE = 0.05
+"""Of the kernel in the imputation, below which it cannot carry a change."""
+
+
+class Change(NamedTuple):
+    """A kernel regression that knows new cells, and mean squared errors of new pairs that were left out."""
+
+    kernel_mix: KernelMix
+    before: float
+    after: float
+
+
+def adapt_kernel_mixes(
+    network: Ensemble, cells: Cells, divisors: dict[str, float], seen: dict[str, SeenCells]
+) -> dict[str, SeenCells]:
+    """Adapt all kernel regressions of a network, in place, to pairs of cells that the model has not met.
+
+    Cells that `pp.split` holds out are left alone. Returns the cells that the model has seen then.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no kernel regression, or there are too few such pairs.
+    """
+    learned = {name: np.zeros(len(cells.cells(name)), dtype=bool) for name in cells.names}
+    n_most, has_kernel = 0, False
+    for source, target in permutations(cells.names, 2):
+        kernel_mix = network.kernel_mix(source, target)
+        if kernel_mix is None:
+            continue
+        rows, partners = _new_pairs(cells, source, target)
+        n_most, has_kernel = max(n_most, len(rows)), True
+        if len(rows) < LEAST:
+            continue
+        change = _changed(network, kernel_mix, cells, divisors, (source, target), rows, partners)
+        if change is None:
+            logger.info("%s → %s stays: %d new pairs tell nothing that it lacks", source, target, len(rows))
+            continue
+        network.add_kernel_mix(source, target, change.kernel_mix)
+        learned[source][rows], learned[target][partners] = True, True
+        logger.info(
+            "%s → %s adapted to %d new pairs: of what was wrong in them %.0f %% is left, each left out in turn; "
+            "latents of all cells stay as they were",
+            source, target, len(rows), 100 * change.after / change.before,
+        )  # fmt: skip
+    if not has_kernel or n_most < LEAST:
+        raise InvalidValueError(_why_not(cells, n_most, has_kernel=has_kernel))
+    return seen | {name: _with(seen[name], cells, name, chosen) for name, chosen in learned.items() if chosen.any()}
+
+
+def _new_pairs(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
+    """Pairs of cells that the model has not met, held out by no split, and measured in all features of the target."""
+    rows, partners = cells.likeliest(source, target)
+    chosen = ~cells.prepared(target).is_partial[partners]
+    for name, of in ((source, rows), (target, partners)):
+        chosen &= (cells.role(name)[of] == NEW) & ~_held_out(cells, name)[of]
+    rows, partners = rows[chosen], partners[chosen]
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(int)) if len(rows) else slice(0)
+    return rows[some], partners[some]
+
+
+def _held_out(cells: Cells, name: str) -> Array:
+    """Which cells of a modality the split of this MuData holds out, (n,) bool."""
+    if cells.split is None:
+        return np.zeros(len(cells.cells(name)), dtype=bool)
+    return cells.mdata.obs[cells.split].astype(object).to_numpy()[cells.rows(name)] == "test"
+
+
+@torch.inference_mode()
+def _changed(
+    network: Ensemble,
+    kernel_mix: KernelMix,
+    cells: Cells,
+    divisors: dict[str, float],
+    pair: tuple[str, str],
+    rows: Array,
+    partners: Array,
+) -> Change | None:
+    """The kernel regression with new landmarks; `None` if left-out pairs are no better for it."""
+    source, target = pair
+    share = float(kernel_mix.mix_weight)
+    if share < LEAST_SHARE:
+        return None
+    x = torch.as_tensor(cells.inputs(source)[rows] / np.float32(divisors[source]), device=network.device)
+    y = cells.inputs(target)[partners] / divisors[target]
+    left = y - network.impute(source, target, x).cpu().numpy().astype(np.float64)
+    z = kernel_mix.coordinates(x)
+    distance = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = torch.exp(-kernel_mix.rate * distance).cpu().numpy().astype(np.float64)
+    errors = {alpha: float(np.mean(_left_out(kernel, left, alpha) ** 2)) for alpha in ALPHAS}
+    alpha, before = min(errors, key=errors.__getitem__), float(np.mean(left**2))
+    if not errors[alpha] < GAIN * before:
+        return None
+    more = np.linalg.solve(kernel + alpha * np.eye(len(kernel)), left) / share
+    return Change(
+        KernelMix(
+            torch.cat([kernel_mix.landmarks, z]),
+            torch.cat([kernel_mix.coefficients, torch.as_tensor(more.astype(np.float32), device=network.device)]),
+            origin=kernel_mix.origin,
+            directions=kernel_mix.directions,
+            offset=kernel_mix.offset,
+            rate=kernel_mix.rate,
+            mix_weight=kernel_mix.mix_weight,
+        ),
+        before,
+        errors[alpha],
+    )
+
+
+def _left_out(kernel: Array, left: Array, alpha: float) -> Array:
+    """What ridge regression on all other pairs leaves of each pair, (n, k)."""
+    hat = kernel @ np.linalg.inv(kernel + alpha * np.eye(len(kernel)))
+    return (left - hat @ left) / (1 - np.diag(hat))[:, None]
+
+
+def _with(seen: SeenCells, cells: Cells, name: str, chosen: Array) -> SeenCells:
+    return seen.and_learned(cells.cells(name)[chosen], cells.prepared(name).digests[chosen])
+
+
+def _why_not(cells: Cells, n_pairs: int, *, has_kernel: bool) -> str:
+    if not has_kernel:
+        return (
+            "expected a model with a kernel regression, which is what adapts, found none between "
+            f"{' and '.join(map(repr, cells.names))}; train with recipe='default' on 10 pairs or more"
+        )
+    return (
+        f"expected at least {LEAST} pairs of cells that the model has not met, found {n_pairs}, without those that "
+        "pp.split holds out; record more with jm.pp.correspondence(mdata, pairs=...), or use the model as it is: "
+        "jm.tl.embed(mdata, model)"
+    )
