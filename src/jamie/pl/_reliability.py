@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 
 from jamie._docs import document
 
-from ._style import PALETTE, bare, scored_cells
+from ._style import PALETTE, bare, scored_cells, with_plain_names
 
 
+@with_plain_names
 @document("ax")
 def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of labels or partners that was right against their probability.

@@ -462,7 +462,7 @@ def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: st
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
     var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
     of_cells = beside.of_cells(keys)
-    obs = obs.drop(columns=list(of_cells), errors="ignore")
+    obs = obs.drop(columns=keys.imputation_confidence(target), errors="ignore")  # of values imputed before
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
     frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
