@@ -220,3 +220,15 @@ def test_a_reference_of_another_model_or_none_is_refused(trained, query):
         jm.get.embedding(query, reference=mdata, basis="pca")
     with pytest.raises(KeyError, match=r"expected cells in `reference\[m\].obsm\['X_jamie'\]`, found none"):
         jm.get.embedding(query, reference=jm.datasets.toy(), basis="pca")
+
+
+def test_what_a_part_of_the_features_gives_adds_up(trained, query):
+    """SHAP values of the genes that are there sum to what they make of the imputed value, without remainder."""
+    _, model = trained
+    part = query[:, 15:].copy()
+    jm.tl.explain(part, model, source="rna", target="protein", features=["protein1"])
+    jm.tl.impute(part, model, source="rna", target="protein")
+    values, about = part.layers["jamie_shap_protein_protein1"], part.uns["jamie_shap_protein"]
+    imputed = part.obsm["jamie_imputed_protein"]["protein1"].to_numpy()
+    assert_allclose(values.sum(1), imputed - about["base"][0], atol=1e-3)
+    assert about["additivity"] < 1e-3
