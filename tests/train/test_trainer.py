@@ -555,3 +555,81 @@ def test_epochs_count_as_in_the_paper(monkeypatch):
 def test_silence_where_stderr_is_no_terminal(capsys):
     Watched(replace(RECIPE, max_steps=4)).fit()
     assert capsys.readouterr() == ("", "")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class InMemory:
+    """Keeps the state after each step, and ends the training after one of them."""
+
+    def __init__(self, state=None, *, cut=None):
+        self.state, self.cut = state, cut
+
+    def begun(self, state):
+        return self.state
+
+    def is_due(self, *, at_end):
+        return True
+
+    def keep(self, state):
+        self.state = replace(state, arrays={name: array.copy() for name, array in state.arrays.items()})
+        if state.step == self.cut:
+            raise Killed
+
+    def forget(self):
+        self.state = None
+
+
+CUTS = {
+    "patience": (
+        replace(RECIPE, patience=3, min_steps=4, max_steps=40),
+        [1.0, 5.0, 0.5, 2.0, 2.0, 2.0, 0.1],
+        [0.0],
+        True,
+    ),
+    "surely better": (replace(CYCLES, patience=2), [2.0, 2.0, 2.0, 1.9, 3.0, 3.0, 3.0, 1.85], [0.0, 0.08, 0.12], True),
+    "means of an epoch": (replace(RECIPE, max_steps=18, averaging=0.5), [], [0.0], False),
+}
+
+
+@pytest.mark.parametrize(("recipe", "scores", "gains", "validated"), CUTS.values(), ids=CUTS)
+def test_a_training_that_is_cut_after_a_step_is_the_training(monkeypatch, recipe, scores, gains, validated):
+    """Also where it ends by patience, and by errors of single cells; some steps are rolled back."""
+    values = [float(NAN if step % 7 == 5 else 3 - 0.1 * step + (step % 3)) for step in range(40)]
+    spread = torch.tensor([1.0, -1.0]).repeat(10)
+
+    def run(checkpoint, n_steps, n_scores, n_judged):
+        torch.manual_seed(0)
+        losses(monkeypatch, values[n_steps:])
+        if validated:
+            scored(monkeypatch, *scores[n_scores:])
+            cells = iter([2.0 - gain + i * spread for i, gain in enumerate(gains)][n_judged:])
+            monkeypatch.setattr("jamie.train._trainer.held_out_cells", lambda *_: [next(cells)])
+        watched = Watched(recipe)
+        rng = np.random.default_rng(0)
+        fitted = fit(
+            watched.network,
+            ([Draw({"a": rng.permutation(40)[:20]}, None, {})] for _ in count()),
+            watched,
+            TARGETS,
+            recipe,
+            steps_per_epoch=6,
+            validation=watched.validation if validated else None,
+            checkpoint=checkpoint,
+        )
+        return fitted, watched.network.state_dict()
+
+    whole, weights = run(None, 0, 0, 0)
+    assert whole.n_rolled_back
+    for cut in range(2, whole.n_steps, 3):
+        killed = InMemory(cut=cut)
+        with pytest.raises(Killed):
+            run(killed, 0, 0, 0)
+        n_judged = sum(step <= cut for step in (3, 9, 21))
+        fitted, found = run(InMemory(killed.state), cut, len(killed.state.history.get("step", [])), n_judged)
+        assert fitted.history.rows == whole.history.rows
+        assert fitted._replace(history=None, seconds=0) == whole._replace(history=None, seconds=0)
+        for name, value in weights.items():
+            assert torch.equal(found[name], value), (cut, name)
