@@ -90,3 +90,24 @@ def test_intervals_are_bars_that_are_red_where_they_miss(mdata, trained, unchang
     assert 0 < within.mean() < 1
     assert len(np.unique(bars.get_colors(), axis=0)) == 2
     assert figure.axes[1].get_title().endswith(f", {within.mean():.0%} within 50%")
+
+
+def test_cells_have_the_colours_of_their_classes(mdata, trained, unchanged):
+    jm.tl.impute(mdata, trained[1], source="rna", target="protein", interval=0.5)
+    mdata.obs.loc[mdata.obs_names[::5], "cell_type"] = np.nan
+    mdata.uns["cell_type_colors"] = ["#ff0000", "#00ff00", "#0000ff"]
+    for name in mdata.mod:
+        del mdata[name].obs["cell_type"]
+    figure = jm.pl.imputation(
+        unchanged(mdata), source="rna", target="protein", features=["protein3"], color="cell_type"
+    )
+    bars, points = sorted(figure.axes[1].collections, key=lambda c: not hasattr(c, "get_segments"))
+    assert len(np.unique(bars.get_colors(), axis=0)) == 1
+    cells = jm.get.comparison(mdata, source="rna", target="protein").measured.index
+    labels = mdata.obs["cell_type"].astype("category").reindex(cells)
+    expected = np.array([*np.eye(3), [0.75] * 3])[labels.cat.codes]
+    assert_allclose(points.get_facecolors()[:, :3], expected)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(labels.cat.categories)
+    with pytest.raises(KeyError, match="did you mean 'cell_type'"):
+        jm.pl.imputation(mdata, source="rna", target="protein", color="celltype")

@@ -17,7 +17,7 @@ from jamie._checks import generator
 from jamie._docs import document
 from jamie._types import Array, Seed
 
-from ._style import PALETTE, with_plain_names
+from ._style import PALETTE, palette_of, with_plain_names
 
 BASES = {"umap": "UMAP", "pca": "PC"}
 
@@ -93,7 +93,7 @@ def embedding(
             ax.scatter(xy[:, 0], xy[:, 1], s=size / 2, c="0.9", lw=0, rasterized=True)
         by_modality = not color or is_first
         values = cells["modality"].where(is_query).cat.remove_unused_categories() if by_modality else cells["color"]
-        palette = PALETTE if by_modality else _palette(mdata, str(color), values)
+        palette = PALETTE if by_modality else palette_of(mdata, str(color), values)
         _scatter(ax, xy, values, order[shown[order]], size, palette, title=title)
         if not is_first and (i < len(panels) - 1 or not color) and ax.get_legend() is not None:
             ax.get_legend().remove()
@@ -116,22 +116,6 @@ def _panels(cells: pd.DataFrame, is_query: Array, color: str | None, *, together
             if shown.any():
                 panels[f"{name}, {color}" if color else str(name)] = shown
     return panels
-
-
-def _palette(mdata: MuData | AnnData, color: str, values: pd.Series) -> list[str]:
-    """Colours of the categories that scanpy stored beside the column, else a palette long enough for them."""
-    categories = pd.Categorical(values).categories
-    for place in (mdata, *(mdata.mod.values() if isinstance(mdata, MuData) else ())):
-        if f"{color}_colors" not in place.uns:
-            continue
-        stored = [str(stored) for stored in place.uns[f"{color}_colors"]]
-        column = place.obs.get(color, values)  # colours stand in the order of its categories there
-        by_name = dict(zip(pd.Categorical(column).categories, stored, strict=False))
-        return [by_name[name] for name in categories] if set(categories) <= set(by_name) else stored
-    from scanpy.plotting import palettes
-
-    n = values.nunique()
-    return PALETTE if n <= len(PALETTE) else palettes.default_20 if n <= 20 else palettes.default_102
 
 
 def _scatter(

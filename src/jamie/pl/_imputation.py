@@ -14,10 +14,12 @@ from jamie import get
 from jamie._docs import document
 from jamie._types import Array
 
-from ._style import PALETTE, bare, with_plain_names
+from ._style import PALETTE, bare, palette_of, with_plain_names
 
 N_FEATURES = 5
 MANY_CELLS = 3_000
+NO_GROUP = "0.75"
+LEGEND = {"frameon": False, "fontsize": 7, "title_fontsize": 8}
 MOST_BARS = 200
 """Intervals that are drawn of a feature: more cannot be told apart."""
 
@@ -25,7 +27,13 @@ MOST_BARS = 200
 @with_plain_names
 @document("mdata", "key_added")
 def imputation(
-    mdata: MuData, *, source: str, target: str, features: Sequence[str] | None = None, key_added: str = "jamie"
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    features: Sequence[str] | None = None,
+    color: str | None = None,
+    key_added: str = "jamie",
 ) -> Figure:
     """Draw imputed against measured values of some features, beside the correlations of all of them.
 
@@ -40,6 +48,8 @@ def imputation(
         Modalities, as given to :func:`jamie.tl.impute`.
     features
         Features of the target to draw; if `None`, five from the best to the worst predicted.
+    color
+        Column of classes, such as cell types, by which cells are coloured; intervals are grey then.
 
     Returns
     -------
@@ -48,7 +58,7 @@ def imputation(
     Raises
     ------
     KeyError
-        If this was not imputed, or a feature is not there.
+        If this was not imputed, or a feature or the column is not there.
 
     Examples
     --------
@@ -61,8 +71,13 @@ def imputation(
     6
     """
     agreement = get.agreement(
-        mdata, source=source, target=target, features=features, n_features=N_FEATURES, key_added=key_added
-    )
+        mdata, source=source, target=target, groupby=color, features=features, n_features=N_FEATURES,
+        key_added=key_added,
+    )  # fmt: skip
+    groups = agreement.groups.cat
+    by_group = None if color is None else palette_of(mdata, color, agreement.groups)
+    points = np.array([] if by_group is None else [by_group[i % len(by_group)] for i in range(len(groups.categories))])
+    of_cells = None if by_group is None else np.append(points, NO_GROUP)[groups.codes]
     names = list(agreement.measured)
     n_panels = 1 + len(names)
     n_rows = int(np.ceil(n_panels / 3))
@@ -78,13 +93,16 @@ def imputation(
         if agreement.within is not None:
             low, high = (agreement.beside[side].iloc[:, i].to_numpy() for side in ("lower", "upper"))
             within = agreement.within.iloc[:, i].to_numpy()
-            ends = _draw_intervals(ax, measured, low, high, within)
+            ends = _draw_intervals(ax, measured, low, high, within, plain=color is not None)
             nominal = "its interval" if agreement.interval is None else f"{agreement.interval:.0%}"
             title += f", {np.nanmean(within):.0%} within {nominal}" if np.isfinite(within).any() else ""
-        _draw_feature(ax, measured, imputed, ends)
+        _draw_feature(ax, measured, imputed, ends, of_cells)
         ax.set_title(title, fontsize=8)
     for ax in axes.flat[n_panels:]:
         ax.set_visible(False)
+    if color is not None:
+        handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=point) for point in points]
+        figure.legend(handles, list(groups.categories), title=color, loc="outside right center", **LEGEND)
     figure.supxlabel(f"measured, {agreement.cells} cells", fontsize=9)
     figure.supylabel(f"imputed from {source}", fontsize=9)
     figure.suptitle(f"{source} → {target} ({agreement.scale})", fontsize=10)
@@ -105,20 +123,24 @@ def _draw_ranks(ax: Axes, scores: Array, panel_scores: Array) -> None:
     bare(ax).tick_params(labelsize=7)
 
 
-def _draw_intervals(ax: Axes, measured: Array, lower: Array, upper: Array, within: Array) -> Array:
+def _draw_intervals(
+    ax: Axes, measured: Array, lower: Array, upper: Array, within: Array, *, plain: bool = False
+) -> Array:
     """Draw bars from bound to bound, of which those that cross the line hold what was measured; give their ends."""
     (seen,) = np.nonzero(np.isfinite(within))
     some = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(MOST_BARS, len(seen))).astype(int))]
-    colors = [PALETTE[4] if inside else PALETTE[5] for inside in within[some] > 0]
+    colors = [NO_GROUP if plain else PALETTE[4] if inside else PALETTE[5] for inside in within[some] > 0]
     ax.vlines(measured[some], lower[some], upper[some], colors=colors, lw=0.8, alpha=0.45, rasterized=True)
     return np.concatenate([measured[some], lower[some], upper[some]])
 
 
-def _draw_feature(ax: Axes, measured: Array, imputed: Array, ends: Array) -> None:
+def _draw_feature(ax: Axes, measured: Array, imputed: Array, ends: Array, colors: Array | None) -> None:
     """Draw values, with room for the `ends` of the intervals."""
     seen = np.isfinite(measured) & np.isfinite(imputed)
     measured, imputed = measured[seen], imputed[seen]
-    if len(measured) > MANY_CELLS:
+    if colors is not None:
+        ax.scatter(measured, imputed, s=7, c=colors[seen], alpha=0.7, lw=0, rasterized=True)
+    elif len(measured) > MANY_CELLS:
         ax.hexbin(measured, imputed, gridsize=40, bins="log", cmap="Blues", mincnt=1, linewidths=0, rasterized=True)
     else:
         ax.scatter(measured, imputed, s=7, color=PALETTE[0], alpha=0.5, lw=0, rasterized=True)

@@ -7,9 +7,12 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
+import pandas as pd
+from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogFormatter
+from mudata import MuData
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,3 +54,19 @@ def with_plain_ticks(axis: Axis) -> None:
     """Label a logarithmic axis 0.01, not with a formula, which `with_plain_names` would write out."""
     axis.set_major_formatter(_Plain())
     axis.set_minor_formatter(_Plain(labelOnlyBase=False))
+
+
+def palette_of(mdata: MuData | AnnData, color: str, values: pd.Series) -> list[str]:
+    """Colours of the categories that scanpy stored beside the column, else a palette long enough for them."""
+    categories = pd.Categorical(values).categories
+    for place in (mdata, *(mdata.mod.values() if isinstance(mdata, MuData) else ())):
+        if f"{color}_colors" not in place.uns:
+            continue
+        stored = [str(stored) for stored in place.uns[f"{color}_colors"]]
+        column = place.obs.get(color, values)  # colours stand in the order of its categories there
+        by_name = dict(zip(pd.Categorical(column).categories, stored, strict=False))
+        return [by_name[name] for name in categories] if set(categories) <= set(by_name) else stored
+    from scanpy.plotting import palettes
+
+    n = values.nunique()
+    return PALETTE if n <= len(PALETTE) else palettes.default_20 if n <= 20 else palettes.default_102
