@@ -56,9 +56,10 @@ def _takes_files(folder: Path) -> bool:
 
 @contextmanager
 def quiet_mudata() -> Iterator[None]:
-    """Keep to ourselves what mudata 0.3 announces of 0.4 and anndata 0.12 of zarr, and whether mudata wrote a file."""
+    """Keep to ourselves what mudata 0.3 announces of 0.4 and anndata of zarr, and whether mudata wrote a file."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2 data", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Consolidated metadata is", category=UserWarning)
         warnings.filterwarnings("ignore", message="From 0.4 .update", category=FutureWarning)
         warnings.filterwarnings("ignore", message="The HDF5 file was not created by muon", category=UserWarning)
         yield

@@ -37,7 +37,8 @@ def document(*names: str) -> Callable[[F], F]:
     def fill(function: F) -> F:
         lines = "\n".join(f"{name.split()[0]}\n{indent(SHARED[name], '    ')}" for name in names)
         doc = function.__doc__ or ""
-        function.__doc__ = doc.replace("{shared}", lines.replace("\n", "\n    "))
+        margin = doc.partition("{shared}")[0].rpartition("\n")[2]  # none from Python 3.13 on, which strips docstrings
+        function.__doc__ = doc.replace("{shared}", lines.replace("\n", f"\n{margin}"))
         return function
 
     return fill

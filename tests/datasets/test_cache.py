@@ -410,11 +410,11 @@ def rewritten(path, change):
 
 CHANGES = {
     "a value": lambda mdata: mdata["x"].X.__setitem__((0, 0), 9),
-    "a name of a cell": lambda mdata: mdata["y"].obs_names.values.__setitem__(0, "z"),
+    "a name of a cell": lambda mdata: setattr(mdata.mod["y"], "obs_names", ["z", *mdata["y"].obs_names[1:]]),
     "a label": lambda mdata: mdata.obs["cell_type"].values.__setitem__(0, "v"),
     "a column of features": lambda mdata: mdata.mod["x"].var.insert(0, "gene", "a"),
     "no digest": lambda mdata: mdata.uns.update(sha256=np.zeros(3)),
-    "a feature": lambda mdata: mdata.mod["x"].var.rename(index={"x0": "z"}, inplace=True),
+    "a feature": lambda mdata: setattr(mdata.mod["x"], "var_names", ["z", *mdata["x"].var_names[1:]]),
 }
 
 

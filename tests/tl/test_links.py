@@ -140,7 +140,7 @@ def test_the_table_is_sorted_and_what_is_stored_is_its_own(cells, model, tmp_pat
     for _, equal in table[has].groupby("abs_shap"):
         assert equal["gene"].map(dict(zip(genes["features"], range(3), strict=True))).is_monotonic_increasing
     expected = table.copy()
-    table.sort_values("partial", key=abs, ascending=False, inplace=True)
+    table[:] = table.sort_values("partial", key=abs, ascending=False).to_numpy()
     table["mine"] = 1
     pd.testing.assert_frame_equal(cells.uns["jamie_links"], expected)
     cells.write(tmp_path / "cells.h5mu")

@@ -135,7 +135,11 @@ def _read(path: Path) -> MuData:
         raise MissingFileError(msg)
     try:
         with quiet_mudata():
-            return mudata.read_h5mu(path)
+            mdata = mudata.read_h5mu(path)
+        if not mdata.mod:  # as mudata 0.4 reads an AnnData
+            msg = "no modality"
+            raise ValueError(msg)
+        return mdata
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # mudata raises whatever its reading of an AnnData or of half a file comes to
         msg = (

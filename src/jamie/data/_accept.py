@@ -20,6 +20,7 @@ from jamie._settings import logger
 from jamie._types import Array, Kind, Matrix
 
 from ._cell_matrix import at_most_one
+from ._container import layer_names
 
 LOOKED_AT = 300
 """Cells of a layer that tell whether it holds whole numbers."""
@@ -219,8 +220,8 @@ def remedy(name: str, adata: AnnData, where: str, *, counts: bool = True) -> str
 def layers_of_counts(adata: AnnData, *, other_than: str = "", with_missing: bool = False) -> list[str]:
     """Layers, and ``"X"``, whose first cells hold whole numbers from 0 up, more than zeros, and NaN if so asked."""
     chosen = []
-    for name in ("X", *adata.layers.keys()):
-        if name is None or (other_than.endswith(".X") if name == "X" else f"layers[{name!r}]" in other_than):
+    for name in ("X", *layer_names(adata)):
+        if other_than.endswith(".X") if name == "X" else f"layers[{name!r}]" in other_than:
             continue
         x = adata.X if name == "X" else adata.layers[name]
         if x is None or not hasattr(x, "shape") or not x.shape[1]:

@@ -28,7 +28,7 @@ from jamie.metrics import is_counts, max_correlation
 
 from ._accept import BlockCheck, check_block, layers_of_counts, require_values
 from ._cell_matrix import CellMatrix, missing
-from ._container import ANEW, require_distinct_slots, require_modality, require_model, require_mudata
+from ._container import ANEW, layer_names, require_distinct_slots, require_modality, require_model, require_mudata
 from ._feature_names import FeatureNames, mend_names, names_by, positions, require_feature_names
 from ._labels import labels as labels_of
 from ._pca import values_per_cell
@@ -327,7 +327,7 @@ class Cells:
         adata = self.mdata[name]
         asked = self.layers.get(name) == layer or self.model is None
         others = [other for other in self.names if other != name and layer in self.mdata[other].layers]
-        close, counts = get_close_matches(layer, list(adata.layers), n=1), layers_of_counts(adata)
+        close, counts = get_close_matches(layer, layer_names(adata), n=1), layers_of_counts(adata)
         if close:
             mend = f"did you mean {close[0]!r}?"
         elif others and asked:
@@ -337,7 +337,7 @@ class Cells:
         else:
             mend = f"store it, or pass layer={{{name!r}: 'X'}} if `.X` holds these values"
         why = "" if asked else ", which the model was trained on"
-        return f"expected the layer {layer!r} in `mdata[{name!r}].layers`{why}, found {sorted(adata.layers)}; {mend}"
+        return f"expected the layer {layer!r} in `mdata[{name!r}].layers`{why}, found {layer_names(adata)}; {mend}"
 
     def _matched(self, name: str) -> Matched:
         wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
@@ -648,7 +648,7 @@ def _by_modality(layer: Layers, names: Sequence[str]) -> dict[str, str]:
 
 
 def _no_values(name: str, where: str, adata: AnnData, cells: Cells) -> str:
-    layers = sorted(adata.layers)
+    layers = layer_names(adata)
     has = f"pass layer={{{name!r}: {layers[0]!r}}}, or " if layers and adata.n_vars else ""
     others = [other for other in cells.mdata.mod if other != name]
     return (

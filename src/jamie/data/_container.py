@@ -150,3 +150,8 @@ def require_distinct_slots(keys: Keys, names: Sequence[str]) -> None:
                 "rename one of them"
             )
             raise InvalidValueError(msg)
+
+
+def layer_names(adata: AnnData) -> list[str]:
+    """Layers of a modality by name; anndata from 0.13 on has `None` among them, which stands for `.X`."""
+    return sorted(name for name in adata.layers if name is not None)

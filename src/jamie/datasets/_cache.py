@@ -96,6 +96,7 @@ def _read(path: Path, public: PublicSet) -> tuple[MuData | None, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of mudata, of its next version or of features with one name
             mdata = mudata.read_h5mu(path)
+        _require_cells(mdata)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file may fail anywhere in HDF5 and anndata, in any way
@@ -113,6 +114,13 @@ def _read(path: Path, public: PublicSet) -> tuple[MuData | None, str]:
     if written is None or (isinstance(written, str) and written == digest(mdata, public.name)):
         return mdata, ""
     return None, "changed"
+
+
+def _require_cells(mdata: MuData) -> None:
+    """Raise, as mudata before 0.4 does, if this is no MuData or its cells cannot be told apart."""
+    if not mdata.mod or not all(adata.obs_names.is_unique for adata in mdata.mod.values()):
+        msg = f"{len(mdata.mod)} modalities, or cells of one name"
+        raise ValueError(msg)
 
 
 def _is_whole_file_of_somebody(path: Path) -> bool:

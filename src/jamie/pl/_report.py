@@ -268,7 +268,11 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
 
 def _sureness(mdata: MuData, source: str, target: str, keys: Keys) -> list[Block]:
     """How sure cells are and how many are new, by what they are to the model; nothing where it was not said."""
-    columns = {"confidence": keys.imputation_confidence(target), "novelty": keys.novelty(target), "cells": keys.role}
+    columns = {
+        "confidence": keys.imputation_confidence(target),
+        "novelty": keys.novelty(target),
+        "cells": keys.role_for(target),
+    }
     obs = mdata[source].obs
     if not set(columns.values()) <= set(obs):
         return []
