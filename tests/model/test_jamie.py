@@ -29,6 +29,8 @@ def test_parameters_are_kept_as_given_and_cloned():
         "dropout": 0.2,
         "batch_size": 50,
         "max_steps": 3,
+        "batch_key": None,
+        "covariates": (),
         "device": "cpu",
         "rng": 5,
     }

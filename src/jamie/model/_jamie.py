@@ -222,7 +222,7 @@ class JAMIE(BaseEstimator):
 
         The kernel regressions learn what the imputation leaves of the new pairs; the networks stay, so that the latents
         of all cells are bit for bit those of this model, which is not changed either. Training cells that are kept as
-        landmarks hold what is imputed for the reference: it is logged how far that moves, 0.01 to 0.03 sd on a
+        landmarks hold what is imputed for the reference: it is logged how far that moves, at most 0.15 sd on a
         public mosaic. Pairs that hold nothing new change nothing: each is left out in turn to see. Intervals stay
         those of the training.
 
