@@ -24,7 +24,6 @@ import torch
 
 import jamie as jm
 from jamie.baselines import METHODS, predict
-from jamie.data import model_inputs
 from jamie.metrics import feature_correlation
 
 SOURCE, TARGET = "rna", "ephys"
@@ -60,7 +59,7 @@ def records(mdata, share: float, seed: int, baselines: list[str]) -> list[dict[s
     seconds = time.process_time() - began
     case = {"missing": share, "split": seed}
     measured = np.asarray(mdata[TARGET].X)
-    inputs = model_inputs(mdata, SOURCE, model.preparations_[SOURCE])
+    inputs = model.open(mdata).inputs(SOURCE)
     weight = float(model.network_.kernel_mix(SOURCE, TARGET).mix_weight)
     imputed = model.translate(inputs[test], SOURCE, TARGET, features)
     alone = model.regressed(inputs[test], SOURCE, TARGET, features)

@@ -122,7 +122,8 @@ def test_nothing_is_changed(bare):
     mdata = bare(rna=modality("ab", kind=pd.Categorical(["x", "y"])), atac=modality("bc"))
     mdata.obs["other"] = ["p", "q", "r"]
     for column in ("kind", "other"):
-        labels(mdata, column, "rna")[:] = None
+        found = labels(mdata, column, "rna")
+        found[:] = None
     assert mdata["rna"].obs["kind"].tolist() == ["x", "y"]
     assert mdata.obs["other"].tolist() == ["p", "q", "r"]
 

@@ -80,7 +80,8 @@ def chain(n, first=0.5, second=0.5):
 
 def test_a_group_stays_together_up_to_the_most_cells(make_problem):
     m = MOST_CELLS - 1
-    f = sparse.block_diag([np.full((1, m), 1 / m), np.full((1, m + 1), 1 / m), np.ones((1, 1))])
+    blocks = [np.full((1, m), 1 / m), np.full((1, m + 1), 1 / m), np.ones((1, 1))]
+    f = sparse.block_diag(list(map(sparse.coo_array, blocks)))
     units = LinkedCells.of(make_problem({"a": 3, "b": 2 * m + 2}, {("a", "b"): f}))
     assert sorted(sizes_of(units)) == [*[1] * m, 2, 2, m + 1]
     (whole,) = np.flatnonzero(sizes_of(units) == m + 1)

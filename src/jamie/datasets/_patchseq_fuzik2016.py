@@ -88,10 +88,10 @@ def patchseq_fuzik2016(*, folder: str | Path | None = None) -> MuData:
 
 def _build(files: Mapping[str, Path]) -> MuData:
     matching = pd.read_csv(files[MATCHING.name], index_col=0)
-    with gzip.open(files[COUNTS.name]) as sheet:
-        with warnings.catch_warnings():  # pandas 3.1 announces that it will read such sheets otherwise
-            warnings.filterwarnings("ignore", message="The xlrd engine", category=DeprecationWarning)
-            counts = pd.read_excel(sheet, engine="xlrd", index_col=0)  # genes × cells
+    with gzip.open(files[COUNTS.name]) as sheet, warnings.catch_warnings():
+        # pandas 3.1 announces that it will read such sheets otherwise
+        warnings.filterwarnings("ignore", message="The xlrd engine", category=DeprecationWarning)
+        counts = pd.read_excel(sheet, engine="xlrd", index_col=0)  # genes × cells
     names = [name for name in counts if name in set(matching["expr_ids"])]  # two recordings have no counts
     counts = counts[names]
     counts = counts[~counts.index.str.startswith("ERCC") & (counts.sum(axis=1) > 0)]
