@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from jamie import JamieError, _atomic
-from jamie._atomic import whole, writing
-from jamie._errors import WriteError
+from jamie._atomic import as_path, whole, writing
+from jamie._errors import InvalidValueError, WriteError, WrongTypeError
 
 HOLD = """
 import fcntl, os, sys
@@ -228,3 +228,14 @@ def test_a_reader_has_the_old_file_to_its_end(tmp_path):
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         write(path, "new")
         assert mapped[:] == b"old" * 10_000
+
+
+@pytest.mark.parametrize("path", [3, None, b"bytes", True, "", "a" * 300, "a\0b", Path("b" * 300)])
+def test_what_no_file_system_has_is_an_error_of_ours(path):
+    with pytest.raises((InvalidValueError, WrongTypeError), match="expected `out` as"):
+        as_path(path, name="out")
+
+
+def test_paths_are_taken_as_they_are(tmp_path):
+    for path in (tmp_path, str(tmp_path / "new"), "~x", "a b/ü.h5ad"):
+        assert as_path(path, name="out") == Path(path)

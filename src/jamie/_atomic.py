@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from jamie._errors import JamieError, MissingFileError, WriteError
+from jamie._checks import typed
+from jamie._errors import InvalidValueError, JamieError, MissingFileError, WriteError, WrongTypeError
 from jamie._settings import logger
 
 POLL = 0.2
@@ -101,6 +102,25 @@ def writing(path: Path, *, waits: bool = False, folder: bool = False) -> Iterato
     finally:
         _mine.reset(token)
         _unlock(lock, descriptor)
+
+
+def as_path(path: str | Path, *, name: str) -> Path:
+    """A path as users give it, if a file system can have it."""
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        msg = f"expected `{name}` as text or a Path, found {typed(path)}; pass {name}='...'"
+        raise WrongTypeError(msg)
+    try:
+        Path(path).stat()  # an error of the name is one of any use of it
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            shown = os.fspath(path)
+            shown = shown if len(shown) < 60 else f"{shown[:50]}…"
+            msg = f"expected `{name}` as a path that files can have, found {shown!r} ({error}); pass a shorter one"
+            raise InvalidValueError(msg) from error
+    if not os.fspath(path):
+        msg = f"expected `{name}` as a path, found empty text; leave it out, or pass {name}='...'"
+        raise InvalidValueError(msg)
+    return Path(path)
 
 
 def require_place(path: Path, *, folder: bool = False) -> Path:

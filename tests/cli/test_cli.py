@@ -348,3 +348,30 @@ def test_what_was_computed_is_kept_when_a_figure_fails(given, tmp_path, monkeypa
         main(["run", str(given), "-o", str(out), *arguments])
     assert "X_jamie" in read(out)["rna"].obsm
     assert jm.JAMIE.load(model).preparations_
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "IN"], "another file for --model than for the input"),
+        (["--report", "IN"], "another file for --report than for the input"),
+        (["--checkpoint", "OUT"], "another file for --output than for --checkpoint"),
+        (["--checkpoint", "x", "--model", "x"], "another file for --model than for --checkpoint"),
+        (["--figures", "y", "--report", "y"], "another file for --report than for --figures"),
+    ],
+)
+def test_no_output_takes_the_place_of_another_or_of_the_input(given, tmp_path, capsys, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out, before = tmp_path / "out.h5mu", given.read_bytes()
+    named = [{"IN": str(given), "OUT": str(out)}.get(argument, argument) for argument in arguments]
+    assert main(["run", str(given), "-o", str(out), "--max-steps", "1", *named]) == 1
+    assert message in capsys.readouterr().err
+    assert given.read_bytes() == before
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--model", "--report", "--figures", "--checkpoint"])
+def test_empty_text_is_no_path(given, tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        main(["run", str(given), "-o", str(tmp_path / "out.h5mu"), option, ""])
+    assert "expected a path, found empty text" in capsys.readouterr().err

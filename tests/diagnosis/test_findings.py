@@ -228,6 +228,10 @@ FALLING = pd.DataFrame({"step": [100, 300, 700], "score": [1.0, 0.9, 0.6]})
         ({"best_step": 700, "cells": "training"}, FALLING, "good"),
         ({"best_step": 20, "n_steps": 20}, FLAT.head(1), "bad"),
         ({"interrupted": "SIGINT"}, FLAT, "doubtful"),
+        ({"diverged": 141, "rolled_back": 2}, FLAT, "bad"),
+        ({"diverged": 14, "n_steps": 15}, FLAT, "bad"),
+        ({"rolled_back": 14}, FLAT, "doubtful"),
+        ({"rolled_back": 1}, FLAT, "good"),
     ],
 )
 def test_training_is_judged_by_its_steps(changes, history, verdict):

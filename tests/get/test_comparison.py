@@ -163,3 +163,26 @@ def test_measured_values_are_without_the_effects_that_imputed_ones_are_without(t
     if batch is not None:
         expected = model.preparations_[target].as_in_batch(expected, batch)
     assert_allclose(found.measured, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_partners_that_the_model_knows_under_their_own_names_make_no_pair_new():
+    mdata = jm.datasets.toy(n_cells=120)
+    jm.pp.split(mdata)
+    model = jm.tl.train(mdata, max_steps=2)
+    both = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)
+    rna = jm.datasets.toy(n_cells=120, rng=5)["rna"].copy()  # other cells, of which nothing was seen
+    rna.obs_names = [f"again_{name}" for name in rna.obs_names]
+    other = MuData(
+        {"rna": rna, "protein": ad.AnnData(mdata["protein"].X, mdata["protein"].obs[[]], mdata["protein"].var)}
+    )
+    n = min(len(both), rna.n_obs)
+    jm.pp.correspondence(other, pairs=pd.DataFrame({"rna": rna.obs_names[:n], "protein": both[:n]}))
+    jm.tl.impute(other, model, source="rna", target="protein")
+    found = comparison(other, source="rna", target="protein")
+    held_out = both[:n].isin(mdata.obs_names[mdata.obs["jamie_split"] == "test"])
+    assert set(found.measured.index) == set(rna.obs_names[:n][held_out])
+
+
+def test_several_sources_are_not_compared_and_say_what_is(imputed):
+    with pytest.raises(TypeError, match=r"one modality as `source`.*jm\.get\.imputed"):
+        comparison(imputed, source=["rna", "protein"], target="protein")

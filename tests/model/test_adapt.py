@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
@@ -109,3 +110,15 @@ def test_left_out_errors_are_those_of_fits_without_the_pair():
         others = np.delete(np.arange(12), i)
         fitted = np.linalg.solve(kernel[np.ix_(others, others)] + 0.5 * np.eye(11), left[others])
         assert_allclose(errors[i], left[i] - kernel[i, others] @ fitted, rtol=1e-8)
+
+
+def test_features_that_are_not_there_are_not_learned_from_guesses():
+    mdata = jm.datasets.toy(n_cells=200)
+    model = jm.JAMIE(max_steps=20).fit(mdata)
+    new = jm.datasets.toy(n_cells=100, rng=1)
+    part = {"rna": new["rna"].copy(), "protein": new["protein"][:, :4].copy()}
+    for adata in part.values():
+        adata.obs_names = [f"new_{name}" for name in adata.obs_names]
+    part = MuData(part)
+    before = model.impute(part, source="rna", target="protein")
+    assert_array_equal(model.adapt(part).impute(part, source="rna", target="protein"), before)

@@ -145,7 +145,6 @@ def test_slots_and_what_reads_them(fitted, tmp_path):
     about = part.uns[slot]
     assert list(about["sources"]) == ["one", "two"]
     assert_allclose(about["weights"], list(model.source_weights(["one", "two"], "all").values()))
-    assert {"jamie_role_all"} <= set(part["one"].obs) & set(part["two"].obs)
     part.write(tmp_path / "cells.h5mu")
     import mudata
 

@@ -139,3 +139,19 @@ def test_a_copy_leaves_the_original(trained, new):
     assert "X_mine" in copied["rna"].obsm
     assert not new["rna"].obsm
     assert "X_mine" not in new.obsm
+
+
+def test_latents_of_another_model_do_not_stay_beside_those_of_this_one(capsys):
+    mdata = jm.datasets.toy()
+    third = mdata["protein"].copy()
+    third.var_names = [f"x{name}" for name in third.var_names]
+    mdata = MuData({**mdata.mod, "third": third})
+    jm.tl.train(mdata, modalities=["rna", "protein"], max_steps=2)
+    jm.tl.train(mdata, modalities=["rna", "third"], max_steps=2)
+    assert "X_jamie" not in mdata["protein"].obsm
+    assert "jamie_role" not in mdata["protein"].obs
+    assert "latents of 'protein' were of a model without those of 'rna' and 'third'" in capsys.readouterr().err
+    with pytest.raises(KeyError, match=r"expected latents in `mdata\['protein'\]"):
+        jm.tl.match(mdata, source="rna", target="protein")
+    jm.tl.train(mdata, modalities=["rna", "protein"], max_steps=2, key_added="second")
+    assert "X_jamie" in mdata["third"].obsm

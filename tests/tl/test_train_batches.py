@@ -144,3 +144,42 @@ def test_every_verb_reads_the_columns(made, verb):
     lost.obs = pd.DataFrame(index=lost.obs_names)
     with pytest.raises(KeyError, match="'batch'"):
         verb(lost, model)
+
+
+@pytest.mark.parametrize(("change", "says"), [(lambda z: z + 30, "not as in the training"), (lambda z: z * 1.0, None)])
+def test_a_covariate_that_is_not_as_in_the_training_is_told(change, says, capsys):
+    mdata = jm.datasets.toy(n_cells=100)
+    mdata.obs["mito"] = np.random.default_rng(0).uniform(0, 20, mdata.n_obs)
+    model = jm.tl.train(mdata, covariates=["mito"], max_steps=2)
+    capsys.readouterr()
+    query = mdata.copy()
+    query.obs["mito"] = change(query.obs["mito"])
+    jm.tl.embed(query, model)
+    said = capsys.readouterr().err
+    assert (says in said) if says else "not as in the training" not in said
+    query.obs["mito"] = mdata.obs["mito"] * 1e4
+    with pytest.raises(ValueError, match=r"standard deviations from its mean; give it in the units of the training"):
+        jm.tl.embed(query, model)
+
+
+def test_batches_of_a_cell_each_are_told_and_numbers_with_gaps_are_the_same_batches(capsys):
+    mdata = jm.datasets.toy(n_cells=100)
+    mdata.obs["cell"] = mdata.obs_names.astype(str)
+    jm.tl.train(mdata, batch_key="cell", max_steps=1)
+    assert "training cells of 'rna' in the median: too few" in capsys.readouterr().err
+    mdata.obs["lane"] = np.arange(mdata.n_obs) % 2
+    model = jm.tl.train(mdata, batch_key="lane", max_steps=1)
+    expected = model.embed(mdata)["rna"]
+    mdata.obs["lane"] = mdata.obs["lane"].astype(float)
+    assert_array_equal(model.embed(mdata)["rna"], expected)
+
+
+def test_effects_of_a_preparation_and_of_completed_rows_are_told(capsys):
+    mdata = jm.datasets.toy(n_cells=100)
+    mdata.obs["lane"] = np.where(np.arange(mdata.n_obs) % 2, "a", "b")
+    jm.pp.prepare(mdata, batch_key="lane")
+    capsys.readouterr()
+    model = jm.tl.train(mdata, max_steps=1)
+    assert "effects of 'lane' are taken off 'rna', as jm.pp.prepare was told" in capsys.readouterr().err
+    jm.tl.complete(mdata, model)
+    assert "imputed rows of ['rna', 'protein'] are without the effect of a batch" in capsys.readouterr().err

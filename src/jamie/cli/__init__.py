@@ -61,6 +61,14 @@ def _print_anything() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _path(text: str) -> Path:
+    """A path; empty text, as of a variable of the shell that is not set, would be this folder."""
+    if not text:
+        msg = "expected a path, found empty text"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jamie", description="Joint embedding and imputation of single-cell modalities."
@@ -69,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="train on a MuData, embed and impute, write a MuData")
-    run.add_argument("input", type=Path, metavar="IN.h5mu")
-    run.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.h5mu")
+    run.add_argument("input", type=_path, metavar="IN.h5mu")
+    run.add_argument("-o", "--output", type=_path, required=True, metavar="OUT.h5mu")
     run.add_argument(
         "--impute", type=_direction, action="append", default=[], metavar="SOURCE:TARGET", help="may be repeated"
     )
@@ -85,17 +93,17 @@ def _parser() -> argparse.ArgumentParser:
         "--test-fraction", type=float, help="hold out this share of the cells and score them beside baselines"
     )
     run.add_argument("--labels", metavar="COLUMN", help="column of .obs for label transfer and colours")
-    run.add_argument("--figures", type=Path, metavar="DIR", help="draw embedding, history and imputation there")
+    run.add_argument("--figures", type=_path, metavar="DIR", help="draw embedding, history and imputation there")
     run.add_argument(
         "--report",
-        type=Path,
+        type=_path,
         metavar="FILE.html",
         help="write one page there: whether it worked, scores, figures",
     )
     run.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="keep the training there, and go on with it if it was killed"
+        "--checkpoint", type=_path, metavar="DIR", help="keep the training there, and go on with it if it was killed"
     )
-    run.add_argument("--model", type=Path, metavar="FILE", help="save the trained model there")
+    run.add_argument("--model", type=_path, metavar="FILE", help="save the trained model there")
 
     demo = commands.add_parser("demo", help="the main job on real cells, which are fetched once, or on simulated ones")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")

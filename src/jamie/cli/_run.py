@@ -11,7 +11,7 @@ import mudata
 from mudata import MuData
 
 import jamie as jm
-from jamie._atomic import writing
+from jamie._atomic import as_path, writing
 from jamie._checks import require_name
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError, WriteError
@@ -63,7 +63,13 @@ def _outputs(given: argparse.Namespace) -> Iterator[None]:
     """Hold the places that will be written to; folders that are missing are made, and taken away if nothing came."""
     options = {"--output": given.output, "--model": given.model, "--report": given.report}
     files = [path for path in options.values() if path is not None]
-    taken: dict[Path, str] = {}
+    folders = {"--checkpoint": given.checkpoint, "--figures": given.figures}
+    for option, path in (options | folders).items():
+        if path is not None:
+            as_path(path, name=option)
+    taken: dict[Path, str] = {path.resolve(): option for option, path in folders.items() if path is not None}
+    if given.output.resolve() != given.input.resolve():  # that one is replaced in one piece, if it is meant
+        taken[given.input.resolve()] = "the input"
     for option, path in options.items():
         other = option if path is None else taken.setdefault(path.resolve(), option)
         if other != option:

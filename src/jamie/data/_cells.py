@@ -243,6 +243,20 @@ class Cells:
         """What each cell of a modality is to the model, or to a training now, (n_m,) positions in `ROLES`."""
         return self._once("role", name, lambda: self._role(name))
 
+    def role_with_partner(self, source: str, target: str) -> Array:
+        """What each cell of the source is to the model together with its partner in the target, (n_m,).
+
+        The more that was seen of the two: a pair is held out or new only if both are. A cell without a partner is what
+        it is by itself.
+        """
+        role = self.role(source).copy()
+        if target in self.names and target != source:
+            rows, columns = self.likeliest(source, target)
+            own, of_partner = role[rows], self.role(target)[columns]
+            is_unseen = (own >= HELD_OUT) & (of_partner >= HELD_OUT)
+            role[rows] = np.where(is_unseen, np.maximum(own, of_partner), np.minimum(own, of_partner))
+        return role
+
     def train(self, name: str) -> Array:
         """Which cells of a modality were, or may be, learned from, (n_m,) bool."""
         return self.role(name) < HELD_OUT
@@ -455,9 +469,10 @@ class Cells:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""
         return from_mask(self.known(a, b), self.train(a), self.train(b))
 
-    def role_names(self, name: str) -> pd.Categorical:
-        """What each cell of a modality is to the model, in words."""
-        return pd.Categorical.from_codes(self.role(name), categories=list(ROLES))
+    def role_names(self, name: str, target: str | None = None) -> pd.Categorical:
+        """What each cell of a modality, with its partner in the target if one is named, is to the model, in words."""
+        role = self.role(name) if target is None else self.role_with_partner(name, target)
+        return pd.Categorical.from_codes(role, categories=list(ROLES))
 
 
 def open_cells(

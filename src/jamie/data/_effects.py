@@ -20,9 +20,17 @@ from scipy import sparse
 
 from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
+from jamie._settings import logger
 from jamie._types import Array, Kind, Matrix
 
 from ._labels import labels
+
+FARTHEST, IMPOSSIBLE = 6.0, 50.0
+"""Standard deviations of a covariate from its training mean that are told, and that are refused."""
+SHIFTED, ENOUGH_CELLS = 1.5, 20
+"""Mean of a covariate, in standard deviations of the training, that is told, of as many cells or more."""
+FEW = 10
+"""Training cells of a batch, in the median, below which its effect is hardly told from the cells."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,7 @@ class EffectColumns:
         if self.batch_key is not None:
             column = _text(mdata, name, self.batch_key)
             batches = tuple(sorted(map(str, set(column[train]))))
+            _warn_few(column[train], name, self.batch_key)
             if strange := sorted(map(str, set(column) - set(batches))):
                 msg = (
                     f"expected training cells of {name!r} of each batch of {self.batch_key!r}, found none of "
@@ -193,6 +202,17 @@ class EffectColumns:
 
 
 NO_COLUMNS = EffectColumns()
+
+
+def _warn_few(batches: Array, name: str, batch_key: str) -> None:
+    """Warn where batches are hardly more than single cells."""
+    _, counts = np.unique(batches, return_counts=True)
+    if np.median(counts) < FEW:
+        logger.warning(
+            "%r has %d batches of %g training cells of %r in the median: too few to tell its effect from that of "
+            "its cells; name a column of fewer batches",
+            batch_key, len(counts), np.median(counts), name,
+        )  # fmt: skip
 
 
 def design(
@@ -219,12 +239,33 @@ def design(
             )
             raise InvalidValueError(msg)
     numbers = [(_numbers(mdata, name, c) - center[i]) / spread[i] for i, c in enumerate(covariates)]
+    for covariate, z in zip(covariates, numbers, strict=True):
+        _warn_far(z, covariate, name)
     return np.column_stack([codes, *numbers]).astype(np.float32)
 
 
+def _warn_far(z: Array, covariate: str, name: str) -> None:
+    """Warn of a covariate, (n,) in standard deviations of the training, that is not as it was there."""
+    far = np.abs(z) > FARTHEST
+    if (np.abs(z) > IMPOSSIBLE).any():
+        msg = (
+            f"expected the covariate {covariate!r} of the cells of {name!r} as in the training, found a value "
+            f"{np.abs(z).max():.3g} standard deviations from its mean; give it in the units of the training"
+        )
+        raise InvalidValueError(msg)
+    if far.any() or (len(z) >= ENOUGH_CELLS and abs(z.mean()) > SHIFTED):
+        logger.warning(
+            "the covariate %r of the cells of %r is not as in the training: %.1f standard deviations from its mean on "
+            "average, %d cells more than %g; is it in the same units? Its effect is extrapolated",
+            covariate, name, z.mean(), far.sum(), FARTHEST,
+        )  # fmt: skip
+
+
 def _text(mdata: MuData, name: str, column: str) -> Array:
-    """Batches of the cells of a modality, as text, (n,)."""
+    """Batches of the cells of a modality, as text, (n,); 1.0 is 1, as pandas makes it of a column with gaps."""
     values = _column(mdata, name, column, "batch_key")
+    if pd.api.types.is_float_dtype(values) and (values == values.round()).all():
+        values = values.astype(int)
     return values.astype(object).to_numpy().astype(str)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import zarr
 from scipy import sparse
 
-from jamie._atomic import refusal, writing
+from jamie._atomic import as_path, refusal, writing
 from jamie._checks import require_option
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, WriteError
@@ -168,7 +168,7 @@ def claimed(out: str | Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     WriteError
         If another process writes it, or nothing can be written there.
     """
-    out = Path(out)
+    out = as_path(out, name="out")
     require_option(out.suffix, list(suffixes), name="out", hint="its ending is the format")
     if not is_first():
         yield out

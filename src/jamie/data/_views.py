@@ -208,6 +208,8 @@ def _require_same_columns(stored: Preparation, columns: EffectColumns, name: str
     if stored.kind == "accessibility":
         return
     taken = NO_COLUMNS if effects is None else EffectColumns(effects.batch_key or None, effects.covariates)
+    if taken and not columns:
+        logger.info("effects of %s are taken off %r, as jm.pp.prepare was told", taken, name)
     if columns and columns != taken:
         msg = (
             f"expected a preparation of {name!r} without the effects of {columns}, found one "

@@ -16,6 +16,9 @@ STILL = 0.1
 """Fall of the validation error in the last cycle, as a share of it, that says that more was to come. Of CITE-seq 10k it
 is 0.03 to 0.05, and twice the steps gave the same held-out scores."""
 
+ODD = 3
+"""Steps that were rolled back, beyond which something is wrong with the values."""
+
 
 def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> Finding:
     """Judge the number of steps: `value` is the best one, `reference` the most that were allowed."""
@@ -27,6 +30,12 @@ def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> F
             *where, "doubtful", f"interrupted after step {n_steps} ({summary.interrupted})",
             "Train again to the end: jm.tl.train(mdata).",
         )  # fmt: skip
+    if summary.diverged:
+        return Finding(
+            *where, "bad", f"diverged at step {summary.diverged}; the weights of step {best} were kept",
+            "The log names the features with the largest values: look at them; or train with a lower learning rate, "
+            "jm.tl.train(mdata, recipe=replace(jm.recipes['default'], learning_rate=0.0005)).",
+        )  # fmt: skip
     if n_steps < SHORTEST:
         return Finding(
             *where, "bad", f"{n_steps} steps are too few to learn anything",
@@ -36,6 +45,12 @@ def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> F
         return Finding(
             *where, "doubtful", f"the last of {n_steps} steps was the best, and the validation error was still falling",
             f"Train longer: jm.tl.train(mdata, max_steps={2 * n_steps}).",
+        )  # fmt: skip
+    if summary.rolled_back > ODD:
+        return Finding(
+            *where, "doubtful",
+            f"{summary.rolled_back} of {n_steps} steps were no number and were rolled back; step {best} was kept",
+            "The log names the features with the largest values: look at them.",
         )  # fmt: skip
     return Finding(*where, "good", f"the weights of step {best} of {n_steps} were kept")
 

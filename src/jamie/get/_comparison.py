@@ -10,9 +10,9 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_names, require_unique
+from jamie._checks import require_name, require_names, require_unique, typed
 from jamie._docs import document
-from jamie._errors import InvalidValueError
+from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
 from jamie.data import ROLES, Cells, Effects, Layers, measured, open_cells, require_kind, unseen_pairs
@@ -83,6 +83,12 @@ def comparison(
     >>> pair.measured.corrwith(pair.imputed).shape, pair.cells
     ((12,), 'held-out')
     """
+    if not isinstance(source, str):
+        msg = (
+            f"expected one modality as `source`, found {typed(source)}: what is imputed from several is not compared "
+            "yet; take jm.get.imputed(mdata, source=[...], target=...), or pass one of them"
+        )
+        raise WrongTypeError(msg)
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
     keys = Keys(key_added)
@@ -189,10 +195,8 @@ def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Inde
 def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
     """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
     rows, columns = cells.likeliest(source, target)
-    of_source = _roles(cells, source, target)
-    role = of_source[rows]
-    of_partners = _roles_of_partners(cells, source, target, of_source)
-    compared, which = unseen_pairs(role, role if of_partners is None else of_partners[columns])
+    role = _roles(cells, source, target)[rows]
+    compared, which = unseen_pairs(role, role)
     return rows[compared], columns[compared], which
 
 
@@ -218,23 +222,8 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
 
 
 def _roles(cells: Cells, source: str, target: str) -> Array:
-    """What each cell was to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
+    """What each cell and its partner were to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
     remedy = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
     slot, where = cells.keys.role_for(target), f"mdata[{source!r}].obs"
-    return _codes(stored(cells.mdata[source].obs, slot, where=where, remedy=remedy))
-
-
-def _roles_of_partners(cells: Cells, source: str, target: str, of_source: Array) -> Array | None:
-    """The same of the target's cells, if the model that placed them is the one that imputed; else `None`.
-
-    Each model that placed cells under this prefix wrote over the roles of the one before. Models that hold out other
-    cells differ in the source's cells, too.
-    """
-    slots = [cells.mdata[name].obs.get(cells.keys.role) for name in (source, target)]
-    if any(slot is None for slot in slots) or not np.array_equal(_codes(slots[0]), of_source):
-        return None
-    return _codes(slots[1])
-
-
-def _codes(said: pd.Series) -> Array:
-    return pd.Categorical(said.astype(str), categories=list(ROLES)).codes
+    said = stored(cells.mdata[source].obs, slot, where=where, remedy=remedy).astype(str)
+    return pd.Categorical(said, categories=list(ROLES)).codes

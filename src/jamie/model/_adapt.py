@@ -85,7 +85,7 @@ def adapt_kernel_mixes(
 def _new_pairs(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
     """Pairs of cells that the model has not met, held out by no split, and measured in all features of the target."""
     rows, partners = cells.likeliest(source, target)
-    chosen = ~cells.prepared(target).is_partial[partners]
+    chosen = ~cells.prepared(target).is_partial[partners] & cells.matched(target).is_complete
     for name, of in ((source, rows), (target, partners)):
         chosen &= (cells.role(name)[of] == NEW) & ~_held_out(cells, name)[of]
     rows, partners = rows[chosen], partners[chosen]

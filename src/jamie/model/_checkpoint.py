@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load as deserialised
 
-from jamie._atomic import remove_leftover, whole, writing
+from jamie._atomic import as_path, remove_leftover, whole, writing
 from jamie._errors import InvalidValueError, JamieError, WriteError
 from jamie._settings import logger, settings, world_size
 from jamie._types import Array, Seed
@@ -163,7 +163,6 @@ class Checkpoint:
             return None
         try:
             header, arrays = self._read(state)
-            found = _state(header, arrays)
         except UNREADABLE as error:
             if isinstance(error, JamieError):
                 raise
@@ -172,6 +171,7 @@ class Checkpoint:
             raise InvalidValueError(self._damaged(str(error))) from None
         if not self._is_ours(header, {name: array for name, array in arrays.items() if name.startswith("sample/")}):
             return None
+        found = _state(header, arrays)
         self._step = found.step
         return found
 
@@ -219,7 +219,8 @@ class Checkpoint:
         require_unchanged(header, raw)
         arrays = deserialised(raw)
         HEADER(header, "")
-        _check_arrays(arrays, state, header["state"])
+        if not self._differences(header):  # arrays of another training have other shapes
+            _check_arrays(arrays, state, header["state"])
         return header, arrays
 
     def _damaged(self, why: str) -> str:
@@ -228,15 +229,22 @@ class Checkpoint:
             f"something else ({why}); delete it to train from the start, or pass another folder"
         )
 
+    def _differences(self, header: dict[str, Any]) -> list[str]:
+        """Settings and data that are other ones than those of this training, in words."""
+        assert self._origin is not None
+        settings, data = header["settings"], header["data"]
+        return [
+            *(
+                f"{name} {_shown(self._origin.settings.get(name))} and not {_shown(settings.get(name))}"
+                for name in _different(self._origin.settings, settings)
+            ),
+            *(f"other {name}" for name in _different(self._origin.data, data)),
+        ]
+
     def _is_ours(self, header: dict[str, Any], sample: dict[str, Array]) -> bool:
         """Whether a checkpoint is of this training; one of another that is not finished is an error."""
         assert self._origin is not None
-        settings, data = header["settings"], header["data"]
-        differences = [
-            f"{name} {_shown(self._origin.settings.get(name))} and not {_shown(settings.get(name))}"
-            for name in _different(self._origin.settings, settings)
-        ]
-        differences += [f"other {name}" for name in _different(self._origin.data, data)]
+        differences = self._differences(header)
         if not differences and not self._origin.is_close_to(sample):
             differences = ["other components of the same values"]
         if not differences:
@@ -280,7 +288,7 @@ def checkpoint_in(folder: str | Path | None, *, rng: Seed) -> Iterator[Checkpoin
             "train without torchrun, or without a checkpoint"
         )
         raise InvalidValueError(msg)
-    folder = Path(folder)
+    folder = as_path(folder, name="checkpoint")
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from mudata import MuData
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from jamie._atomic import as_path
 from jamie._checks import generator, require_name, require_names
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
@@ -525,13 +526,13 @@ class JAMIE(BaseEstimator):
             history=self.history_,
             summary=self.summary_,
         )
-        _persist.save(state, Path(path))
+        _persist.save(state, as_path(path, name="path"))
 
     @classmethod
     @isolated()
     def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> JAMIE:
         """Read a model that `save` wrote; its parameters are those it was trained with."""
-        where, state = resolve_device(device), _persist.load(Path(path))
+        where, state = resolve_device(device), _persist.load(as_path(path, name="path"))
         model = cls(**{**state.parameters, "recipe": state.parameters["recipe"] or state.recipe, "device": device})
         model.recipe_, model.network_ = state.recipe, state.network.to(where)
         model.preparations_, model.divisors_ = dict(state.preparations), dict(state.divisors)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mudata import MuData
 
 from jamie import get
-from jamie._atomic import require_place, whole
+from jamie._atomic import as_path, require_place, whole
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
@@ -111,7 +111,8 @@ def report(
     ...     "jamie_" in path.read_text(), "too few to learn anything" in path.read_text()
     (False, True)
     """
-    require_place(Path(path))
+    path = as_path(path, name="path")
+    require_place(path)
     inputs = get.inputs(mdata, model, key_added=key_added)
     names = list(inputs.index)
     if labels is not None:
@@ -131,10 +132,10 @@ def report(
     ]
     now = datetime.now(tz=UTC)
     text = page(title or f"jamie: {' and '.join(names)}", f"Written by jamie on {now.day} {now:%B %Y}.", sections)
-    with whole(Path(path)) as temporary:
+    with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     logger.info("wrote %s (%.1f MB)", path, len(text) / 1e6)
-    return Path(path)
+    return path
 
 
 def _diagnosis(mdata: MuData, key_added: str) -> Iterator[Block]:

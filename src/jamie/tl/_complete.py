@@ -42,7 +42,8 @@ def complete(
     sources; a cell of one modality with a known partner of another name, from the joint latent of both. Imputed rows
     are in the units of the input, so that a matrix never mixes two scales: counts of genes and proteins are what is
     expected of such a cell, at the depth of the training cells, whose mean they have; accessibility is the probability
-    of being open. They are expectations, and so fractions.
+    of being open. They are expectations, and so fractions. Of a model with `batch_key` they are without the effect of a
+    batch, which measured rows keep; the log says so.
 
     What was measured, or a whole modality if no row of it is imputed, keeps its exact numbers. A matrix with imputed
     rows is float32, or float64 if float32 cannot hold a measured value. NaN in a measured row stays.
@@ -133,7 +134,7 @@ def _completed(
     lost = [f"mdata.mod[{name!r}]" for name in mdata.mod if name not in names]
     lost += _keep_common(completed, mdata, rows) + [slot for modality in modalities.values() for slot in modality.lost]
     completed.obsm[keys.latent] = known.joint
-    _report(mdata, places, lost)
+    _report(mdata, places, lost, _without_batches(model, places))
     matrices = [(name, slot, x) for name, modality in modalities.items() for slot, x in modality.matrices.items()]
     kinds_of_values = [f"mod/{name}/{slot} {values.dtype}" for name, slot, values in matrices]
     identity = digest(*model.arrays(), joint, list(mdata.obs_names), kinds_of_values, *inputs.values())
@@ -358,13 +359,20 @@ def _keep_common(completed: MuData, mdata: MuData, rows: Array) -> list[str]:
     ]
 
 
-def _report(mdata: MuData, places: Mapping[str, _Place], lost: list[str]) -> None:
+def _without_batches(model: JAMIE, places: Mapping[str, _Place]) -> list[str]:
+    """Modalities with imputed rows, whose measured ones keep effects that the model takes off."""
+    return [name for name, place in places.items() if place.imputed.any() and model.preparations_[name].effects]
+
+
+def _report(mdata: MuData, places: Mapping[str, _Place], lost: list[str], of_batches: list[str]) -> None:
     """One line: what is imputed, and what is not in the completed MuData."""
     n = len(next(iter(places.values())).cells)
     line = ", ".join(f"{int(place.imputed.sum())} of {n} cells of {name!r}" for name, place in places.items())
     line += " are imputed"
     if n < mdata.n_obs:
         line += f"; {mdata.n_obs - n} cells are left out, for they have no modality of the model"
+    if of_batches:
+        line += f"; imputed rows of {of_batches} are without the effect of a batch, as of the average training cell"
     if lost:
         line += f"; left out, for imputed rows have no place in it: {', '.join(lost)}"
     logger.info("%s", line)

@@ -9,6 +9,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from jamie._docs import document
+from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import Array
 from jamie.correspondence import cap_rows
@@ -100,7 +101,20 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
             write(cells.mdata, source, "obs", cells.keys.novelty(target), novelty[source, target])
         elif source in latents and cells.keys.novelty(target) in cells.mdata[source].obs:
             del cells.mdata[source].obs[cells.keys.novelty(target)]  # of another model
+    _forget_others(cells, latents)
     write(cells.mdata, None, "obsm", cells.keys.latent, joint)
+
+
+def _forget_others(cells: Cells, latents: dict[str, Array]) -> None:
+    """Take away latents under this prefix that another model wrote: beside those of this one they mean nothing."""
+    for name, adata in cells.mdata.mod.items():
+        if name not in latents and cells.keys.latent in adata.obsm:
+            del adata.obsm[cells.keys.latent]
+            adata.obs = adata.obs.drop(columns=cells.keys.role, errors="ignore")
+            logger.warning(
+                "latents of %r were of a model without those of %s, and are taken away; key_added='second' keeps both",
+                name, " and ".join(map(repr, latents)),
+            )  # fmt: skip
 
 
 def joint_latents(cells: Cells, model: JAMIE, latents: dict[str, Array]) -> Array:

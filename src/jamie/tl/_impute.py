@@ -26,7 +26,7 @@ from jamie._checks import (
     typed,
 )
 from jamie._docs import document
-from jamie._errors import InvalidValueError
+from jamie._errors import InvalidValueError, JamieError
 from jamie._keys import SCHEMA, Keys, is_beside
 from jamie._keys import beside as slot_beside
 from jamie._settings import logger
@@ -138,7 +138,8 @@ def impute(
     `mdata[target].layers['jamie_imputed_lower']`, `…_upper`, `…_sample_0` and so on : :class:`~numpy.ndarray`, float32
         The same beside `jamie_imputed`. Bounds and draws of an earlier call go when the values they are of do.
     `mdata[source].obs['jamie_role_<target>']` : categorical (`n_obs`)
-        What each cell is to this model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
+        What each cell, with its partner in the target, is to this model, by name and values: ``"train"``,
+        ``"validation"``, ``"held-out"`` or ``"new"``; ``"train"`` if the model learned from either.
     `mdata[source].obs['jamie_imputation_confidence_<target>']` : float32 (`n_obs`), from 0 to 1
         How sure it is what is imputed for a cell: the share of the cells that were calibrated on whose expected error
         is larger. What to expect is learned of how their errors go with what is imputed for them. With `interval` or
@@ -361,7 +362,7 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
         write(mdata, source, "obsm", key, frame)
     write(mdata, source, "uns", slot, _about(model, target, names, beside))
-    write(mdata, source, "obs", keys.role_for(target), cells.role_names(source))
+    write(mdata, source, "obs", keys.role_for(target), _roles(cells, source, target))
     for key, column in beside.of_cells(keys).items():
         if column is not None:
             write(mdata, source, "obs", key, column)
@@ -389,12 +390,19 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     weights = model.source_weights(sources.names, target)
     about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
     write(mdata, None, "uns", slot, about)
-    for name in sources.names:
-        write(mdata, name, "obs", keys.role_for(target), cells.role_names(name))
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
         _forget(mdata[target].layers, keys, keys.imputed)
         rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
         write(mdata, target, "layers", keys.imputed, imputed[rows])
+
+
+def _roles(cells: Cells, source: str, target: str) -> pd.Categorical:
+    """What cells and their partners are to the model; cells alone where the target's values are none for it."""
+    try:
+        return cells.role_names(source, target)
+    except JamieError as error:
+        logger.info("what partners in %r are to the model is not known: %s", target, error)
+        return cells.role_names(source)
 
 
 def _columns(names: Array) -> pd.Index:
@@ -460,9 +468,13 @@ def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: st
     paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
     matrices = {path: Rows(shape, np.dtype(dtype), is_sparse, partial(block, what)) for what, path in paths.items()}
     has_var = target in mdata.mod and names.isin(cells.features(target)).all()
-    var = mdata[target].var.loc[names].copy() if has_var else pd.DataFrame(index=names)
-    of_cells = beside.of_cells(keys)
-    obs = obs.drop(columns=keys.imputation_confidence(target), errors="ignore")  # of values imputed before
+    var = pd.DataFrame(index=names)
+    if has_var:  # by the names that the model has for them
+        var = mdata[target].var.iloc[cells.features(target).get_indexer(names)].set_axis(names)
+    of_cells: dict[str, Any] = dict(beside.of_cells(keys))
+    if isinstance(source, str):
+        of_cells[keys.role_for(target)] = _roles(cells, source, target)
+    obs = obs.drop(columns=list(of_cells), errors="ignore")  # of a model that imputed before
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
     frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
