@@ -252,10 +252,22 @@ class Cells:
         role = self.role(source).copy()
         if target in self.names and target != source:
             rows, columns = self.likeliest(source, target)
-            own, of_partner = role[rows], self.role(target)[columns]
+            own, of_partner = role[rows], self._role_said(source, target)[columns]
             is_unseen = (own >= HELD_OUT) & (of_partner >= HELD_OUT)
             role[rows] = np.where(is_unseen, np.maximum(own, of_partner), np.minimum(own, of_partner))
         return role
+
+    def _role_said(self, source: str, target: str) -> Array:
+        """What the cells of the target are to the model, (n_m,): as said when it placed them, else by their values.
+
+        The slot is of this model if it has the source's cells right. To read the values costs as much as to impute.
+        """
+        said = [self.mdata[name].obs.get(self.keys.role) for name in (source, target)]
+        if any(column is None for column in said):
+            return self.role(target)
+        own, of_target = (pd.Categorical(column.astype(str), categories=list(ROLES)).codes for column in said)
+        is_of_this_model = np.array_equal(own, self.role(source)) and (of_target >= 0).all()
+        return of_target if is_of_this_model else self.role(target)
 
     def train(self, name: str) -> Array:
         """Which cells of a modality were, or may be, learned from, (n_m,) bool."""
