@@ -33,7 +33,19 @@ from ._labels import label_codes, labels
 from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
-from ._seen import HELD_OUT, IN_SAMPLE, NEW, ROLES, TRAIN, VALIDATION, SeenCells, unseen_as, unseen_pairs
+from ._seen import (
+    HELD_OUT,
+    IN_SAMPLE,
+    NEW,
+    ROLES,
+    TRAIN,
+    VALIDATION,
+    SeenCells,
+    role_codes,
+    unseen_as,
+    unseen_cells,
+    unseen_pairs,
+)
 from ._stream import Rows, claimed, digest, stream
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
@@ -102,6 +114,7 @@ __all__ = [
     "require_mudata",
     "require_same_chromosomes",
     "require_several",
+    "role_codes",
     "starts",
     "stored_inputs",
     "stratified",
@@ -111,6 +124,7 @@ __all__ = [
     "truth",
     "two_modalities",
     "unseen_as",
+    "unseen_cells",
     "unseen_pairs",
     "value_stats",
     "warn_of_names",

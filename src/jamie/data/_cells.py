@@ -33,7 +33,17 @@ from ._feature_names import FeatureNames, mend_names, names_by, positions, requi
 from ._labels import labels as labels_of
 from ._pca import values_per_cell
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
-from ._seen import HELD_OUT, ROLES, TRAIN, SeenCells, feature_codes, unseen_pairs, value_digests
+from ._seen import (
+    HELD_OUT,
+    ROLES,
+    TRAIN,
+    SeenCells,
+    feature_codes,
+    role_codes,
+    roles_of_pairs,
+    unseen_pairs,
+    value_digests,
+)
 
 LEAST_SHARED = 0.1
 """Share of the model's features that a modality must have; what the rest is expected to be stands in."""
@@ -252,9 +262,7 @@ class Cells:
         role = self.role(source).copy()
         if target in self.names and target != source:
             rows, columns = self.likeliest(source, target)
-            own, of_partner = role[rows], self._role_said(source, target)[columns]
-            is_unseen = (own >= HELD_OUT) & (of_partner >= HELD_OUT)
-            role[rows] = np.where(is_unseen, np.maximum(own, of_partner), np.minimum(own, of_partner))
+            role[rows] = roles_of_pairs(role[rows], self._role_said(source, target)[columns])
         return role
 
     def _role_said(self, source: str, target: str) -> Array:
@@ -265,7 +273,7 @@ class Cells:
         said = [self.mdata[name].obs.get(self.keys.role) for name in (source, target)]
         if any(column is None for column in said):
             return self.role(target)
-        own, of_target = (pd.Categorical(column.astype(str), categories=list(ROLES)).codes for column in said)
+        own, of_target = map(role_codes, said)
         is_of_this_model = np.array_equal(own, self.role(source)) and (of_target >= 0).all()
         return of_target if is_of_this_model else self.role(target)
 

@@ -40,12 +40,28 @@ def unseen_as(role: Array) -> str:
     return " and ".join(ROLES[kind] for kind in (HELD_OUT, NEW) if (role == kind).any()) or IN_SAMPLE
 
 
-def unseen_pairs(role_a: Array, role_b: Array) -> tuple[Array, str]:
-    """Pairs of which a model saw neither cell, (n,) bool, else all; and what these are. One new cell makes it new."""
-    unseen = (role_a >= HELD_OUT) & (role_b >= HELD_OUT)
+def role_codes(said: pd.Series) -> Array:
+    """Positions in `ROLES` of roles as they are written to `.obs`, (n,); −1 for what is none."""
+    return pd.Categorical(said.astype(str), categories=list(ROLES)).codes
+
+
+def roles_of_pairs(role_a: Array, role_b: Array) -> Array:
+    """What pairs are to a model, (n,): as the cell that it saw more of; of two unseen ones a new cell makes it new."""
+    is_unseen = (role_a >= HELD_OUT) & (role_b >= HELD_OUT)
+    return np.where(is_unseen, np.maximum(role_a, role_b), np.minimum(role_a, role_b))
+
+
+def unseen_cells(role: Array) -> tuple[Array, str]:
+    """Cells, or pairs, that a model did not see, (n,) bool, else all; and what these are."""
+    unseen = role >= HELD_OUT
     if not unseen.any():
         return np.ones(len(unseen), dtype=bool), IN_SAMPLE
-    return unseen, unseen_as(np.maximum(role_a, role_b)[unseen])
+    return unseen, unseen_as(role[unseen])
+
+
+def unseen_pairs(role_a: Array, role_b: Array) -> tuple[Array, str]:
+    """Pairs of which a model saw neither cell, (n,) bool, else all; and what these are."""
+    return unseen_cells(roles_of_pairs(role_a, role_b))
 
 
 @dataclass(frozen=True)

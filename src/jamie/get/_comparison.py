@@ -15,7 +15,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import ROLES, Cells, Effects, Layers, measured, open_cells, require_kind, unseen_pairs
+from jamie.data import Cells, Effects, Layers, measured, open_cells, require_kind, role_codes, unseen_cells
 
 from ._stored import stored, stored_record
 
@@ -195,8 +195,7 @@ def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Inde
 def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
     """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
     rows, columns = cells.likeliest(source, target)
-    role = _roles(cells, source, target)[rows]
-    compared, which = unseen_pairs(role, role)
+    compared, which = unseen_cells(_roles(cells, source, target)[rows])
     return rows[compared], columns[compared], which
 
 
@@ -225,5 +224,4 @@ def _roles(cells: Cells, source: str, target: str) -> Array:
     """What each cell and its partner were to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
     remedy = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
     slot, where = cells.keys.role_for(target), f"mdata[{source!r}].obs"
-    said = stored(cells.mdata[source].obs, slot, where=where, remedy=remedy).astype(str)
-    return pd.Categorical(said, categories=list(ROLES)).codes
+    return role_codes(stored(cells.mdata[source].obs, slot, where=where, remedy=remedy))

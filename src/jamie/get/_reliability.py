@@ -13,7 +13,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
-from jamie.data import ROLES, Cells, open_cells, unseen_as, unseen_pairs
+from jamie.data import Cells, open_cells, role_codes, unseen_cells, unseen_pairs
 from jamie.metrics import Strategy, calibration_floor, reliability_bins
 
 from ._stored import stored
@@ -107,12 +107,11 @@ def _labels(cells: Cells, source: str, target: str, labels: str, truth: str | No
     carried = stored(obs, cells.keys.label(labels), where=where, remedy=remedy)
     probability = stored(obs, cells.keys.confidence(labels), where=where, remedy=remedy).to_numpy(dtype=float)
     true = cells.labels(truth or labels, target, argument="labels" if truth is None else "truth")
-    role = _roles(cells, target)
-    seen = (carried.notna() & true.notna()).to_numpy()
-    unseen = seen & (role >= ROLES.index("held-out"))
-    chosen, which = (unseen, unseen_as(role[unseen])) if unseen.any() else (seen, unseen_as(np.zeros(0)))
+    (known,) = np.nonzero((carried.notna() & true.notna()).to_numpy())
+    compared, which = unseen_cells(_roles(cells, target)[known])
+    chosen = known[compared]
     right = carried.astype(object).to_numpy() == true.astype(object).to_numpy()
-    return _Said(probability[chosen], right[chosen], int(chosen.sum()), which, "uniform")
+    return _Said(probability[chosen], right[chosen], len(chosen), which, "uniform")
 
 
 def _partners(cells: Cells, source: str, target: str) -> _Said:
@@ -133,4 +132,4 @@ def _roles(cells: Cells, name: str) -> Array:
     column = cells.mdata[name].obs.get(cells.keys.role)
     if column is None:
         return np.zeros(cells.mdata[name].n_obs, dtype=int)
-    return pd.Categorical(column.astype(str), categories=list(ROLES)).codes
+    return role_codes(column)

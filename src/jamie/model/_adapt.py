@@ -133,7 +133,7 @@ def _changed(
     more = torch.as_tensor((coefficients / share).astype(np.float32), device=network.device)
     return Change(
         KernelMix(
-            torch.cat([kernel_mix.landmarks, kernel_mix.coordinates(x)]),
+            torch.cat([kernel_mix.landmarks, z[:n]]),
             torch.cat([kernel_mix.coefficients + more[n:], more[:n]]),
             origin=kernel_mix.origin,
             directions=kernel_mix.directions,
