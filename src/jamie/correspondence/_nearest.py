@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
+from jamie._spread import spread
 from jamie._types import Array
 
 from . import _search
@@ -87,7 +88,7 @@ def likeliest_bandwidth(x: Array, y: Array, pairs: sparse.csr_matrix) -> float:
     """
     known = pairs.tocoo()
     n = min(known.nnz, MOST_PAIRS, max(MOST_DISTANCES // len(y), 50))
-    sample = np.linspace(0, known.nnz - 1, n).astype(int)
+    sample = spread(known.nnz, n)
     rows, columns, confidence = known.row[sample], known.col[sample], known.data[sample].astype(np.float64)
     d = cdist(x[rows], y, "sqeuclidean")
     scale = float(np.median(d))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from jamie._spread import spread
 from jamie._types import Array, Pair
 from jamie.data import IN_SAMPLE, Cells
 from jamie.model import JAMIE
@@ -107,7 +108,7 @@ def judged_direction(cells: Cells, model: JAMIE, judged: JudgedPairs, source: st
     forward = judged.pair[0] == source
     target, rows = judged.pair[int(forward)], judged.rows if forward else judged.rows[::-1]
     d = len(model.preparations_[target].features)
-    columns = np.linspace(0, d - 1, min(d, MOST_FEATURES)).astype(int)
+    columns = spread(d, MOST_FEATURES)
     inputs = cells.inputs(source)[rows[0]]
     has_kernel = model.network_.kernel_mix(source, target) is not None
     return JudgedDirection(

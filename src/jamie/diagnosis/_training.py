@@ -33,8 +33,8 @@ def check_training(summary: Summary, recipe: Recipe, history: pd.DataFrame) -> F
     if summary.diverged:
         return Finding(
             *where, "bad", f"diverged at step {summary.diverged}; the weights of step {best} were kept",
-            "The log names the features with the largest values: look at them; or train with a lower learning rate, "
-            "jm.tl.train(mdata, recipe=replace(jm.recipes['default'], learning_rate=0.0005)).",
+            "The log names the features with the largest values: look at them; or train with a lower learning rate: a "
+            f"recipe with learning_rate={recipe.learning_rate / 10:g}, jm.tl.train(mdata, recipe=...).",
         )  # fmt: skip
     if n_steps < SHORTEST:
         return Finding(

@@ -11,6 +11,7 @@ from mudata import MuData
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError
+from jamie._spread import spread
 from jamie._types import Array
 from jamie.data import Layers, open_for_model
 from jamie.metrics import is_within
@@ -93,7 +94,7 @@ def calibration(
         raise InvalidValueError(msg)
     labels = None if groupby is None else cells.labels(groupby, source, argument="groupby").astype("category")
     pairs = cells.pairs(source, target)
-    rows, partners = (side[_spread(len(side))] for side in pairs.test)
+    rows, partners = (side[spread(len(side), MOST_CELLS)] for side in pairs.test)
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
@@ -154,8 +155,3 @@ def _sd(measured: Array) -> Array:
     variance = np.where(seen, np.square(measured - mean), 0).sum(axis=0) / n
     rounding = np.square(ROUNDING * np.abs(values).max(axis=0, initial=0))
     return np.sqrt(np.where(variance > rounding, variance, np.nan))
-
-
-def _spread(n: int) -> Array:
-    """At most `MOST_CELLS` of n positions, evenly spaced."""
-    return np.arange(n) if n <= MOST_CELLS else np.linspace(0, n - 1, MOST_CELLS).astype(int)

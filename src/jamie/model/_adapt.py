@@ -20,6 +20,7 @@ import torch
 
 from jamie._errors import InvalidValueError
 from jamie._settings import logger
+from jamie._spread import spread
 from jamie._types import Array
 from jamie.data import NEW, Cells, SeenCells
 from jamie.nn import Ensemble, KernelMix
@@ -89,7 +90,7 @@ def _new_pairs(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
     for name, of in ((source, rows), (target, partners)):
         chosen &= (cells.role(name)[of] == NEW) & ~_held_out(cells, name)[of]
     rows, partners = rows[chosen], partners[chosen]
-    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(int)) if len(rows) else slice(0)
+    some = spread(len(rows), MOST)
     return rows[some], partners[some]
 
 

@@ -23,6 +23,7 @@ from safetensors.numpy import load as deserialised
 from jamie._atomic import as_path, remove_leftover, whole, writing
 from jamie._errors import InvalidValueError, JamieError, WriteError
 from jamie._settings import logger, settings, world_size
+from jamie._spread import spread
 from jamie._types import Array, Seed
 from jamie.data import Cells, Problem
 from jamie.nn import n_ranks
@@ -117,13 +118,15 @@ class Origin:
             about = (view.preparation.kind, view.preparation.layer, *view.cells, "", *view.preparation.features)
             data[f"cells of {name!r}"] = _digest("\n".join(about).encode(), view.train)
             data[f"values of {name!r}"] = _digest(cells.prepared(name).digests)
-            sample[f"sample/{i}"] = view.inputs[_spread(len(view.inputs))] / np.sqrt(view.preparation.variance)
+            sample[f"sample/{i}"] = view.inputs[spread(len(view.inputs), SAMPLED)] / np.sqrt(view.preparation.variance)
             for array in (view.inputs, view.values):
                 _add(exact, array)
         for (a, b), f in problem.known.items():
             data[f"pairs of {a!r} and {b!r}"] = _digest(*_parts(f))
         for i, f in enumerate(problem.inferred.values()):
-            sample[f"sample/inferred {i}"] = f[_spread(f.shape[0])] @ np.linspace(0, 1, f.shape[1], dtype=np.float32)
+            sample[f"sample/inferred {i}"] = f[spread(f.shape[0], SAMPLED)] @ np.linspace(
+                0, 1, f.shape[1], dtype=np.float32
+            )
             for array in _parts(f):
                 _add(exact, array)
         return cls({**versions, **here, "modalities": modalities, **of_recipe}, data, exact.hexdigest(), sample)
@@ -356,10 +359,6 @@ def _different(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
 
 def _shown(value: str | None) -> str:
     return "nothing" if value is None else value if len(value) <= 40 else f"{value[:40]} …"
-
-
-def _spread(n: int) -> Array:
-    return np.unique(np.linspace(0, n - 1, SAMPLED).astype(int))
 
 
 def _parts(f: Any) -> tuple[Array, Array, Array]:

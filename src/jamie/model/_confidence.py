@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy import sparse
 
+from jamie._spread import spread
 from jamie._types import Array, Matrix, Pair
 from jamie.data import Cells, Preparation, Problem
 from jamie.metrics import known_mean
@@ -152,8 +153,7 @@ def _confidence_model(
 
 def told_by(preparation: Preparation) -> Array:
     """Features whose errors and intervals stand for those of all."""
-    d = len(preparation.features)
-    return np.linspace(0, d - 1, min(d, FEATURES)).astype(int)
+    return spread(len(preparation.features), FEATURES)
 
 
 def _covariates(scores: Array, n_leading: int, calibration: Calibration, preparation: Preparation) -> Array:

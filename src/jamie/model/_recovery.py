@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from jamie._spread import spread
 from jamie._types import Array, Matrix
 from jamie.data import Cells, Preparation, Problem
 
@@ -74,17 +75,12 @@ def _pairs(problem: Problem, cells: Rows, target: str) -> Iterator[tuple[str, Ar
     for source in problem.modalities:
         if source != target and len(cells[source]) and len(cells[target]):
             rows, partners = surest_pairs(problem.known_of(source, target), cells[source], cells[target])
-            chosen = _spread(len(rows))
+            chosen = spread(len(rows), MOST_CELLS)
             n_pairs += len(chosen)
             yield source, rows[chosen], partners[chosen]
     if not n_pairs:
-        own = cells[target][_spread(len(cells[target]))]
+        own = cells[target][spread(len(cells[target]), MOST_CELLS)]
         yield target, own, own
-
-
-def _spread(n: int) -> Array:
-    """At most `MOST_CELLS` of n positions, evenly spaced."""
-    return np.arange(n) if n <= MOST_CELLS else np.linspace(0, n - 1, MOST_CELLS).astype(int)
 
 
 def _sums(block: Matrix, imputed: Array) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from mudata import MuData
 
 from jamie import get
 from jamie._docs import document
+from jamie._spread import spread
 from jamie._types import Array
 
 from ._style import PALETTE, bare, palette_of, with_plain_names
@@ -128,7 +129,7 @@ def _draw_intervals(
 ) -> Array:
     """Draw bars from bound to bound, of which those that cross the line hold what was measured; give their ends."""
     (seen,) = np.nonzero(np.isfinite(within))
-    some = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(MOST_BARS, len(seen))).astype(int))]
+    some = seen[spread(len(seen), MOST_BARS)]
     colors = [NO_GROUP if plain else PALETTE[4] if inside else PALETTE[5] for inside in within[some] > 0]
     ax.vlines(measured[some], lower[some], upper[some], colors=colors, lw=0.8, alpha=0.45, rasterized=True)
     return np.concatenate([measured[some], lower[some], upper[some]])
