@@ -180,6 +180,19 @@ def test_another_training_is_refused_and_the_state_left_as_it_was(mdata, tmp_pat
     assert (tmp_path / _checkpoint.FILE).read_bytes() == before
 
 
+@pytest.mark.parametrize("changes", [{"n_latent": 5}, {"hidden": (7,)}, {"n_networks": 2}], ids=str)
+def test_a_training_of_another_shape_is_told_by_its_settings_and_takes_the_place_of_a_finished_one(
+    mdata, tmp_path, often, changes
+):
+    """Its arrays do not fit those of this one, which is no damage."""
+    other, (name,) = replace(SMALL, **changes), changes
+    killed_after(5, mdata, tmp_path)
+    with pytest.raises(ValueError, match=rf"after step 5 which is not finished; this one has .*recipe\.{name} "):
+        fitted(mdata, tmp_path, other)
+    fitted(mdata, tmp_path)
+    assert_same(fitted(mdata, tmp_path, other), fitted(mdata, recipe=other))
+
+
 def test_another_version_is_refused(mdata, tmp_path, often, monkeypatch):
     killed_after(5, mdata, tmp_path)
     version = _checkpoint.version
