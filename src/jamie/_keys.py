@@ -20,7 +20,7 @@ KIND = "jamie_kind"
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputation", "imputed",
     "inferred", "input", "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links",
-    "loadings", "match", "novelty", "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
+    "loadings", "match", "novelty", "reconstructed", "role", "scores", "sd_ratio", "seen", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
@@ -104,6 +104,10 @@ class Keys:
     def confidence(self, column: str) -> str:
         """`mdata[target].obs`: share of the votes for the label that was carried over."""
         return f"{self.prefix}_confidence_{_free(column)}"
+
+    def seen(self, column: str) -> str:
+        """`mdata[target].obs`: what each cell is to the model by which its label was carried over."""
+        return f"{self.prefix}_seen_{_free(column)}"
 
     @property
     def input(self) -> str:

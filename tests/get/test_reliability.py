@@ -67,3 +67,25 @@ def test_what_is_missing_is_said(trained):
     mdata["protein"].obs["none"] = np.nan
     with pytest.raises(ValueError, match="label that can be compared, found none; pass truth="):
         jm.get.reliability(mdata, labels="cell_type", truth="none", **DIRECTION)
+
+
+def test_labels_are_judged_by_what_the_model_that_carried_them_has_seen(trained):
+    mdata, model = trained
+    jm.tl.transfer_labels(mdata, labels="cell_type", **DIRECTION)
+    expected = jm.get.reliability(mdata, labels="cell_type", **DIRECTION)
+    jm.pp.split(mdata, rng=7)
+    jm.tl.train(mdata, max_steps=2)  # places the cells, and holds out others
+    pd.testing.assert_frame_equal(jm.get.reliability(mdata, labels="cell_type", **DIRECTION), expected)
+    jm.tl.transfer_labels(mdata, model, labels="cell_type", **DIRECTION)
+    again = jm.get.reliability(mdata, labels="cell_type", **DIRECTION)
+    assert again["n_cells"][0] == expected["n_cells"][0]
+
+
+def test_cells_that_a_reference_labelled_are_new(trained):
+    mdata, model = trained
+    query = jm.datasets.toy(n_cells=80, rng=3)
+    for name in query.mod:
+        query[name].obs_names = [f"q{cell}" for cell in query[name].obs_names]
+    query = type(query)({name: adata.copy() for name, adata in query.mod.items()})
+    jm.tl.transfer_labels(query, model, reference=mdata, labels="cell_type", **DIRECTION)
+    assert set(jm.get.reliability(query, labels="cell_type", **DIRECTION)["cells"]) == {"new"}

@@ -196,7 +196,7 @@ def test_a_copy_leaves_the_original_and_the_prefix_is_read_and_written(trained):
     assert list(mdata["protein"].obs) == before
     jm.tl.embed(mdata, model, key_added="mine")
     transfer(mdata, key_added="mine")
-    names = ("role", "novelty_rna", "label_cell_type", "confidence_cell_type")
+    names = ("role", "novelty_rna", "label_cell_type", "confidence_cell_type", "seen_cell_type")
     assert list(mdata["protein"].obs) == [*before, *(f"mine_{name}" for name in names)]
 
 

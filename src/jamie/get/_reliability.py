@@ -108,7 +108,7 @@ def _labels(cells: Cells, source: str, target: str, labels: str, truth: str | No
     probability = stored(obs, cells.keys.confidence(labels), where=where, remedy=remedy).to_numpy(dtype=float)
     true = cells.labels(truth or labels, target, argument="labels" if truth is None else "truth")
     (known,) = np.nonzero((carried.notna() & true.notna()).to_numpy())
-    compared, which = unseen_cells(_roles(cells, target)[known])
+    compared, which = unseen_cells(_roles(cells, target, cells.keys.seen(labels))[known])
     chosen = known[compared]
     right = carried.astype(object).to_numpy() == true.astype(object).to_numpy()
     return _Said(probability[chosen], right[chosen], len(chosen), which, "uniform")
@@ -121,15 +121,16 @@ def _partners(cells: Cells, source: str, target: str) -> _Said:
     f = cells.stored_pairs("match", source, target)
     assert f is not None  # it is there
     rows, partners = cells.likeliest(source, target)
-    compared, which = unseen_pairs(_roles(cells, source)[rows], _roles(cells, target)[partners])
+    of_source, of_target = (_roles(cells, name, cells.keys.role) for name in (source, target))
+    compared, which = unseen_pairs(of_source[rows], of_target[partners])
     entries = f[rows[compared]].tocoo()
     right = entries.col == partners[compared][entries.row]
     return _Said(entries.data.astype(float), right, int(compared.sum()), which, "quantile")
 
 
-def _roles(cells: Cells, name: str) -> Array:
+def _roles(cells: Cells, name: str, slot: str) -> Array:
     """What each cell was to the model, as it said; all were seen where it did not, (n,) positions in `ROLES`."""
-    column = cells.mdata[name].obs.get(cells.keys.role)
+    column = cells.mdata[name].obs.get(slot)
     if column is None:
         return np.zeros(cells.mdata[name].n_obs, dtype=int)
     return role_codes(column)

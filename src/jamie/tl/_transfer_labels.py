@@ -106,6 +106,8 @@ def transfer_labels(
         beyond `max_novelty`.
     `mdata[target].obs['jamie_confidence_<labels>']` : float32 (`n_obs`)
         Probability of that label, from 0 to 1; NaN where there is none.
+    `mdata[target].obs['jamie_seen_<labels>']` : categorical (`n_obs`)
+        What each cell is to the model by which this was done, as ``jamie_role``; not where none has placed the cells.
 
     Raises
     ------
@@ -169,6 +171,11 @@ def transfer_labels(
         logger.info("%d of %d cells of %r are unlike anything trained on: no label", is_new.sum(), len(is_new), target)
     write(mdata, target, "obs", slots[0], pd.Categorical.from_codes(winner, dtype=classes.dtype))
     write(mdata, target, "obs", slots[1], confidence)
+    role = mdata[target].obs.get(keys.role) if query is None else query.role_names(target)
+    if role is not None:
+        write(mdata, target, "obs", keys.seen(labels), role)
+    elif keys.seen(labels) in mdata[target].obs:
+        del mdata[target].obs[keys.seen(labels)]  # of labels that were carried over before
     return as_given(mdata) if copy else None
 
 
