@@ -28,6 +28,12 @@ LEVELS = (0.5, 0.9)
 FEWEST = 50  # held-out cells of a type
 MOST_FEATURES = 1_000
 NEAR = 0.05  # of the level, for a feature
+SHOWN = {
+    "patchseq_motor_cortex": "motor cortex",
+    "citeseq_pbmc_mosaic": "mosaic",
+    "citeseq_pbmc10k": "CITE-seq 10k",
+    "snareseq_mouse_cortex": "SNARE-seq cortex",
+}
 
 
 def constant_width(measured: np.ndarray, imputed: np.ndarray, covered: np.ndarray, *, is_positive: bool) -> np.ndarray:
@@ -112,14 +118,20 @@ def page(found: list[dict[str, Any]]) -> str:
     table = pd.DataFrame(found)
 
     def of(rows: pd.DataFrame, column: str) -> str:
-        return ", ".join("–" if pd.isna(value) else f"{value:.3f}" for value in rows[column])
+        if rows[column].isna().all():
+            return "–"
+        return ", ".join("–" if pd.isna(value) else f"{value:.2f}" for value in rows[column])
 
     grouped = table.groupby(["set", "source", "target", "level"], sort=False)
     for (name, source, target, level), rows in grouped:
         types = [value for pair in rows["types"] if pair for value in pair]
-        said = f"{min(types):.3f} to {max(types):.3f}" if types else "–"
+        said = f"{min(types):.2f} to {max(types):.2f}" if types else "–"
         columns = ("coverage", "dense", "coverage_with_width")
-        cells = [f"{name}, {source} → {target}", f"{level:.0%}", *(of(rows, column) for column in columns)]
+        cells = [
+            f"{SHOWN.get(name, name)}, {source} → {target}",
+            f"{level:.0%}".replace("%", " %"),
+            *(of(rows, column) for column in columns),
+        ]
         lines.append(" | ".join(["", *cells, said, of(rows, "features"), of(rows, "width"), ""]).strip())
     lines += ["", "| JS distance within types | of two measured samples | of means | of draws | draws, of the first |"]
     lines.append("| --- | --- | --- | --- | --- |")
@@ -128,7 +140,11 @@ def page(found: list[dict[str, Any]]) -> str:
         if rows["floor"].isna().all():
             continue
         ratio = ", ".join(f"{value:.2f}" for value in rows["draws"] / rows["floor"])
-        cells = [f"{name}, {source} → {target}", *(of(rows, column) for column in ("floor", "mean", "draws")), ratio]
+        cells = [
+            f"{SHOWN.get(name, name)}, {source} → {target}",
+            *(of(rows, column) for column in ("floor", "mean", "draws")),
+            ratio,
+        ]
         lines.append(" | ".join(["", *cells, ""]).strip())
     return "\n".join(lines) + "\n"
 
