@@ -40,7 +40,7 @@ SETTINGS = """
 source_paths = ["src"]
 only_mutate = ["src/jamie/{room}/*"]
 also_copy = ["conftest.py", "docs", "benchmarks", "README.md"]
-pytest_add_cli_args_test_selection = ["tests/{room}"]
+pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 use_git_change_detection = false
 """
@@ -67,16 +67,19 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=80, help="how many mutants are drawn; 0 for all")
     parser.add_argument("--rng", type=int, default=0)
     parser.add_argument("--mutants", nargs="+", help="these instead of a sample")
+    parser.add_argument(
+        "--tests", nargs="+", help="these instead of all tests of the room: quicker, to look at few mutants"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    folder = _prepared(given.room)
+    folder = _prepared(given.room, given.tests or [f"tests/{given.room}"])
     every = {mutant.name: mutant for mutant in _mutants(folder, given.room)}
     names = given.mutants or _sample(sorted(every), given.sample, given.rng)
     _mutmut(folder, "run", "--max-children", str(given.jobs), *names)
     _report([every[name] for name in names], _fates(folder), given.room, len(every))
 
 
-def _prepared(room: str) -> Path:
+def _prepared(room: str, tests: list[str]) -> Path:
     """Make a folder in which mutmut runs on this room: it takes its settings from a pyproject.toml only."""
     if not (REPOSITORY / "src" / "jamie" / room).is_dir():
         msg = f"expected a folder of src/jamie, found {room!r}"
@@ -86,7 +89,7 @@ def _prepared(room: str) -> Path:
     folder.mkdir(parents=True)
     for name in ("src", "tests", "conftest.py", "docs", "benchmarks", "README.md"):
         (folder / name).symlink_to(REPOSITORY / name)
-    settings = (REPOSITORY / "pyproject.toml").read_text() + SETTINGS.format(room=room)
+    settings = (REPOSITORY / "pyproject.toml").read_text() + SETTINGS.format(room=room, tests=tests)
     (folder / "pyproject.toml").write_text(settings)
     return folder
 
