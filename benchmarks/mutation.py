@@ -9,7 +9,8 @@ or `None`. mutmut makes them and runs, for each, the tests of the room that call
 mutant that no test fails on has survived. The score is the share of the mutants that were killed, of those that can be:
 `equivalent_mutants/` lists, by the change itself, the survivors that were read and change no result.
 
-Not mutated: what stands outside functions, such as constants; decorated functions; error and log messages.
+Not mutated: what stands outside functions, such as constants; decorated functions; error and log messages, with the
+names that checks put into them; the `strict=` of `zip`, by which the code asserts what it knows.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _change(before: list[str], after: list[str]) -> tuple[int, str, str]:
 
 
 class _Messages(ast.NodeTransformer):
-    """Take out what is only said: `msg = ...`, what is raised is called with, logs, names for the text of a check."""
+    """Take out what is only said: `msg = ...`, what is raised is called with, logs, names for a check, `strict=`."""
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         return None if ast.unparse(node.targets[0]) == "msg" else self.generic_visit(node)
@@ -159,8 +160,9 @@ class _Messages(ast.NodeTransformer):
         return None if said else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if ast.unparse(node.func).startswith("require_"):
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in TEXTS]
+        name = ast.unparse(node.func)
+        dropped = TEXTS if name.startswith("require_") else ("strict",) if name == "zip" else ()
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in dropped]
         return self.generic_visit(node)
 
 
