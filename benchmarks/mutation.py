@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -166,6 +167,7 @@ class _Messages(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
+@cache
 def _without_messages(function: ast.FunctionDef) -> str:
     node = _Messages().visit(copy.deepcopy(function))
     node.name = "f"

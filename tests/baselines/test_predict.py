@@ -389,6 +389,20 @@ def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypat
     assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
 
 
+def test_wide_targets_are_compared_by_distinct_features_or_by_signed_sums(monkeypatch):
+    monkeypatch.setattr(_predict, "_DIRECTIONS", 30)
+    wide, numbered = np.zeros((5, 33)), np.eye(33)
+    narrow = _predict._turn(wide[:, :30], np.random.default_rng(0))
+    assert_array_equal(narrow(numbered), numbered)
+    signed = _predict._turn(wide, np.random.default_rng(0))(numbered)
+    assert signed.shape == (33, 30)
+    assert set(signed.ravel()) == {-1.0, 1.0}
+    wide[2, 7] = np.nan
+    chosen = _predict._turn(wide, np.random.default_rng(0))(numbered)
+    assert_array_equal(chosen.sum(0), 1)
+    assert chosen.sum(1).max() == 1  # none twice
+
+
 def test_tuning_a_kernel_on_many_groups_costs_little(curved, monkeypatch):
     x, y, *_ = curved
     holed, sizes = hidden(x, np.tile(y, (1, 5)), 0.2), []
