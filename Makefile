@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist load
 NEWEST := .venv-newest
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-slow test-newest test-oldest test-gpu lint docs benchmark clean
+.PHONY: demo test test-slow test-newest test-oldest test-gpu mutate lint docs benchmark clean
 
 demo: $(VENV)/.package
 	$(BIN)/jamie demo
@@ -28,6 +28,10 @@ test-oldest: $(OLDEST)/.made
 
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu
+
+# Faults that the tests of a room notice, of a random sample of small ones: make mutate ROOM=metrics SAMPLE=200 RNG=1
+mutate: $(VENV)/.mutate
+	$(BIN)/python benchmarks/mutation.py $(ROOM) --sample $(or $(SAMPLE),80) --rng $(or $(RNG),0)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
@@ -50,7 +54,7 @@ $(VENV)/.package: pyproject.toml constraints.txt
 	$(PIP) --editable '.[data]'
 	touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.doc: $(VENV)/.%: $(VENV)/.package
+$(VENV)/.test $(VENV)/.mutate $(VENV)/.lint $(VENV)/.doc: $(VENV)/.%: $(VENV)/.package
 	$(PIP) --group $*
 	touch $@
 

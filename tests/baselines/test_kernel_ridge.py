@@ -183,8 +183,9 @@ def test_cells_that_are_equal_twice_break_nothing(n):
 
 def test_cells_that_are_all_equal_are_predicted_their_mean():
     x, y = np.ones((20, 4), np.float32), noise(20)[1]
-    ridge = regress(x, y, tune(x, y, fresh()), fresh())
-    assert_allclose(predict(ridge, x), np.tile(y.mean(0), (20, 1)), atol=1e-3)
+    setting = tune(x, y, fresh())
+    assert setting.rate == kernel.RATES[0]  # where there is no distance, its unit is 1
+    assert_allclose(predict(regress(x, y, setting, fresh()), x), np.tile(y.mean(0), (20, 1)), atol=1e-3)
 
 
 def test_a_constant_output_is_predicted_anywhere():
@@ -412,7 +413,10 @@ def test_features_and_cells_without_a_value():
     assert np.corrcoef(imputed[5:, 0], values[5:, 0])[0, 1] > 0.9
     nothing = np.full((12, 4), np.nan, np.float32)
     y, partial = partly(nothing, loadings)
-    ridge = regress(x[:12], y, tune(x[:12], y, fresh(), partial), fresh(), partial)
+    setting = tune(x[:12], y, fresh(), partial)
+    median = np.median(euclidean_distances(x[:12].astype(float))[np.triu_indices(12, 1)])
+    assert setting == pytest.approx((1 / median, 1))  # nothing to choose by
+    ridge = regress(x[:12], y, setting, fresh(), partial)
     assert_allclose(predict(ridge, x), 0, atol=1e-6)
 
 

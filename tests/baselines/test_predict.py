@@ -389,6 +389,20 @@ def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypat
     assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
 
 
+def test_wide_targets_are_compared_by_distinct_features_or_by_signed_sums(monkeypatch):
+    monkeypatch.setattr(_predict, "_DIRECTIONS", 30)
+    wide, numbered = np.zeros((5, 33)), np.eye(33)
+    narrow = _predict._turn(wide[:, :30], np.random.default_rng(0))
+    assert_array_equal(narrow(numbered), numbered)
+    signed = _predict._turn(wide, np.random.default_rng(0))(numbered)
+    assert signed.shape == (33, 30)
+    assert set(signed.ravel()) == {-1.0, 1.0}
+    wide[2, 7] = np.nan
+    chosen = _predict._turn(wide, np.random.default_rng(0))(numbered)
+    assert_array_equal(chosen.sum(0), 1)
+    assert chosen.sum(1).max() == 1  # none twice
+
+
 def test_tuning_a_kernel_on_many_groups_costs_little(curved, monkeypatch):
     x, y, *_ = curved
     holed, sizes = hidden(x, np.tile(y, (1, 5)), 0.2), []
@@ -403,6 +417,60 @@ def test_tuning_a_kernel_on_many_groups_costs_little(curved, monkeypatch):
     sizes.clear()
     list(_regressions.by_pattern(watch, n_solved=4)(x, holed, x, [0], 0))
     assert sorted(sizes) == sorted((~np.isnan(holed)).sum(0))
+
+
+@pytest.mark.parametrize(
+    ("n", "n_groups", "n_solved", "expected"), [(80, 1, 1, 80), (80, 8, 1, 40), (80, 4, 4, 80), (8, 8, 1, 10)]
+)
+def test_in_tuning_groups_take_as_many_cells_as_cost_what_was_asked(n, n_groups, n_solved, expected):
+    """With g groups of m cells each, g m³ is n_solved n³; but ten cells at least."""
+    y, sizes = np.random.default_rng(0).normal(size=(n + n_groups, n_groups)), []
+    y[n + np.arange(n_groups), np.arange(n_groups)] = np.nan  # another cell misses each
+    y[n:, 0] = np.nan if n_groups == 1 else y[n:, 0]
+
+    def watch(x, y, x_new, settings, seed, *, tuning=False):
+        sizes.append((len(x), tuning))
+        yield from ((setting, np.zeros((len(x_new), y.shape[1]))) for setting in settings)
+
+    x = np.zeros((len(y), 1))
+    list(_regressions.by_pattern(watch, n_solved=n_solved)(x, y, x, [0], 0, tuning=True))
+    assert len(sizes) == n_groups
+    assert all(tuning for _, tuning in sizes)
+    assert max(size for size, _ in sizes) == pytest.approx(expected, abs=0.06 * n if n_groups > 1 else 0)
+
+
+def test_the_network_is_as_it_was_asked_for_and_stops_early_where_cells_suffice(curved, monkeypatch):
+    x, y, x_test, _ = curved
+    made, network = [], _regressions.MLPRegressor
+
+    def watch(**options):
+        made.append(options)
+        return network(**options)
+
+    monkeypatch.setattr(_regressions, "MLPRegressor", watch)
+    monkeypatch.setattr(_regressions, "_EPOCHS", 5)
+    for n in (19, 20):
+        list(_regressions.mlp(x[:n], y[:n], x_test, [((6,), 0.1), ((5, 4), 2.0)], 7))
+    assert made == [
+        {
+            "hidden_layer_sizes": hidden,
+            "alpha": penalty,
+            "early_stopping": early,
+            "max_iter": 5,
+            "random_state": 7,
+        }
+        for early in (False, True)
+        for hidden, penalty in (((6,), 0.1), ((5, 4), 2.0))
+    ]
+
+
+@pytest.mark.usefixtures("small_network")
+@pytest.mark.parametrize("method", METHODS)
+def test_two_cells_are_enough(method):
+    x, y = np.array([[0.0], [1.0]]), np.array([[3.0], [5.0]])
+    predicted = predict(method, x, y, np.array([[0.2], [0.9], [0.5]]), rng=0)
+    assert predicted.shape == (3, 1)
+    assert np.isfinite(predicted).all()
 
 
 @pytest.mark.usefixtures("small_network")

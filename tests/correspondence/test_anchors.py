@@ -176,5 +176,34 @@ def test_whitening_inverts_a_covariance():
     covariance = z.T @ z
     w = _anchors._inverse_root(covariance)
     assert_allclose(w @ w.T, np.linalg.inv(covariance), rtol=1e-6, atol=1e-12)
+    for unit in (1e-9, 1e9):
+        in_unit = _anchors._inverse_root(unit * covariance)
+        assert_allclose(in_unit @ in_unit.T, np.linalg.inv(covariance) / unit, rtol=1e-6)
     flat = np.diag([2.0, 0.0, 1.0])
     assert_allclose(_anchors._inverse_root(flat) @ _anchors._inverse_root(flat).T, np.diag([0.5, 0, 1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("origin", [0.0, 1e3])
+def test_whitened_is_the_shrunk_covariance_in_any_unit(unit, origin):
+    rng = np.random.default_rng(0)
+    z, weights = rng.normal(size=(50, 3)) * [1, 2, 5], rng.random(50)
+    flat = np.column_stack([z + origin, np.full(50, 3.0)])  # the last does not vary
+    centre, whitening = _anchors.whitened(unit * flat, weights)
+    assert_allclose(centre, unit * np.average(flat, axis=0, weights=weights))
+    assert whitening.shape == (4, 3)
+    covariance = np.cov(flat.T, aweights=weights, ddof=0)
+    level = np.trace(covariance) / 4
+    shrunk = 0.2 * covariance[:3, :3] + 0.8 * level * np.eye(3)
+    assert_allclose(unit**2 * (whitening @ whitening.T)[:3, :3], np.linalg.inv(shrunk), rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_units_of_the_inputs_do_not_matter(views, unit):
+    x, y, graphs = views
+    f = known(np.arange(40))
+    expected = anchored(x, y, graphs, f, np.random.default_rng(0))
+    in_unit = tuple(manifold(z, np.random.default_rng(0)) for z in (unit * x, y))
+    found = anchored(unit * x, y, in_unit, f, np.random.default_rng(0))
+    for a, b in zip(found, expected, strict=True):
+        assert_allclose(a @ a.T, b @ b.T, atol=1e-3 * np.square(b).max())

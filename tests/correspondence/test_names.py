@@ -145,6 +145,13 @@ def test_a_few_cells(n):
     assert (change is not None) is (n >= 2)
 
 
+def test_one_name_that_would_match_is_chance():
+    columns = pd.Index([BARCODES[0], "other0", "other1", "other2"])
+    assert mend_names(written("{b}-1")[:4], columns, MODALITIES) is None
+    columns = pd.Index([*BARCODES[:2], "other0", "other1"])
+    assert mend_names(written("{b}-1")[:4], columns, MODALITIES).n_matched == 2
+
+
 def test_many_names_are_sampled_and_all_are_counted(monkeypatch):
     monkeypatch.setattr(_names, "MOST_SAMPLED", 40)
     change = mend_names(written("{b}-1"), written("{b}"), MODALITIES)

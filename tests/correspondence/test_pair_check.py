@@ -219,3 +219,10 @@ def test_better_than_all_and_by_enough(objective, p_value, verified, promising):
     assert f"of 12 left out in turn, {objective:.2f} of the cells lie closer" in str(found)
     assert f"chance is 0.50 ± 0.10 (p = {p_value:.3f})" in str(found)
     assert found.to_dict()["n_pairs"] == 30
+
+
+def test_no_better_than_chance_is_not_better():
+    even = PairCheck(0.5, 0.5, 0.0, 0.005, 30, 12)
+    assert (even.verified, even.promising) == (False, False)
+    better = PairCheck(0.49, 0.5, 0.0, 0.005, 30, 12)
+    assert (better.verified, better.promising) == (True, True)

@@ -139,6 +139,14 @@ def test_without_truth_against_a_loop(f):
     assert all(np.isnan(score.p_value) for score in found.values())
 
 
+def test_one_partner_is_a_partner():
+    found = without_truth(normalised(sparse.csr_matrix([[0.0, 2.0, 0], [0, 0, 0], [0, 3, 0], [1, 1, 0]])))
+    values = {name: score.value for name, score in found.items()}
+    expected = {"source_coverage": 3 / 4, "target_coverage": 2 / 3, "effective_partners": 4 / 3, "largest_load": 2.5}
+    assert values == pytest.approx(expected)
+    assert [score.n_cells for score in found.values()] == [4, 3, 3, 3]
+
+
 @pytest.mark.parametrize(("by", "expected"), [(0, 1), (1, 0)])
 def test_both_ends(rng, by, expected):
     f, partners = shifted(60, by), np.arange(60)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from jamie.metrics import _alignment, foscttm, foscttm_error, label_transfer_accuracy
+from jamie.metrics import _alignment, alignment_scores, foscttm, foscttm_error, label_transfer_accuracy
 
 
 def loops(x, y):
@@ -273,3 +273,47 @@ def test_foscttm_of_many_cells_stays_small_in_memory():
     near = NearestNeighbors().fit(y)
     counts = [len(near.radius_neighbors(x[i : i + 1], distance[i] * (1 - 1e-12))[0][0]) for i in range(300)]
     assert value == pytest.approx(np.mean(counts) / len(x), rel=0.3)
+
+
+@pytest.fixture
+def labelled(latents):
+    """Labels of both sides, some of them missing, some that differ between the two."""
+    rng = np.random.default_rng(4)
+    of_x = rng.choice(["a", "a", "a", "b", "c"], size=60).astype(object)
+    of_y = of_x.copy()
+    of_x[:4], of_y[2:8], of_y[8:12] = None, np.nan, "b"
+    return *latents, of_x, of_y
+
+
+def test_scores_of_alignment_are_the_measures_of_those_names(labelled):
+    x, y, of_x, of_y = labelled
+    found = alignment_scores(x, y, of_x, pd.Series(of_y))
+    same = [a if isinstance(a, str) and a == b else None for a, b in zip(of_x, of_y, strict=True)]
+    known = of_x[[isinstance(label, str) for label in of_x]]
+    counts = np.unique(known, return_counts=True)[1]
+    assert found == {
+        "foscttm": foscttm(x, y),
+        "foscttm_within": foscttm(x, y, groups=same),
+        "lta": label_transfer_accuracy(x, y, of_x, labels_y=of_y),
+        "lta_macro": label_transfer_accuracy(x, y, of_x, labels_y=of_y, average="macro"),
+        "lta_chance": counts.max() / len(known),
+        "lta_macro_chance": 1 / 3,
+    }
+    assert found["foscttm_within"] != pytest.approx(foscttm(x, y, groups=of_x))
+
+
+def test_without_labels_of_both_sides_the_score_is_that_of_cells_alone(labelled):
+    x, y, of_x, of_y = labelled
+    expected = {"foscttm": foscttm(x, y)}
+    assert alignment_scores(x, y) == alignment_scores(x, y, of_x) == alignment_scores(x, y, labels_y=of_y) == expected
+
+
+def test_with_few_labelled_cells_fewer_vote(latents):
+    x, y = latents
+    labels = np.full(60, None, dtype=object)
+    labels[:3] = ["a", "b", "b"]  # of three votes, all those that there are, two are for b
+    found = alignment_scores(x, y, labels, labels)
+    assert found["lta"] == pytest.approx(2 / 3)
+    assert found["lta_macro"] == 0.5
+    with pytest.raises(ValueError, match="pass labels that are not missing"):
+        alignment_scores(x, y, np.full(60, None), labels)

@@ -135,6 +135,13 @@ def test_matrix_threshold_counts_zeros_that_are_not_stored(measured):
         assert_allclose(value, [expected])
 
 
+def test_numbers_that_are_objects_are_numbers():
+    measured, imputed = counts()
+    for threshold in ("feature", "matrix"):
+        expected = feature_auroc(measured, imputed, threshold=threshold)
+        assert_array_equal(feature_auroc(measured.astype(object), imputed, threshold=threshold), expected)
+
+
 def test_the_thresholds_differ():
     measured, imputed = counts()
     assert not np.allclose(feature_auroc(measured, imputed), feature_auroc(measured, imputed, threshold="matrix"))

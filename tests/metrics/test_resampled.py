@@ -32,6 +32,14 @@ def test_correlations_of_resampled_cells_are_those_of_repeated_rows(holes):
         np.testing.assert_allclose(draw, feature_correlation(measured[rows], imputed[rows]), atol=1e-8)
 
 
+def test_features_far_from_zero_and_from_each_other_lose_nothing():
+    measured, imputed, _ = predicted()
+    weights, far = resamples(60, 20), 1e7 * np.arange(8)
+    np.testing.assert_allclose(
+        resampled(measured + far, imputed - far, weights), resampled(measured, imputed, weights), atol=1e-6
+    )
+
+
 def test_the_error_is_how_far_the_mean_moves_with_other_cells():
     """Many data sets of the same kind against the bootstrap of single ones."""
     means, errors = [], []

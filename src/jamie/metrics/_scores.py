@@ -90,7 +90,7 @@ class FeatureScores:
 
 
 def _by_label(method: str, measured: Array, imputed: Array, labels: pd.Series) -> dict[str, Array]:
-    present = labels.cat.remove_unused_categories().cat.categories  # sorted, as js_distance sorts them
+    present = sorted(labels.cat.remove_unused_categories().cat.categories)  # as js_distance sorts them
     distances = dict(zip(present, js_distance(measured, imputed, groups=labels), strict=True))
     unscored = np.full(measured.shape[1], np.nan)
     return {f"{method}: {label}": distances.get(label, unscored) for label in labels.cat.categories}
