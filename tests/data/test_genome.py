@@ -59,7 +59,7 @@ NO_PLACES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "expected"), SPELLINGS.items(), ids=SPELLINGS)
+@pytest.mark.parametrize(("name", "expected"), SPELLINGS.items(), ids=[name.replace("–", " to ") for name in SPELLINGS])
 @pytest.mark.parametrize("where", ["names", "interval"])
 def test_coordinates_are_read_from_names_and_intervals(name, expected, where):
     var = frame([name, "chr9:7-9"]) if where == "names" else frame(["g1", "g2"], interval=[name, "chr9:7-9"])

@@ -95,3 +95,70 @@ def test_few_blocks_of_many_are_the_same_cells():
     assert len(merged) == _pca.MERGED
     assert_allclose(sparse.vstack(merged).toarray(), x.toarray())
     assert _pca._merged(blocks[:5]) == blocks[:5]
+
+
+def test_sums_of_blocks_are_the_covariance(z):
+    vectors = np.random.default_rng(1).normal(size=(D, 3))
+    blocks = [z[:100], z[100:101], z[101:]]
+    for container in (np.asarray, sparse.csr_matrix):
+        for v in (None, vectors):
+            found = _pca.total(_pca.summed(container(block.astype(float)), v) for block in blocks).covariance
+            assert_allclose(found, np.cov(z.T) @ (np.eye(D) if v is None else v), rtol=1e-5, atol=1e-5)
+
+
+def test_leading_components_are_given_with_signs_by_their_largest_entry(z):
+    covariance, oracle = np.cov(z.T.astype(float)), PCA(5, svd_solver="full").fit(z)
+    exact = _pca.of_covariance(covariance, n_comps=5)
+    basis = np.random.default_rng(1).normal(size=(D, D))
+    for found in (exact, _pca.of_products(covariance @ basis, basis, n_comps=5)):
+        assert_allclose(found.vectors, oracle.components_, atol=1e-4)
+        assert_allclose(found.variance, oracle.explained_variance_, rtol=1e-5)
+    largest = np.take_along_axis(exact.vectors, np.abs(exact.vectors).argmax(axis=1)[:, None], axis=1)
+    assert (largest > 0).all()
+
+
+def test_directions_without_variance_give_no_component():
+    covariance = np.diag([4.0, 1, 0, 0, 0])
+    found = _pca.of_products(covariance, np.eye(5), n_comps=4)
+    assert_allclose(found.variance, [4, 1])
+    assert_allclose(found.vectors, np.eye(5)[:2], atol=1e-12)
+
+
+def test_a_basis_spans_the_columns_and_is_that_of_gram_and_schmidt():
+    vectors = np.random.default_rng(0).normal(size=(30, 4)) * [1, 30, 0.1, 1]
+    basis = _pca.orthonormal(vectors)
+    q, r = np.linalg.qr(vectors)
+    assert basis.dtype == np.float32
+    assert_allclose(basis, q * np.sign(r.diagonal()), atol=1e-5)
+
+
+def test_some_training_cells_are_drawn_and_never_others():
+    train = np.arange(50) % 2 == 0
+    rng = np.random.default_rng(0)
+    some = [_pca.drawn(train, 10, rng) for _ in range(2)]
+    assert [chosen.sum() for chosen in some] == [10, 10]
+    assert not any((chosen & ~train).any() for chosen in some)
+    assert (some[0] != some[1]).any()
+    assert all((_pca.drawn(train, n, rng) == train).all() for n in (25, 26, 1000))
+
+
+def test_values_are_counted_per_cell():
+    x = np.zeros((10, 6), np.float32)
+    x[:, :2] = 1
+    assert _pca.values_per_cell(CellMatrix(x)) == 6
+    assert _pca.values_per_cell(CellMatrix(sparse.csr_matrix(x))) == 2
+    assert _pca.values_per_cell(CellMatrix(sparse.csr_matrix(x.shape, dtype=np.float32))) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "container"), [((60, 20), np.asarray), ((20, 60), np.asarray), ((60, 20), sparse.csr_matrix)]
+)
+@pytest.mark.parametrize("n_comps", [2, 15, 100])
+def test_cells_in_memory_have_the_components_of_scikit_learn(shape, container, n_comps):
+    x = np.random.default_rng(0).normal(size=shape) * np.geomspace(1, 5, shape[1])
+    found = _pca.of_gathered(container(x), n_comps=n_comps, seed=0)
+    k = min(n_comps, shape[0] - 1, shape[1])
+    oracle = PCA(k, svd_solver="full").fit(x)
+    assert found.vectors.shape == (k, shape[1])
+    assert_allclose(found.variance, oracle.explained_variance_, rtol=1e-8)
+    assert_allclose(np.abs(np.diag(found.vectors @ oracle.components_.T)), 1, rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,6 +27,21 @@ def test_each_place_of_a_random_number_keeps_the_same_share_and_none_depends_on_
     assert mask.mean(0).sub(share).abs().max() < 4 * (share * (1 - share) / 20_000) ** 0.5
     correlation = torch.corrcoef(mask.T).fill_diagonal_(0)
     assert correlation.abs().max() < 5 / 20_000**0.5
+
+
+@pytest.mark.parametrize(("share", "levels"), [(0.5, 256), (0.25, 256), (0.9, 65_536), (0.3, 65_536), (1e-3, 65_536)])
+def test_of_all_random_numbers_a_share_keeps_its_unit(share, levels, monkeypatch):
+    """Each value of a byte, or of two bytes, once: as many are kept as is the share of them, exactly."""
+    every = torch.from_numpy(np.arange(levels, dtype=np.uint8 if levels == 256 else np.uint16).view(np.int64))
+    monkeypatch.setattr(torch.Tensor, "random_", lambda draws, *_, **__: draws.copy_(every))
+    mask = kept(torch.Size((levels // 16, 16)), share)
+    assert (mask > 0).sum() == round(share * levels)
+    torch.testing.assert_close(mask[mask > 0].unique(), torch.tensor([1 / share]))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 13])
+def test_any_number_of_units_gets_its_mask(n):
+    assert kept(torch.Size((n, 1)), 0.5).shape == kept(torch.Size((n, 1)), 0.3).shape == (n, 1)
 
 
 def test_evaluation_and_no_dropout_leave_everything_as_it_is():

@@ -67,6 +67,12 @@ def test_reconstruction_leaves_out_what_is_missing(weighted):
     assert found == approx(total / count / 2)
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.0, 0.2])])
+def test_reconstruction_of_one_value_is_its_error(weights):
+    measured = torch.tensor([[torch.nan, torch.nan], [torch.nan, 1.0]])
+    assert reconstruction(torch.full((2, 2), 4.0), measured, 2.0, weights).item() == approx((4 - 1) ** 2 / 2)
+
+
 @pytest.mark.parametrize("weights", [None, torch.zeros(5)])
 def test_reconstruction_of_nothing_is_zero_with_a_zero_gradient(weights):
     decoded = torch.ones(5, 3, requires_grad=True)

@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import distributed as dist
 
 import jamie as jm
 from jamie import _settings
-from jamie.nn import _ranks, joined
+from jamie.nn import _ranks, average_over_ranks, copy_from_first, drawing_from, joined, n_ranks, own_noise
 
 PREPARED = """
     import sys
@@ -123,6 +125,127 @@ def test_one_of_the_processes_speaks_and_writes(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"script.py", "model.jamie", "model.jamie.zarr"}
 
 
+class Threads:
+    """Threads that stand for processes, and what they tell each other."""
+
+    def __init__(self, n):
+        self.n, self._own = n, threading.local()
+        self._meet, self._told = threading.Barrier(n, timeout=30), [None] * n
+
+    def run(self, of):
+        """What a function of the rank gives in each."""
+
+        def one(rank):
+            self._own.rank = rank
+            return of(rank)
+
+        with ThreadPoolExecutor(self.n) as pool:
+            return list(pool.map(one, range(self.n)))
+
+    def rank(self):
+        return self._own.rank
+
+    def told(self, x):
+        """What each of them passes here, in the order of the ranks."""
+        self._told[self.rank()] = x.clone()
+        self._meet.wait()
+        told = list(self._told)
+        self._meet.wait()
+        return told
+
+    def all_gather(self, parts, x):
+        assert all(part.shape == x.shape for part in parts)
+        for part, told in zip(parts, self.told(x), strict=True):
+            part.copy_(told)
+
+    def all_reduce(self, x):
+        x.copy_(sum(self.told(x)))
+
+    def broadcast(self, x, source):
+        x.copy_(self.told(x)[source])
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Three threads, which `torch.distributed` is made to take for processes."""
+    made = Threads(3)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: made.n)
+    monkeypatch.setattr(dist, "get_rank", made.rank)
+    for name in ("all_gather", "all_reduce", "broadcast"):
+        monkeypatch.setattr(dist, name, getattr(made, name))
+    return made
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (3, 4), (2, 4), (2, 5, 4)])
+def test_rows_that_are_computed_by_each_a_share_are_those_of_one(threads, shape):
+    rng = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(size, generator=rng, dtype=torch.float64) for size in (shape, (4, 3)))
+    computed = []
+
+    def outcome(over):
+        own_x, own_weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+
+        def compute(rows):
+            computed.append(rows.shape[-2])
+            return (rows @ own_weight).tanh()
+
+        y = over(compute, own_x)
+        (y * y.cumsum(-2)).sum().backward()  # a loss in which rows meet, as pairs do
+        average_over_ranks(own_weight.grad)
+        return y.detach(), own_x.grad, own_weight.grad
+
+    several = threads.run(lambda _: outcome(_ranks.over_ranks))
+    assert sorted(computed) == sorted(len(part) for part in np.array_split(np.arange(shape[-2]), 3))
+    threads.n = 1
+    for found in several:
+        torch.testing.assert_close(found, outcome(lambda compute, rows: compute(rows)))
+
+
+def test_one_process_computes_all_rows_and_keeps_its_gradient():
+    assert n_ranks() == 1
+    x, gradient = torch.arange(6.0).reshape(3, 2), torch.ones(3)
+    assert torch.equal(_ranks.over_ranks(lambda rows: rows + 1, x), x + 1)
+    average_over_ranks(gradient)
+    assert torch.equal(gradient, torch.ones(3))
+
+
+def test_all_get_the_mean_of_the_gradients(threads):
+    gradients = [torch.full((2,), value) for value in (1.0, 2.0, 6.0)]
+    threads.run(lambda rank: average_over_ranks(gradients[rank]))
+    assert all(torch.equal(gradient, torch.full((2,), 3.0)) for gradient in gradients)
+
+
+def test_all_get_the_weights_and_statistics_of_the_first(threads):
+    networks = [torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)) for _ in range(3)]
+    for i, network in enumerate(networks):
+        for value in network.state_dict().values():
+            value.fill_(5 + i)
+    threads.run(lambda rank: copy_from_first(networks[rank]))
+    for network in networks:
+        assert all((value == 5).all() for value in network.state_dict().values())
+
+
+def test_each_draws_noise_of_its_own(threads):
+    def drawn(rank):
+        own = torch.Generator().manual_seed(7)
+        with drawing_from(own):
+            own_noise()
+        return torch.rand(3, generator=own)
+
+    for rank, found in enumerate(threads.run(drawn)):
+        assert torch.equal(found, torch.rand(3, generator=torch.Generator().manual_seed(7 + rank)))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_without_a_generator_of_its_own_the_noise_is_torchs(threads, monkeypatch, n):
+    threads.n = n
+    monkeypatch.setattr(dist, "get_rank", lambda: 2)
+    torch.manual_seed(7)
+    own_noise()
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7 if n == 1 else 9)))
+
+
 @pytest.fixture
 def group(monkeypatch):
     """What is done to a group of two processes, without the other."""
@@ -130,8 +253,8 @@ def group(monkeypatch):
     state = {"up": False}
 
     def switch(name, *, up):
-        def call(*_, **options):
-            done.append((name, options))
+        def call(*backend, **options):
+            done.append((name, {"backend": backend, **options}))
             state["up"] = up
 
         monkeypatch.setattr(dist, name, call)
@@ -158,6 +281,7 @@ def test_who_joins_the_group_leaves_it_when_all_are_done(group):
     assert [name for name, _ in done] == ["init_process_group", "all_reduce", "destroy_process_group"]
     assert done[0][1]["rank"] == 1
     assert done[0][1]["world_size"] == 2
+    assert done[0][1]["backend"] == ("gloo",)
 
 
 def test_each_time_has_addresses_of_its_own(group):
@@ -175,6 +299,12 @@ def test_the_group_is_left_after_an_error_too_without_waiting_for_the_others(gro
         raise error
     assert [name for name, _ in done] == ["init_process_group", "destroy_process_group"]
     assert not state["up"]
+
+
+def test_processes_on_gpus_meet_by_nccl(group):
+    with pytest.raises(KeyError), joined(torch.device("cuda")):
+        raise KeyError
+    assert group[0][0][1]["backend"] == ("nccl",)
 
 
 @pytest.mark.parametrize("error", [None, ValueError])

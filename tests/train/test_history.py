@@ -17,3 +17,14 @@ def test_history_is_a_table_of_plain_numbers():
 
 def test_nothing_happened_is_an_empty_table():
     assert History().frame().empty
+
+
+def test_what_is_read_back_from_columns_is_the_history():
+    history = History()
+    assert history.columns() == {}
+    assert History.of({}) == history
+    for step in (20, 40, 60):
+        history.add(step, {"total": step / 7, "kl": 0.5}, score=1 / step)
+    assert list(history.columns()) == ["step", "total", "kl", "score"]
+    assert history.columns()["step"] == [20, 40, 60]
+    assert History.of(history.columns()) == history

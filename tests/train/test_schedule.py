@@ -27,10 +27,15 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
     assert rate[50] == pytest.approx(0.52)
     assert rate[100] == pytest.approx(1, abs=1e-3)
     assert rate[250] == pytest.approx(0.5, abs=1e-3)
-    assert 0 < rate[-1] < 1e-3
+    assert rate[-1] == pytest.approx(1e-4)
     assert np.all(np.diff(rate[:101]) > 0)
     assert np.all(np.diff(rate[100:]) < 0)
     assert abs(np.diff(rate)).max() < 0.02
+
+
+def test_a_cycle_of_one_step_learns():
+    assert one_cycle(1, [1]) > 0.1
+    assert one_cycle(5, [4, 5]) > 0.1
 
 
 @pytest.mark.parametrize(

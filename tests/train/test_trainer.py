@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from itertools import count
 
@@ -15,7 +16,7 @@ from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
 from jamie.train._objective import held_out_cells, held_out_error
 from jamie.train._optimiser import FlatAdamW, RunningAverage
 from jamie.train._schedule import averaging_weight, cycle_ends
-from jamie.train._trainer import _predicted
+from jamie.train._trainer import _Best, _predicted, _surely_less
 
 SIZES = {"a": 4, "b": 3}
 TARGETS = dict.fromkeys(SIZES, Target(1.0, None))
@@ -83,7 +84,7 @@ class Watched:
             raise KeyboardInterrupt
         return self.batch(draw.cells["a"])
 
-    def fit(self, *, validated=True, steps_per_epoch=2):
+    def fit(self, *, validated=True, steps_per_epoch=2, checkpoint=None):
         rng = np.random.default_rng(0)
         self.fitted = fit(
             self.network,
@@ -93,6 +94,7 @@ class Watched:
             self.recipe,
             steps_per_epoch=steps_per_epoch,
             validation=self.validation if validated else None,
+            checkpoint=checkpoint,
         )
         return self.fitted, self.fitted.history.frame()
 
@@ -564,17 +566,21 @@ class Killed(BaseException):
 class InMemory:
     """Keeps the state after each step, and ends the training after one of them."""
 
-    def __init__(self, state=None, *, cut=None):
-        self.state, self.cut = state, cut
+    def __init__(self, state=None, *, cut=None, is_due=True):
+        self.state, self.cut, self._is_due = state, cut, is_due
+        self.asked, self.kept, self.began = [], [], None
 
     def begun(self, state):
+        self.began = state
         return self.state
 
     def is_due(self, *, at_end):
-        return True
+        self.asked.append(at_end)
+        return self._is_due
 
     def keep(self, state):
         self.state = replace(state, arrays={name: array.copy() for name, array in state.arrays.items()})
+        self.kept.append(state.step)
         if state.step == self.cut:
             raise Killed
 
@@ -633,3 +639,100 @@ def test_a_training_that_is_cut_after_a_step_is_the_training(monkeypatch, recipe
         assert fitted._replace(history=None, seconds=0) == whole._replace(history=None, seconds=0)
         for name, value in weights.items():
             assert torch.equal(found[name], value), (cut, name)
+
+
+def test_a_checkpoint_is_asked_after_each_step_and_is_given_the_last(monkeypatch):
+    scored(monkeypatch, *range(9, 0, -1))
+    checkpoint = InMemory(is_due=False)
+    Watched(CYCLES).fit(checkpoint=checkpoint)
+    assert [step for step, at_end in enumerate(checkpoint.asked, start=1) if at_end] == [3, 9]
+    assert checkpoint.kept == [21]
+    assert checkpoint.state.is_over
+    assert checkpoint.began.step == 0
+    assert set(checkpoint.began.arrays) <= set(checkpoint.state.arrays)
+
+
+def test_a_training_that_diverged_leaves_no_checkpoint(monkeypatch):
+    losses(monkeypatch, [2.0] * 4 + [NAN] * 40)
+    checkpoint = InMemory()
+    Watched(RECIPE).fit(checkpoint=checkpoint)
+    assert checkpoint.kept
+    assert checkpoint.state is None
+
+
+def test_an_interrupt_names_its_signal_and_says_that_the_same_call_goes_on(capsys):
+    checkpoint = InMemory()
+    watched = Watched(RECIPE, interrupt_at=6)
+    fitted, _ = watched.fit(checkpoint=checkpoint)
+    assert (fitted.interrupted, fitted.n_steps, checkpoint.state.step) == ("SIGINT", 6, 6)
+    assert not checkpoint.state.is_over
+    assert (
+        "after step 6; the best weights so far are kept, and the same call goes on with it" in capsys.readouterr().err
+    )
+    assert not any(parameter._is_view() for parameter in watched.network.parameters())
+
+
+def test_a_signal_is_heeded_after_the_step_when_it_is_kept():
+    checkpoint, watched = InMemory(is_due=False), Watched(RECIPE)
+    given = watched.load
+    watched.load = lambda draw: (len(watched.states) == 5 and signal.raise_signal(signal.SIGTERM), given(draw))[1]
+    fitted, _ = watched.fit(checkpoint=checkpoint)
+    assert (fitted.interrupted, fitted.n_steps, checkpoint.kept) == ("SIGTERM", 6, [6])
+    assert fitted.diverged == 0
+
+
+class Bar:
+    """A progress bar that notes what it is told."""
+
+    def __init__(self, total, **options):
+        self.total, self.options, self.n, self.shown, self.is_open = total, options, 0, [], True
+
+    def update(self, n=1):
+        self.n += n
+
+    def set_postfix(self, **shown):
+        self.shown.append(shown)
+
+    def close(self):
+        self.is_open = False
+
+
+def test_the_bar_counts_all_steps_and_the_time_goes_on_with_a_state(monkeypatch, capsys):
+    bars = []
+    monkeypatch.setattr("jamie.train._trainer.progress", lambda *a, **o: (bars.append(Bar(*a, **o)), bars[-1])[1])
+    scores = [3.0, 2.0, 2.5, 1.0, 1.5]
+    scored(monkeypatch, *scores)
+    recipe = replace(RECIPE, max_steps=20)
+    checkpoint = InMemory(cut=11)
+    with pytest.raises(Killed):
+        Watched(recipe).fit(checkpoint=checkpoint)
+    assert (bars[0].total, bars[0].n, bars[0].is_open) == (20, 11, False)
+    assert bars[0].options["scale"] == recipe.batch_size
+    assert [shown["best"] for shown in bars[0].shown] == ["3.000", "2.000"]
+    before = checkpoint.state
+    scored(monkeypatch, *scores[2:])
+    fitted, history = Watched(recipe).fit(checkpoint=InMemory(replace(before, seconds=1000.0)))
+    assert (bars[1].total, bars[1].n, bars[1].is_open) == (20, 20, False)
+    assert [shown["best"] for shown in bars[1].shown] == ["2.000", "1.000", "1.000"]
+    assert [shown["loss"] for shown in bars[1].shown] == [f"{loss:.3f}" for loss in history["total"][2:]]
+    assert 1000 < fitted.seconds < 1100
+    assert 0 < before.seconds < 100
+    assert "going on after step 11 of 20" in capsys.readouterr().err
+
+
+def test_an_error_of_one_cell_or_none_has_no_spread(monkeypatch):
+    """A pair of modalities with a single held-out cell says nothing of how sure a gain is, the others do."""
+    one, many = torch.tensor([1.0]), torch.tensor([2.0, 4.0, 3.0])
+    assert _surely_less([one - 0.9, many - 1], [one, many])
+    assert not _surely_less([one - 0.9, many], [one, many])
+    assert _surely_less([many - torch.tensor([0.0, 1.0, 2.0])], [many])  # 1 ± 0.58
+    assert not _surely_less([many - torch.tensor([-1.0, 0.0, 1.5])], [many])  # 0.17 ± 0.73
+
+
+def test_a_score_that_is_the_same_to_rounding_is_not_better():
+    watched = Watched(RECIPE)
+    best = _Best(watched.network, watched.network)
+    for score, step, stands in ((1.0, 1, 0), (1.0 - 5e-9, 2, 1), (1.0 - 2e-8, 3, 0), (1.0, 4, 1), (1.0, 5, 2)):
+        best.offer(score, step)
+        assert best.stale == stands
+    assert (best.score, best.step) == (1.0 - 2e-8, 3)
