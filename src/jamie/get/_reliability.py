@@ -13,7 +13,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
-from jamie.data import Cells, as_text, open_cells, role_codes, unseen_cells, unseen_pairs
+from jamie.data import Cells, as_text, open_cells, require_mudata, role_codes, unseen_cells, unseen_pairs
 from jamie.metrics import Strategy, calibration_floor, reliability_bins
 
 from ._stored import stored
@@ -82,6 +82,7 @@ def reliability(
     >>> int(table["n"].sum()), table["cells"][0]
     (54, 'in-sample')
     """
+    require_mudata(mdata)
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
     cells = open_cells(mdata, modalities=[source, target], keys=Keys(key_added))
