@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
+from jamie._errors import JamieError
 
 
 def assert_same(found, expected):
@@ -103,6 +105,27 @@ class TestNotAMuData:
         mdata, model = trained
         with pytest.raises(TypeError, match="expected a MuData, found AnnData; say which modality it is"):
             MODEL_USERS[name](mdata["rna"], model)
+
+    @pytest.mark.parametrize("room", [jm.get, jm.pl, jm.tl, jm.pp], ids=lambda room: room.__name__)
+    @pytest.mark.parametrize("given", [None, "cells.h5mu", pd.DataFrame({"uns": [1]}), "adata"], ids=repr)
+    def test_in_every_reader(self, trained, room, given):
+        mdata, model = trained
+        is_adata = isinstance(given, str) and given == "adata"
+        named = {"source": "rna", "target": "protein", "labels": "cell_type", "groupby": "cell_type", "path": "x.html"}
+        asked = []
+        for name in room.__all__:
+            parameters = inspect.signature(getattr(room, name)).parameters
+            of_mdata = parameters.get("mdata")
+            if of_mdata is None or (is_adata and "AnnData" in str(of_mdata.annotation)):
+                continue
+            needed = [key for key, of in parameters.items() if of.default is of.empty and key not in ("mdata", "model")]
+            kept = [model] if "model" in parameters else []
+            with pytest.raises(JamieError, match="expected"):
+                getattr(room, name)(
+                    mdata["rna"] if is_adata else given, *kept, **{key: named.get(key, "rna") for key in needed}
+                )
+            asked.append(name)
+        assert asked
 
     def test_something_else(self):
         with pytest.raises(TypeError, match="expected a MuData, found str"):

@@ -23,11 +23,11 @@ def fresh():
 
 
 def left_out_error(x, y, penalty):
-    """Squared error of each cell predicted from a ridge of all others, about the means of all."""
-    x, y, error = x - x.mean(0), y - y.mean(0), 0.0
+    """Squared error of each cell predicted from a ridge of all others."""
+    error = 0.0
     for i in range(len(x)):
         others = np.arange(len(x)) != i
-        ridge = Ridge(alpha=penalty, fit_intercept=False).fit(x[others], y[others])
+        ridge = Ridge(alpha=penalty).fit(x[others], y[others])
         error += np.square(ridge.predict(x[[i]]) - y[i]).sum()
     return error
 
@@ -49,6 +49,17 @@ def test_the_penalty_has_the_least_error_of_each_cell_from_all_others():
     errors = [left_out_error(x, y, penalty) for penalty in _directions.PENALTIES * unit]
     found = _directions._penalty(x, y)
     assert found == pytest.approx(_directions.PENALTIES[int(np.argmin(errors))] * unit)
+
+
+@pytest.mark.parametrize(("n", "k"), [(20, 15), (20, 19), (20, 20), (20, 40), (3, 2), (2, 5)])
+def test_ridge_that_could_meet_every_cell_is_penalised_as_new_cells_ask(n, k):
+    rng = np.random.default_rng(n + k)
+    x = rng.normal(size=(n, k)) * np.geomspace(3, 0.3, k) + 2
+    y = x[:, :1] @ rng.normal(size=(1, 4)) + 2 * rng.normal(size=(n, 4)) - 5
+    unit = np.linalg.eigvalsh((x - x.mean(0)).T @ (x - x.mean(0)))[-1]
+    errors = [left_out_error(x, y, penalty) for penalty in _directions.PENALTIES * unit]
+    found = left_out_error(x, y, _directions._penalty(x, y))
+    assert found == pytest.approx(min(errors), rel=1e-6)
 
 
 def test_left_out_coordinates_are_those_of_new_cells(monkeypatch):

@@ -13,7 +13,7 @@ from mudata import MuData
 from numpy.testing import assert_array_equal
 
 from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
-from jamie.data import label_codes, labels
+from jamie.data import as_text, label_codes, labels
 
 FEATURE = count()
 
@@ -188,3 +188,28 @@ def test_codes_need_a_label_on_both_sides_and_say_where_they_are(bare):
     mdata = bare(rna=modality("ab", kind=["x", "y"]), atac=modality("cd"))
     with pytest.raises(InvalidValueError, match=r"found none for 'atac'; the column is in `mdata\['rna'\]\.obs`"):
         label_codes(mdata, ("rna", "atac"), "kind")
+
+
+@pytest.mark.parametrize(
+    ("stored", "also"),
+    [
+        (pd.Series([0, 1, 2]), pd.Series([0.0, 1.0, np.nan])),
+        (pd.Series([0, 1, 2]), pd.Series(["0", "1", None])),
+        (pd.Series([0, 1, 2]), pd.Series(pd.array([0, 1, None], dtype="Int64"))),
+        (pd.Series(pd.Categorical([0, 1, 2])), pd.Series(pd.Categorical([0.0, 1.0, np.nan]))),
+        (pd.Series([True, False, True]), pd.Series(pd.array([True, False, None], dtype="boolean"))),
+        (pd.Series(["a", "b", "c"]), pd.Series(pd.array(["a", "b", None], dtype="string"))),
+        (pd.Series(["a", "b", "c"]), pd.Series(pd.Categorical(["a", "b", None]))),
+    ],
+)
+def test_the_same_label_is_the_same_text_however_it_is_stored(stored, also):
+    text, other = as_text(stored), as_text(also)
+    assert text.iloc[:2].tolist() == other.iloc[:2].tolist()
+    assert other.iloc[2] is None
+    assert all(isinstance(label, str) for label in text)
+
+
+def test_codes_of_labels_do_not_depend_on_how_numbers_are_stored(bare):
+    mdata = bare(rna=modality("abc", cluster=[2, 0, 1]), atac=modality("abc", cluster=[2.0, 0.0, np.nan]))
+    of_rna, of_atac, names = label_codes(mdata, ("rna", "atac"), "cluster")
+    assert (of_rna.tolist(), of_atac.tolist(), names) == ([2, 0, 1], [2, 0, -1], ["0", "1", "2"])

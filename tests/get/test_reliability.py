@@ -89,3 +89,35 @@ def test_cells_that_a_reference_labelled_are_new(trained):
     query = type(query)({name: adata.copy() for name, adata in query.mod.items()})
     jm.tl.transfer_labels(query, model, reference=mdata, labels="cell_type", **DIRECTION)
     assert set(jm.get.reliability(query, labels="cell_type", **DIRECTION)["cells"]) == {"new"}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda codes: codes.astype(float).where(codes.index.str.len() > 5),  # some are missing
+        lambda codes: codes.astype("Int64").where(codes.index.str.len() > 5),
+        lambda codes: codes.astype(str),
+        lambda codes: codes.astype("string"),
+        lambda codes: codes.astype("category"),
+    ],
+)
+def test_labels_are_right_however_they_are_stored(trained, stored):
+    mdata, _ = trained
+    codes = mdata.obs["cell_type"].cat.codes.astype(int)
+    mdata["rna"].obs["cluster"] = codes.reindex(mdata["rna"].obs_names)
+    jm.tl.transfer_labels(mdata, labels="cluster", **DIRECTION)
+    mdata["protein"].obs["checked"] = stored(codes.reindex(mdata["protein"].obs_names))
+    table = jm.get.reliability(mdata, labels="cluster", truth="checked", **DIRECTION)
+    obs = mdata["protein"].obs.assign(true=codes)
+    obs = obs[(obs["jamie_seen_cluster"] == "held-out") & obs["checked"].notna()]
+    right = (obs["jamie_label_cluster"].astype(int) == obs["true"]).sum()
+    assert (table["share_right"] * table["n"]).sum() == pytest.approx(right) != 0
+    assert table["n"].sum() == len(obs)
+
+
+def test_labels_of_another_annotation_are_refused(trained):
+    mdata, _ = trained
+    jm.tl.transfer_labels(mdata, labels="cell_type", **DIRECTION)
+    mdata["protein"].obs["other"] = mdata["protein"].obs["cell_type"].astype(str).str.upper()
+    with pytest.raises(ValueError, match="'TYPE A', 'TYPE B', 'TYPE C', which are none of 'type A'"):
+        jm.get.reliability(mdata, labels="cell_type", truth="other", **DIRECTION)

@@ -222,3 +222,15 @@ def test_what_cannot_be_is_refused(real):
     with pytest.raises(ValueError, match="at least two modalities"):
         jm.tl.diagnose(MuData({"rna": mdata.mod["rna"]}), model)
     assert "jamie_diagnosis" not in mdata.uns
+
+
+@pytest.mark.parametrize("as_stored", [int, float, "category", "Int64"])
+def test_labels_that_are_numbers_are_judged_as_their_names_are(trained, as_stored):
+    mdata, model = trained
+    for adata in (mdata, *mdata.mod.values()):
+        codes = adata.obs["cell_type"].cat.codes.astype(int)
+        adata.obs["cluster"] = codes.astype(as_stored)
+    named, numbered = (jm.tl.diagnose(mdata, model, labels=labels) for labels in ("cell_type", "cluster"))
+    pd.testing.assert_series_equal(numbered["value"], named["value"])
+    assert (numbered["measure"] == "types").any()
+    assert numbered.loc[numbered["measure"] == "types", "value"].min() > 0.5

@@ -82,6 +82,12 @@ def _fitted(x: Array, y: Array, penalty: float) -> Directions:
 
 
 def _penalty(x: Array, y: Array) -> float:
+    """The one with the least error of each cell predicted from all others, whose means are not those of all.
+
+    With no more cells than components ridge meets every cell where the penalty is small. About the means of all cells
+    its left-out errors would be 0 there, and 1e-7 be taken where .05 has a tenth of the error.
+    """
     scores, values = axes(x - x.mean(axis=0))
     penalties = PENALTIES * (float(values.max(initial=0)) or 1.0)
-    return float(penalties[np.argmin(left_out_errors(scores, values, y - y.mean(axis=0), penalties))])
+    errors = left_out_errors(scores, values, y - y.mean(axis=0), penalties, of_mean=1 / len(x))
+    return float(penalties[np.argmin(errors)])

@@ -179,10 +179,13 @@ def best_mix_weight(measured: Array, decoded: Array, predicted: Array) -> float:
     return float(np.clip((n * best + PRIOR * 0.5) / (n + PRIOR), 0, 1))
 
 
-def left_out_errors(p: Array, values: Array, y: Array, alphas: Array) -> list[float]:
-    """Squared error of each cell predicted from all others, by ridge on these axes, for each penalty."""
+def left_out_errors(p: Array, values: Array, y: Array, alphas: Array, *, of_mean: float = 0.0) -> list[float]:
+    """Squared error of each cell predicted from all others, by ridge on these axes, for each penalty.
+
+    `of_mean` is what a cell has in the mean that axes and `y` were centred by, 1 / n, if they were.
+    """
     shrunk = 1 / (values[:, None] + alphas)  # (r, n_alphas)
-    fitted, kept = p.T @ y, 1 - np.square(p) @ shrunk
+    fitted, kept = p.T @ y, 1 - of_mean - np.square(p) @ shrunk
     return [float(np.square((y - p @ (shrunk[:, [k]] * fitted)) / kept[:, [k]]).sum()) for k in range(len(alphas))]
 
 

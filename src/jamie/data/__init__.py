@@ -29,7 +29,7 @@ from ._feature_names import FeatureNames
 from ._genome import NearPairs, coordinates, near, require_bases, require_same_chromosomes, starts
 from ._inferred import tell_check, warn_of_names
 from ._kinds import SCALES, measured, measured_as
-from ._labels import label_codes, labels
+from ._labels import as_text, label_codes, labels
 from ._loader import Batch, Loader
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, Preparation
 from ._sampler import LinkedCells
@@ -86,6 +86,7 @@ __all__ = [
     "SeenCells",
     "as_given",
     "as_mudata",
+    "as_text",
     "claimed",
     "coordinates",
     "correspondences",

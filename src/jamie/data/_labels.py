@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+import numpy as np
 import pandas as pd
 from mudata import MuData
 
@@ -66,14 +67,23 @@ def labels(mdata: MuData, column: str, name: str | None = None, *, argument: str
     return values.rename(column)
 
 
+def as_text(values: pd.Series) -> pd.Series:
+    """Labels as text, by which two columns are compared, `None` for none.
+
+    The same number is the same label however a column holds it: a column of whole numbers that misses one is of floats.
+    """
+    objects = values.astype(object)
+    return objects.where(objects.notna(), None).map(_said, na_action="ignore")
+
+
 def label_codes(mdata: MuData, pair: Pair, column: str, *, argument: str = "labels") -> tuple[Array, Array, list[str]]:
     """Codes of the labels of two modalities, −1 for none, (n_a,) and (n_b,), and the labels in order.
 
     Labels stand in the order of the categories, others after them by name.
     """
     columns = [labels(mdata, column, name, argument=argument) for name in pair]
-    ordered = [values.cat.categories for values in columns if isinstance(values.dtype, pd.CategoricalDtype)]
-    values = [values.astype(object).where(values.notna(), None) for values in columns]
+    ordered = [map(_said, of.cat.categories) for of in columns if isinstance(of.dtype, pd.CategoricalDtype)]
+    values = [as_text(values) for values in columns]
     for name, of_modality in zip(pair, values, strict=True):
         if of_modality.isna().all():
             msg = (
@@ -87,6 +97,11 @@ def label_codes(mdata: MuData, pair: Pair, column: str, *, argument: str = "labe
     index = pd.Index(order, dtype=object)
     rows, of_columns = (index.get_indexer(pd.Index(of_modality, dtype=object)) for of_modality in values)
     return rows, of_columns, [str(value) for value in order]
+
+
+def _said(label: object) -> str:
+    is_whole = isinstance(label, float | np.floating) and float(label).is_integer()
+    return str(int(label)) if is_whole else str(label)  # type: ignore[call-overload]
 
 
 def _frames(mdata: MuData) -> dict[str | None, pd.DataFrame]:

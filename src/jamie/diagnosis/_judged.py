@@ -9,7 +9,7 @@ import pandas as pd
 
 from jamie._spread import spread
 from jamie._types import Array, Pair
-from jamie.data import IN_SAMPLE, Cells
+from jamie.data import IN_SAMPLE, Cells, as_text
 from jamie.model import JAMIE
 
 MOST_PAIRS, MOST_FEATURES = 1_000, 1_000
@@ -78,11 +78,10 @@ class JudgedDirection:
 
 
 def labels_of(cells: Cells, column: str | None, name: str) -> Array | None:
-    """Labels of the cells of a modality as objects, `None` for none, (n_m,); `None` where no column was named."""
+    """Labels of the cells of a modality as text, `None` for none, (n_m,); `None` where no column was named."""
     if column is None:
         return None
-    values = cells.labels(column, name).astype(object)
-    return values.where(values.notna(), None).to_numpy()
+    return as_text(cells.labels(column, name)).to_numpy()
 
 
 def judged_pairs(

@@ -12,7 +12,7 @@ from mudata import MuData
 from jamie._checks import require_name, require_names, require_positive, require_unique
 from jamie._docs import document
 from jamie._types import Array
-from jamie.data import labels
+from jamie.data import labels, require_mudata
 from jamie.metrics import feature_correlation, is_within, js_distance
 
 from ._comparison import comparison
@@ -110,6 +110,7 @@ def agreement(
     >>> both.correlation.shape, both.js_distance.shape, both.measured.shape
     ((12,), (3,), (48, 3))
     """
+    require_mudata(mdata)
     require_name(source, list(mdata.mod), name="source")
     require_positive(n_features=1 if n_features is None else n_features)
     of_groups = None if groupby is None else labels(mdata, groupby, source, argument="groupby")

@@ -7,6 +7,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._errors import MissingNameError
+from jamie.data import require_mudata
 
 from ._evaluation import method_means
 
@@ -40,6 +41,7 @@ def alignment(mdata: MuData, *, source: str, target: str, key_added: str = "jami
     >>> jm.get.alignment(mdata, source="rna", target="protein").index.tolist()
     ['jamie', 'cca']
     """
+    require_mudata(mdata)
     means = method_means(mdata, source, target, key_added)
     if "lta" not in means:
         msg = (

@@ -15,7 +15,17 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Effects, Layers, measured, open_cells, require_kind, role_codes, unseen_cells
+from jamie.data import (
+    Cells,
+    Effects,
+    Layers,
+    measured,
+    open_cells,
+    require_kind,
+    require_mudata,
+    role_codes,
+    unseen_cells,
+)
 
 from ._stored import stored, stored_record
 
@@ -83,6 +93,7 @@ def comparison(
     >>> pair.measured.corrwith(pair.imputed).shape, pair.cells
     ((12,), 'held-out')
     """
+    require_mudata(mdata)
     if not isinstance(source, str):
         msg = (
             f"expected one modality as `source`, found {typed(source)}: what is imputed from several is not compared "

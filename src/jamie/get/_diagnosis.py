@@ -7,6 +7,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored
 
@@ -33,4 +34,5 @@ def diagnosis(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     >>> jm.get.diagnosis(mdata).query("verdict == 'bad'")["measure"].tolist()
     ['training']
     """
+    require_mudata(mdata)
     return stored(mdata.uns, Keys(key_added).diagnosis, where="mdata.uns", remedy="jm.tl.diagnose(mdata, model)").copy()

@@ -9,6 +9,7 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored
 
@@ -35,6 +36,7 @@ def evaluation(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     >>> jm.get.evaluation(mdata)["cells"].unique().tolist()
     ['in-sample']
     """
+    require_mudata(mdata)
     return stored(
         mdata.uns, Keys(key_added).evaluation, where="mdata.uns", remedy="jm.tl.evaluate(mdata, model)"
     ).copy()

@@ -7,6 +7,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored_training
 
@@ -34,4 +35,5 @@ def history(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     >>> jm.get.history(mdata).columns.tolist()[:4]
     ['step', 'total', 'kl', 'combination']
     """
+    require_mudata(mdata)
     return stored_training(mdata.uns, Keys(key_added).model)["history"].copy()

@@ -14,6 +14,7 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie.attribution import WORSE, one_tailed
+from jamie.data import require_mudata
 
 from ._stored import stored, stored_record
 
@@ -103,6 +104,7 @@ def knockout(
     >>> without.table.shape, without.cells
     ((40, 3), 'in-sample')
     """
+    require_mudata(mdata)
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
     require_option(measure, WORSE, name="measure")

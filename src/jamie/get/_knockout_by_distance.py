@@ -11,6 +11,7 @@ from mudata import MuData
 from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored
 
@@ -63,6 +64,7 @@ def knockout_by_distance(mdata: MuData, *, key_added: str = "jamie") -> Knockout
     >>> jm.get.knockout_by_distance(mdata).sets.index.tolist()
     ['none', 'random', 'near', 'chromosome', 'genome']
     """
+    require_mudata(mdata)
     remedy = "jm.tl.knockout_by_distance(mdata, model, genes=..., regions=...)"
     table = stored(mdata.uns, Keys(key_added).knockout_by_distance, where="mdata.uns", remedy=remedy)
     table = table.assign(gene=np.asarray(table["gene"], dtype=str), set=np.asarray(table["set"], dtype=str))

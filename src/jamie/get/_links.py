@@ -7,6 +7,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored
 
@@ -33,5 +34,6 @@ def links(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     >>> jm.get.links(mdata).equals(table)
     True
     """
+    require_mudata(mdata)
     remedy = "jm.tl.links(mdata, model, genes=..., regions=...)"
     return stored(mdata.uns, Keys(key_added).links, where="mdata.uns", remedy=remedy).copy()

@@ -9,6 +9,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
+from jamie.data import require_mudata
 
 from ._stored import stored_training
 
@@ -65,6 +66,7 @@ def provenance(mdata: MuData, *, key_added: str = "jamie") -> Provenance:
     >>> made.seed, made.modalities, made.recipe["max_steps"]
     (3, ('rna', 'protein'), 20)
     """
+    require_mudata(mdata)
     record = stored_training(mdata.uns, Keys(key_added).model)
     return Provenance(
         version=str(record["version"]),

@@ -13,12 +13,13 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._types import Array
-from jamie.data import Cells, open_cells, role_codes, unseen_cells, unseen_pairs
+from jamie.data import Cells, as_text, open_cells, require_mudata, role_codes, unseen_cells, unseen_pairs
 from jamie.metrics import Strategy, calibration_floor, reliability_bins
 
 from ._stored import stored
 
 N_BINS = 10
+MOST_SHOWN = 5
 
 
 class _Said(NamedTuple):
@@ -69,7 +70,7 @@ def reliability(
     KeyError
         If there are no labels or partners of this name.
     ValueError
-        If no cell with one has a true one.
+        If no cell with one has a true one, or no true label is among those that could be carried over.
 
     Examples
     --------
@@ -81,6 +82,7 @@ def reliability(
     >>> int(table["n"].sum()), table["cells"][0]
     (54, 'in-sample')
     """
+    require_mudata(mdata)
     for name, value in (("source", source), ("target", target)):
         require_name(value, list(mdata.mod), name=name)
     cells = open_cells(mdata, modalities=[source, target], keys=Keys(key_added))
@@ -110,8 +112,22 @@ def _labels(cells: Cells, source: str, target: str, labels: str, truth: str | No
     (known,) = np.nonzero((carried.notna() & true.notna()).to_numpy())
     compared, which = unseen_cells(_roles(cells, target, cells.keys.seen(labels))[known])
     chosen = known[compared]
-    right = carried.astype(object).to_numpy() == true.astype(object).to_numpy()
+    _require_same_sort(carried, true.iloc[known], labels, truth or labels)
+    right = as_text(carried).to_numpy() == as_text(true).to_numpy()
     return _Said(probability[chosen], right[chosen], len(chosen), which, "uniform")
+
+
+def _require_same_sort(carried: pd.Series, true: pd.Series, labels: str, truth: str) -> None:
+    """Raise if no label could be right: the true ones are of another annotation."""
+    could_be = pd.Series(carried.astype("category").cat.categories)
+    names = [pd.unique(as_text(values)) for values in (could_be, true)]
+    if len(names[1]) and not set(names[0]) & set(names[1]):
+        shown = [", ".join(map(repr, sorted(of)[:MOST_SHOWN])) for of in names]
+        msg = (
+            f"expected true labels in {truth!r} that are among those of {labels!r}, found {shown[1]}, which are none "
+            f"of {shown[0]}; pass truth= a column of the same annotation"
+        )
+        raise InvalidValueError(msg)
 
 
 def _partners(cells: Cells, source: str, target: str) -> _Said:

@@ -13,6 +13,7 @@ from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import MissingNameError
 from jamie._keys import Keys
+from jamie.data import require_mudata
 from jamie.metrics import FLOOR, MethodComparison, binomial_test
 
 from ._evaluation import method_means
@@ -116,6 +117,7 @@ def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie")
     >>> list(scores.correlation), len(scores.correlation)
     (['jamie', 'mean', 'knn'], 12)
     """
+    require_mudata(mdata)
     keys, remedy = Keys(key_added), "jm.tl.evaluate(mdata, model)"
     means = method_means(mdata, source, target, key_added)
     varm, where = mdata[target].varm, f"mdata[{target!r}].varm"

@@ -9,6 +9,7 @@ from mudata import MuData
 from scipy import sparse
 
 from jamie._docs import document
+from jamie.data import require_mudata
 
 from ._importance import values_by_cell
 
@@ -52,6 +53,7 @@ def shap_values(mdata: MuData, *, source: str, target: str, feature: str, key_ad
     >>> values.shape
     (54, 40)
     """
+    require_mudata(mdata)
     from shap import Explanation
 
     by_cell = values_by_cell(mdata, source, target, feature, key_added)

@@ -6,6 +6,7 @@ from mudata import MuData
 
 from jamie._docs import document
 from jamie._keys import Keys
+from jamie.data import require_mudata
 from jamie.model import Summary
 
 from ._stored import stored_training
@@ -42,4 +43,5 @@ def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
     >>> summary.cells, list(summary.table())
     ('training', ['source', 'target', 'measure', 'value', 'standard_error', 'method'])
     """
+    require_mudata(mdata)
     return Summary.from_dict(stored_training(mdata.uns, Keys(key_added).model)["summary"])

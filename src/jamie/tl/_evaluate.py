@@ -18,7 +18,7 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
-from jamie.data import CellPairs, Cells, Layers, Pairs, open_for_model, pairs_to_score, writable
+from jamie.data import CellPairs, Cells, Layers, Pairs, as_text, open_for_model, pairs_to_score, writable
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
 from jamie.model import JAMIE
 
@@ -290,7 +290,7 @@ def _labels(cells: Cells, labels: str | None, name: str) -> pd.Series | None:
     """Labels of all cells of a modality as text; the categories are those of all of them."""
     if labels is None:
         return None
-    return cells.labels(labels, name).astype(object).map(str, na_action="ignore").astype("category")
+    return as_text(cells.labels(labels, name)).astype("category")
 
 
 def _require_labels(

@@ -32,7 +32,7 @@ from jamie.attribution import (
     paired_cells,
     random_sets,
 )
-from jamie.data import Cells, Layers, open_for_model, writable
+from jamie.data import Cells, Layers, as_text, open_for_model, writable
 from jamie.metrics import known_mean
 from jamie.model import JAMIE
 
@@ -204,7 +204,7 @@ def _judged_cells(
     if labels is None:
         pairs = cells.pairs(source, target)
         return paired_cells(pairs.test, cells=pairs.cells, names=names, n_cells=n_cells, rng=rng)
-    text = (cells.labels(labels, name).astype(object).map(str, na_action="ignore") for name in names)
+    text = (as_text(cells.labels(labels, name)) for name in names)
     of_source, of_target = (labels_of_cells.to_numpy() for labels_of_cells in text)
     roles = cells.role(source), cells.role(target)
     return labelled_cells((of_source, of_target), roles, names=names, n_cells=n_cells, rng=rng)

@@ -250,9 +250,10 @@ def _novelty(cells: Cells, model: JAMIE, source: str, target: str) -> Array:
     """How unlike the training cells those of the target are; within a modality, in what they are the least so."""
     others = [b for a, b in model.confidences_ if a == target and source in (target, b)]
     if not others:
+        remedy = "train on more pairs" if model.recipe_.kernel_mix else "train with recipe='default'"
         msg = (
             f"expected a model that tells how new cells of {target!r} are, found one whose imputation from {target!r} "
-            "is not calibrated; train on more pairs, or leave out `max_novelty`"
+            f"is not calibrated; {remedy}, or leave out `max_novelty`"
         )
         raise InvalidValueError(msg)
     return np.min([model.novelty(cells.inputs(target), target, other) for other in others], axis=0)
