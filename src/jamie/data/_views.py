@@ -24,6 +24,7 @@ from ._effects import NO_COLUMNS, EffectColumns, Effects
 from ._fit_effects import fit_effects
 from ._inferred import inferred_pairs
 from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
+from ._rounding import holds_more, is_rounded, warn_rounded
 from ._value_stats import ValueStats, value_stats
 
 
@@ -131,7 +132,7 @@ def prepare(
     columns: EffectColumns = NO_COLUMNS,
 ) -> Preparation:
     """Fit the preparation of one modality on its training cells, without the effects of the `columns`."""
-    cells, train = opened.matrix(name), opened.train(name)
+    matrix, train = opened.matrix(name), opened.train(name)
     if not train.any():
         msg = (
             f"expected training cells of {name!r}, found all {len(train)} of them held out; leave it out, or call "
@@ -144,7 +145,7 @@ def prepare(
     if not 0 <= max_value < np.inf:
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise InvalidValueError(msg)
-    stats = value_stats(cells, train)
+    cells, stats = _surveyed(matrix, train)
     taken, adata, layer = kind, opened.mdata[name], opened.layer(name)
     if taken is None:
         taken, reason = detect_kind(name, stats, noted_kind(adata, layer))
@@ -152,26 +153,48 @@ def prepare(
         logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_option(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, stats)
-    effects = _effects(opened, name, taken, stats, columns, seed)
-    values, of_values = cells, stats
-    if effects is not None:
-        values = cells.changed(effects.removed, effects.design(opened.mdata, name))
-        of_values = value_stats(values, train)._replace(is_whole=stats.is_whole)
-    fitted = Preparation.fit(
-        values,
-        train,
-        of_values,
-        kind=taken,
-        n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
-        seed=seed,
-        max_value=max_value,
-        layer=opened.layer(name) or "",
-    )
-    return replace(fitted, effects=effects)
+
+    def fitted(cells: CellMatrix, stats: ValueStats) -> Preparation:
+        effects = _effects(opened, name, cells, taken, stats, columns, seed)
+        values, of_values = cells, stats
+        if effects is not None:
+            values = cells.changed(effects.removed, effects.design(opened.mdata, name))
+            of_values = value_stats(values, train)._replace(is_whole=stats.is_whole)
+        found = Preparation.fit(
+            values,
+            train,
+            of_values,
+            kind=taken,
+            n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
+            seed=seed,
+            max_value=max_value,
+            layer=opened.layer(name) or "",
+        )
+        return replace(found, effects=effects)
+
+    found, double = fitted(cells, stats), cells.in_double()
+    is_lost = cells.is_double or is_rounded(stats.mean, stats.sd, np.float32).any()
+    if is_rounded(found.mean, found.sd, np.float32).any() and not (is_lost or double.is_sparse):
+        found = fitted(double, value_stats(double, train))  # logarithms may be closer to each other than values
+    return found
+
+
+def _surveyed(cells: CellMatrix, train: Array) -> tuple[CellMatrix, ValueStats]:
+    """Cells as they are to be read, and what they hold; warn of features that the type rounds away that holds them."""
+    stats, held = value_stats(cells, train), cells.dtype if cells.dtype.kind == "f" else np.dtype(np.float64)
+    rounded, double = is_rounded(stats.mean, stats.sd, np.float32), cells.in_double()
+    if rounded.any() and holds_more(cells) and not double.is_sparse:
+        cells, stats = double, value_stats(double, train)
+        rounded = is_rounded(stats.mean, stats.sd, held)
+    else:
+        held = min(held, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
+        rounded = is_rounded(stats.mean, stats.sd, held)
+    warn_rounded(cells, rounded, held)
+    return cells, stats
 
 
 def _effects(
-    opened: Cells, name: str, kind: Kind, stats: ValueStats, columns: EffectColumns, seed: int
+    opened: Cells, name: str, cells: CellMatrix, kind: Kind, stats: ValueStats, columns: EffectColumns, seed: int
 ) -> Effects | None:
     """Learn the effects of batch and covariates on one modality."""
     if not columns:
@@ -187,7 +210,7 @@ def _effects(
         return None
     if not columns.covariates and len(unfitted.batches) < 2:
         logger.info("%r has cells of one batch only, %r: there is nothing to take off", name, unfitted.batches[0])
-    return fit_effects(opened.matrix(name), train, stats, design, unfitted, kind=kind, seed=seed)
+    return fit_effects(cells, train, stats, design, unfitted, kind=kind, seed=seed)
 
 
 def _require_batches(views: Mapping[str, ModalityView], columns: EffectColumns) -> None:

@@ -112,7 +112,7 @@ def comparison(
     at, rows = at[given], rows[given]
     index = frame.index[at]
     matrix = cells.matrix(target, cells.layer(target) or about["layer"] or "X")
-    x = matrix[rows]
+    x = (matrix.in_double() if (frame.dtypes == np.float64).any() else matrix)[rows]
     require_kind(
         x,
         about["kind"],

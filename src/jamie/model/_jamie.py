@@ -313,7 +313,7 @@ class JAMIE(BaseEstimator):
         if not isinstance(source, str):
             columns, sources = self.columns(target, features), SeveralSources.of(cells, source, target)
             width = len(self.preparations_[target].features[columns])
-            imputed = np.full((cells.n_obs, width), np.nan, dtype=np.float32)
+            imputed = np.full((cells.n_obs, width), np.nan, dtype=self.preparations_[target].dtype)
             imputed[sources.rows] = self.impute_jointly(sources, target, columns)
             return imputed
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
@@ -400,7 +400,8 @@ class JAMIE(BaseEstimator):
     ) -> Array:
         """Features of `target` of some of these cells, each from the sources that it was measured in, (n, d)."""
         n = len(sources.rows[rows])
-        imputed = np.empty((n, len(self.preparations_[target].features[columns])), dtype=np.float32)
+        preparation = self.preparations_[target]
+        imputed = np.empty((n, len(preparation.features[columns])), dtype=preparation.dtype)
         for members, inputs in sources.by_presence(rows):
             imputed[members] = self.translate_jointly(inputs, target, columns)
         return imputed
@@ -549,7 +550,8 @@ class JAMIE(BaseEstimator):
         return kernel_mix
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
-        return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)
+        preparation = self.preparations_[name]
+        return preparation.inverse(scores * self.divisors_[name], columns).astype(preparation.dtype, copy=False)
 
     @property
     def _device(self) -> torch.device:

@@ -19,7 +19,7 @@ from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
 from jamie.data import CellPairs, Cells, Layers, Pairs, open_for_model, pairs_to_score, writable
-from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
+from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores, known_mean
 from jamie.model import JAMIE
 
 COLUMNS = (
@@ -251,12 +251,13 @@ def _predictions(
     if not baselines or len(pairs.train[0]) < 2:
         return
     outcomes = cells.measured(target, pairs.train[1], columns)
+    origin = known_mean(outcomes, axis=0) if outcomes.dtype == np.float64 else 0  # baselines compute in float32
     components = Components(cells.inputs(target)[pairs.train[1]], model.preparations_[target].readout(columns)[0])
     began = time.perf_counter()
     for method, imputed in predict_each(
-        baselines, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], components=components, rng=rng
+        baselines, inputs[pairs.train[0]], outcomes - origin, inputs[pairs.test[0]], components=components, rng=rng
     ):
-        yield method, imputed, time.perf_counter() - began
+        yield method, imputed + origin, time.perf_counter() - began
         began = time.perf_counter()
 
 

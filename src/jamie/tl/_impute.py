@@ -62,7 +62,7 @@ def impute(
     target: str,
     features: Sequence[str] | None = None,
     out: str | Path | None = None,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: Literal["float64", "float32", "float16"] | None = None,
     threshold: float | None = None,
     layer: Layers = None,
     feature_names: FeatureNames = None,
@@ -97,7 +97,7 @@ def impute(
         values than fit into memory. A call that was cut off goes on where it was when it is made again. What is there
         under that name is replaced at the end, if it was written by such a call; a link is followed.
     dtype
-        Of what is written to `out`.
+        Of what is written to `out`; if `None` that of the imputed values.
     threshold
         Write a sparse matrix to `out`, without values that are no further from 0; NaN stays.
     layer
@@ -123,6 +123,7 @@ def impute(
 
     `mdata[source].obsm['jamie_imputed_<target>']` : :class:`~pandas.DataFrame` (`n_obs × n_features`, float32)
         Imputed features of every cell of the source. In names ``/`` becomes ``_``, as files hold no ``/`` in a key.
+        This and what is beside it is float64 where float32 would round away what the values of a feature differ by.
     `mdata[source].uns['jamie_imputed_<target>']` : :class:`dict`
         Names of the imputed features, and the kind, scale and depth of the target, and the levels of its features.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
@@ -195,7 +196,7 @@ def impute(
             cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
             _impute_to(path, cells, model, _Beside.of(cells, model, asked), dtype, threshold)
         return None
-    if dtype != "float32" or threshold is not None:
+    if dtype is not None or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable_one(mdata, cast(str, source), copy=copy, argument="source")
@@ -438,9 +439,12 @@ def _effects_of(preparation: Preparation) -> dict[str, Any]:
     return {**preparation.effects.to_dict(), "features": list(preparation.features)}
 
 
-def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str, threshold: float | None) -> None:
+def _impute_to(
+    out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str | None, threshold: float | None
+) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
-    require_option(dtype, ["float32", "float16"], name="dtype")
+    dtype = str(beside.preparation.dtype) if dtype is None else dtype
+    require_option(dtype, ["float64", "float32", "float16"], name="dtype")
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
