@@ -153,6 +153,19 @@ class Cells:
         """Names of the features of a modality, as text, (d,), as the model has them."""
         return self._once("features", name, lambda: self._features(name))
 
+    def var(self, name: str) -> pd.DataFrame:
+        """What is known of the features of a modality, `.var`, by the names that the model has for them."""
+        return self.mdata[name].var.set_axis(self.features(name))
+
+    def own_names(self, name: str) -> pd.DataFrame:
+        """Names that the model has for the features that go by another here, (d', 1), by the one that they have here.
+
+        A result that is written keeps them, so that who reads it finds the features without being told again.
+        """
+        own, known = _as_text(self.mdata[name].var_names), self.features(name)
+        renamed = np.asarray(own != known) & np.asarray(known != "")
+        return pd.DataFrame({"name": known[renamed]}, index=own[renamed])
+
     def rows(self, name: str) -> Array:
         """Rows of the cells of a modality in the MuData, (n_m,)."""
         return self._once("rows", name, lambda: self.obs_names.get_indexer(self.cells(name)))

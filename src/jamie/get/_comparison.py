@@ -15,7 +15,17 @@ from jamie._docs import document
 from jamie._errors import InvalidValueError, WrongTypeError
 from jamie._keys import Keys, is_beside
 from jamie._types import Array, Matrix
-from jamie.data import Cells, Effects, Layers, measured, open_cells, require_kind, role_codes, unseen_cells
+from jamie.data import (
+    Cells,
+    Effects,
+    FeatureNames,
+    Layers,
+    measured,
+    open_cells,
+    require_kind,
+    role_codes,
+    unseen_cells,
+)
 
 from ._stored import stored, stored_record
 
@@ -42,6 +52,7 @@ def comparison(
     target: str,
     features: Sequence[str] | None = None,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
 ) -> Comparison:
     """Measured and imputed features of the same cells that the model has not seen, on the scale of the imputed ones.
@@ -55,6 +66,9 @@ def comparison(
         Features of `target`; if `None`, all that were imputed and measured.
     layer
         Layer that holds the measured values, instead of that of the training; ``"X"`` for the matrix itself.
+    feature_names
+        Names that the model has for the features of `target`, as given to :func:`jamie.tl.impute`; if `None` those
+        that it was given then.
 
     Returns
     -------
@@ -96,8 +110,10 @@ def comparison(
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
     about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
-    wanted = _wanted(features, names, mdata[target].var_names, target)
-    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer)
+    if feature_names is None and "own_names" in about:
+        feature_names = about["own_names"]["name"]
+    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer, feature_names=feature_names)
+    wanted = _wanted(features, names, cells.features(target), target)
     at, rows, which = _compared(cells, source, target)
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
@@ -186,7 +202,7 @@ def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Inde
         msg = (
             f"expected features of {target!r} that were imputed, such as {str(imputed[0])!r}, found none of them"
             + (f" in `mdata[{target!r}].var_names`, which has {list(measured[:3])}" if features is None else "")
-            + "; rename them back, or pass features=[...]"
+            + "; rename them back, say by which names the model knows them, feature_names=..., or pass features=[...]"
         )
         raise InvalidValueError(msg)
     return pd.Index(asked)

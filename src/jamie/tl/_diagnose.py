@@ -14,7 +14,7 @@ from jamie._docs import document
 from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import VERDICTS, Pair, Seed
-from jamie.data import Cells, Layers, open_for_model, require_several, writable
+from jamie.data import Cells, FeatureNames, Layers, open_for_model, require_several, writable
 from jamie.diagnosis import (
     Finding,
     JudgedPairs,
@@ -40,7 +40,7 @@ from jamie.model import JAMIE
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def diagnose(
     mdata: MuData,
     model: JAMIE,
@@ -49,6 +49,7 @@ def diagnose(
     batch_key: str | None = None,
     negative_control: bool = False,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -112,7 +113,7 @@ def diagnose(
     'bad'
     """
     mdata = writable(mdata, copy=False)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     require_several(cells)
     for column, argument in ((labels, "labels"), (batch_key, "batch_key")):
         if column is not None:

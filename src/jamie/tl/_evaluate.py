@@ -18,7 +18,7 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
-from jamie.data import CellPairs, Cells, Layers, Pairs, open_for_model, pairs_to_score, writable
+from jamie.data import CellPairs, Cells, FeatureNames, Layers, Pairs, open_for_model, pairs_to_score, writable
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores, known_mean
 from jamie.model import JAMIE
 
@@ -34,7 +34,7 @@ HOLD_OUT = (
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def evaluate(
     mdata: MuData,
     model: JAMIE,
@@ -45,6 +45,7 @@ def evaluate(
     aligners: Sequence[str] = (),
     n_features: int = 2_000,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def evaluate(
     baselines, aligners = require_names(baselines, name="baselines"), require_names(aligners, name="aligners")
     for method in baselines:
         require_option(method, METHODS, name="baselines")
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     for method in aligners:
         _require_aligner(cells, method)
     baselines, rng = list(dict.fromkeys(baselines)), generator(rng)
@@ -347,8 +348,10 @@ def _aligner_latents(
 def _write(cells: Cells, source: str, target: str, scores: FeatureScores) -> None:
     mdata, keys, features = cells.mdata, cells.keys, cells.features(target)
     frame, distances = scores.frame(features), scores.distances(features)
+    frame.index = mdata[target].var_names
     write(mdata, target, "varm", keys.scores_from(source), frame)
     if distances is not None:
+        distances.index = mdata[target].var_names
         distances.columns = make_index_unique(pd.Index([safe_name(name) for name in distances]))
         write(mdata, target, "varm", keys.js_distance_from(source), distances)
     else:  # those of an earlier call are of other imputed values

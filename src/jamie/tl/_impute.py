@@ -362,7 +362,7 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
     for key, found in values.items():
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
         write(mdata, source, "obsm", key, frame)
-    write(mdata, source, "uns", slot, _about(model, target, names, beside))
+    write(mdata, source, "uns", slot, _about(cells, model, target, names, beside))
     write(mdata, source, "obs", keys.role_for(target), _roles(cells, source, target))
     for key, column in beside.of_cells(keys).items():
         if column is not None:
@@ -389,7 +389,7 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     imputed = beside.whole(imputed)[""]
     write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
-    about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
+    about = {**_about(cells, model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
     write(mdata, None, "uns", slot, about)
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
         _forget(mdata[target].layers, keys, keys.imputed)
@@ -416,9 +416,10 @@ def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
         del slots[key]
 
 
-def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
+def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
     preparation = model.preparations_[target]
     levels = preparation.normaliser.levels
+    own = cells.own_names(target) if target in cells.mdata.mod else pd.DataFrame({"name": []})
     return {
         "schema": SCHEMA,
         "features": list(names),
@@ -430,6 +431,7 @@ def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str
         "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
         **({} if preparation.effects is None else {"effects": _effects_of(preparation)}),
         **beside.about(),
+        **({"own_names": own} if len(own) else {}),
     }
 
 
@@ -480,7 +482,7 @@ def _impute_to(
         of_cells[keys.role_for(target)] = _roles(cells, source, target)
     obs = obs.drop(columns=list(of_cells), errors="ignore")  # of a model that imputed before
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
-    frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
+    frame.uns[slot] = _about(cells, model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
     identity = digest(*model.arrays(), *inputs, *about)
     beside.tell()
