@@ -446,7 +446,7 @@ class Cells:
 
     def _stored_inputs(self, name: str, preparation: Preparation, matched: Matched) -> Array | None:
         """Components that `pp.prepare` wrote, of a modality that is not in memory, if they are those of the model."""
-        if matched.cells.in_memory:
+        if matched.cells.in_memory or preparation.effects is not None:  # of batches that may be others by now
             return None
         adata, keys = self.mdata[name], self.prepared_under(name) or self.keys
         written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)

@@ -334,7 +334,12 @@ class Preparation:
 def looks_prepared(cells: CellMatrix, preparation: Preparation, inputs: Array) -> bool:
     """Whether cells here and there have these components."""
     rows = spread(cells.shape[0], 50)
-    return np.allclose(preparation.transform(cells[rows]), inputs[rows], rtol=1e-2, atol=1e-2)
+    return is_close(preparation.transform(cells[rows]), inputs[rows])
+
+
+def is_close(inputs: Array, others: Array) -> bool:
+    """Whether components are the same but for rounding."""
+    return np.allclose(inputs, others, rtol=1e-2, atol=1e-2)
 
 
 def empty_inputs(shape: tuple[int, int]) -> Array:

@@ -23,7 +23,15 @@ from ._detect_kind import detect_kind, not_read, noted_kind
 from ._effects import NO_COLUMNS, EffectColumns, Effects
 from ._fit_effects import fit_effects
 from ._inferred import inferred_pairs
-from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
+from ._prepare import (
+    DEFAULT_COMPS,
+    DEFAULT_MAX_VALUE,
+    MAX_COMPS,
+    Preparation,
+    is_close,
+    looks_prepared,
+    require_complete,
+)
 from ._rounding import holds_more, is_rounded, warn_rounded
 from ._value_stats import ValueStats, value_stats
 
@@ -106,11 +114,15 @@ def _view(
         )
         raise InvalidValueError(msg)
     x = cells.corrected(name, preparation)
-    inputs = None if stored is None else stored_inputs(cells, name)
-    if inputs is not None and not looks_prepared(x, preparation, inputs):
-        msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
-        raise InvalidValueError(msg)
-    prepared = cells.prepare(name, preparation, inputs=inputs)
+    inputs, has_effects = None if stored is None else stored_inputs(cells, name), preparation.effects is not None
+    prepared = None if inputs is not None and not has_effects else cells.prepare(name, preparation)
+    if inputs is not None:
+        same = looks_prepared(x, preparation, inputs) if prepared is None else is_close(prepared.inputs, inputs)
+        if not same:
+            what = "values, batches or covariates" if has_effects else "values"
+            msg = f"expected `mdata[{name!r}]` as it was prepared, found other {what}; call jm.pp.prepare(mdata) again"
+            raise InvalidValueError(msg)
+    prepared = prepared or cells.prepare(name, preparation, inputs=inputs)
     values = preparation.standardised(x[:]) if prepared.is_partial[train].any() else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
 
@@ -242,9 +254,13 @@ def _require_same_columns(stored: Preparation, columns: EffectColumns, name: str
         raise InvalidValueError(msg)
 
 
-def fingerprint(cells: pd.Index, features: pd.Index) -> str:
-    """What a preparation was fitted on: names of training cells and features, in order."""
-    return sha256("\n".join([*cells, "", *features]).encode()).hexdigest()
+def fingerprint(opened: Cells, name: str, preparation: Preparation) -> str:
+    """What a preparation was fitted on: names of training cells and features, in order, batches and covariates."""
+    train = opened.train(name)
+    found = sha256("\n".join([*opened.cells(name)[train], "", *opened.features(name)]).encode())
+    if preparation.effects is not None:
+        found.update(np.ascontiguousarray(opened.design(name, preparation)[train]).data)
+    return found.hexdigest()
 
 
 def read_preparation(cells: Cells, name: str) -> Preparation | None:
@@ -290,16 +306,19 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
             f"{int(stored['n_fitted'])}: the split changed since; {remedy}"
         )
         raise InvalidValueError(msg)
-    if stored["fitted_on"] != fingerprint(cells.cells(name)[train], cells.features(name)):
-        msg = (
-            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
-            "found another "
-            f"in `{where}`: names or the split changed since; {remedy}"
-        )
-        raise InvalidValueError(msg)
-    return Preparation.from_dict(
+    found = Preparation.from_dict(
         dict(stored), features=np.asarray(cells.features(name)), loadings=adata.varm[keys.loadings]
     )
+    if stored["fitted_on"] != fingerprint(cells, name, found):
+        effects = found.effects
+        columns = EffectColumns() if effects is None else EffectColumns(effects.batch_key or None, effects.covariates)
+        msg = (
+            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
+            f"found another in `{where}`: names, the split{f', or {columns},' if columns else ''} changed since; "
+            f"call jm.pp.prepare(mdata{f', {columns.as_arguments()}' if columns else ''}) again"
+        )
+        raise InvalidValueError(msg)
+    return found
 
 
 def _require_possible(cells: CellMatrix, name: str, kind: Kind, stats: ValueStats) -> None:

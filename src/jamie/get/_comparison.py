@@ -21,6 +21,7 @@ from jamie.data import (
     FeatureNames,
     Layers,
     measured,
+    name_digests,
     open_cells,
     require_kind,
     role_codes,
@@ -164,13 +165,18 @@ class _Effects(NamedTuple):
 
     effects: Effects | None
     features: pd.Index  # of the model
+    cells: pd.Index  # digests of the names of cells of the target, as it was imputed
+    design: Array  # batch and covariates of these
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> _Effects:
         if "effects" not in about:
-            return cls(None, pd.Index([]))
+            return cls(None, pd.Index([]), pd.Index([]), np.empty((0, 1)))
         stored = about["effects"]
-        return cls(Effects.from_dict(stored), pd.Index(np.asarray(stored["features"], dtype=object)))
+        features = pd.Index(np.asarray(stored["features"], dtype=object))
+        cells, design = pd.Index(np.asarray(stored.get("cells", ()), np.uint32)), np.asarray(stored.get("design", ()))
+        single = ~cells.duplicated(keep=False)  # of a million names some have one digest
+        return cls(Effects.from_dict(stored), features, cells[single], design[single])
 
     def removed(
         self, x: Matrix, mdata: MuData, target: str, rows: Array, features: pd.Index
@@ -180,8 +186,22 @@ class _Effects(NamedTuple):
             return x, features
         known = features[features.isin(self.features)]
         design = self.effects.design(mdata, target)[rows]
+        self._require_same(design, mdata[target].obs_names[rows], target)
         x = x[:, features.get_indexer(known)]
         return self.effects.removed(x, design, self.features.get_indexer(known)), known
+
+    def _require_same(self, design: Array, names: pd.Index, target: str) -> None:
+        """Raise if cells are of other batches than when it was imputed."""
+        at = self.cells.get_indexer(name_digests(names))
+        changed = at >= 0
+        changed[changed] = ~np.isclose(design[changed], self.design[at[changed]]).all(axis=1)
+        if self.effects is not None and changed.any():
+            columns = ", ".join(map(repr, filter(None, (self.effects.batch_key, *self.effects.covariates))))
+            msg = (
+                f"expected {columns} of the cells of {target!r} as they were when it was imputed, found others in "
+                f"{int(changed.sum())}, first {str(names[changed][0])!r}; call jm.tl.impute again"
+            )
+            raise InvalidValueError(msg)
 
     def added(self, x: Matrix, about: Mapping[str, Any], wanted: pd.Index) -> Matrix:
         """Values on the imputed scale as in the batch that was imputed, if one was asked for."""

@@ -21,6 +21,7 @@ from jamie.diagnosis import (
     alignment_finding,
     as_table,
     check_alignment,
+    check_batches,
     check_control,
     check_disguises,
     check_imputation,
@@ -64,7 +65,8 @@ def diagnose(
     {shared}
     labels
         Column of `mdata.obs` or of the modalities' `.obs`, such as cell types: adds alignment within labels, whether
-        labels lie where they belong, and has depth and batch judged within labels.
+        labels lie where they belong, whether batches that were taken off can be told from them, and has depth and batch
+        judged within labels.
     batch_key
         Column of batches: adds what is left of the imputation beyond them.
     negative_control
@@ -120,6 +122,7 @@ def diagnose(
             cells.labels(column, cells.names[0], argument=argument)
     rng = generator(rng)
     findings = list(check_inputs(cells, model.preparations_, rng))
+    findings += check_batches(cells, model.preparations_, labels)
     judged: dict[Pair, JudgedPairs] = {}
     for pair in combinations(cells.names, 2):
         of_pair = judged_pairs(cells, model, pair, labels, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -42,6 +43,7 @@ from jamie.data import (
     as_mudata,
     claimed,
     digest,
+    name_digests,
     open_for_model,
     stream,
     writable_one,
@@ -429,16 +431,21 @@ def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Besid
         "layer": preparation.layer,
         "is_whole": preparation.is_whole,
         "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
-        **({} if preparation.effects is None else {"effects": _effects_of(preparation)}),
+        **({} if preparation.effects is None else {"effects": _effects_of(cells, target, preparation)}),
         **beside.about(),
         **({"own_names": own} if len(own) else {}),
     }
 
 
-def _effects_of(preparation: Preparation) -> dict[str, Any]:
-    """What was taken off, by which measured values can be compared with imputed ones."""
+def _effects_of(cells: Cells, target: str, preparation: Preparation) -> dict[str, Any]:
+    """What was taken off, and of which batch cells were, by which measured values can be compared with imputed ones."""
     assert preparation.effects is not None  # there are some
-    return {**preparation.effects.to_dict(), "features": list(preparation.features)}
+    found = {**preparation.effects.to_dict(), "features": list(preparation.features)}
+    if target in cells.names:
+        with suppress(JamieError):  # of columns that only who compares needs
+            design = cells.design(target, preparation)
+            found |= {"cells": name_digests(cells.cells(target)), "design": design}
+    return found
 
 
 def _impute_to(
