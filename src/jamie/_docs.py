@@ -16,7 +16,8 @@ SHARED = {
     "modality": "Which modality an AnnData is. Of a MuData it is left out.",
     "feature_names": (
         "Names that the model has for the features, where `.var_names` are others: a column of `.var`, such as\n"
-        '``"gene_symbols"``, or a mapping from the names here. What it leaves out keeps its name.'
+        '``"gene_symbols"``, or a mapping from the names here. What it leaves out keeps its name. Features that are\n'
+        "passed, and those of tables, go by the names of the model; slots of `.var` and `.varm` by those here."
     ),
     "model": "A trained model, from :func:`jamie.tl.train` or :meth:`jamie.JAMIE.load`.",
     "modalities": "Modalities to use; all of them if `None`.",

@@ -116,6 +116,33 @@ def test_over_the_training_cells_effects_have_mean_zero_and_others_are_not_learn
     assert_allclose(effects.of_batch.mean(axis=1), 0, atol=1e-5)  # else it was the size of the cells
 
 
+LACKS = [(0, slice(0, 7)), (1, slice(7, 20))]
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein", "continuous"])
+def test_what_a_batch_was_never_measured_in_has_no_effect_there_and_hides_none_elsewhere(kind):
+    x, factors, batch, _ = planted(np.random.default_rng(0))
+    is_there = np.ones((2, D), dtype=bool)
+    for b, features in LACKS:
+        x[np.ix_(batch == b, np.arange(D)[features])] = np.nan
+        is_there[b, features] = False
+    effects = fitted(np.log1p(x) if kind == "continuous" else x, batch[:, None].astype(np.float32), 2, kind=kind)
+    assert_array_equal(effects.of_batch[~is_there], 0)
+    values = np.ones((4, D), np.float32)
+    assert_array_equal(effects.added(values, "a", kind)[:, :7], values[:, :7])
+    assert apart(effects.of_batch[:, 20:], factors[:, 20:]) < (0.3 if kind == "continuous" else 0.12)  # of log1p
+    if kind == "continuous":  # the mean over the training cells that were measured is that without effects
+        share = np.bincount(batch)[:, None] * is_there
+        assert_allclose((share * effects.of_batch).sum(0), 0, atol=1e-3)
+
+
+def test_batches_that_share_no_feature_are_taken_as_they_are():
+    x, _, batch, _ = planted(np.random.default_rng(0))
+    x[np.ix_(batch == 0, np.arange(40))] = np.nan
+    x[np.ix_(batch == 1, np.arange(40, D))] = np.nan
+    assert not fitted(x, batch[:, None].astype(np.float32), 2).of_batch[0, :40].any()
+
+
 def test_removed_is_the_same_sparse_and_dense_and_of_some_features():
     rng = np.random.default_rng(0)
     x = rng.poisson(1.0, (50, 9)).astype(np.float32)

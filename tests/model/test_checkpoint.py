@@ -48,8 +48,8 @@ def often(monkeypatch):
     monkeypatch.setattr(_checkpoint, "PATIENCE", 0)
 
 
-def fitted(mdata, folder=None, recipe=SMALL, rng=0):
-    return jm.JAMIE(recipe, device="cpu", rng=rng).fit(mdata, checkpoint=folder)
+def fitted(mdata, folder=None, recipe=SMALL, rng=0, **columns):
+    return jm.JAMIE(recipe, device="cpu", rng=rng, **columns).fit(mdata, checkpoint=folder)
 
 
 def killed_after(step, *arguments, **options):
@@ -178,6 +178,36 @@ def test_another_training_is_refused_and_the_state_left_as_it_was(mdata, tmp_pat
     with pytest.raises(ValueError, match=rf"after step 5 which is not finished; this one has .*{says}.*{remedy}"):
         call((mdata, tmp_path))
     assert (tmp_path / _checkpoint.FILE).read_bytes() == before
+
+
+@pytest.fixture
+def batched(mdata):
+    other = mdata.copy()
+    other.obs["batch"] = np.where(np.arange(other.n_obs) % 2, "a", "b")
+    other.obs["plate"] = np.where(np.arange(other.n_obs) % 3, "c", "d")
+    other.obs["depth"] = np.linspace(0, 1, other.n_obs)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "batch_key None and not 'batch'"),
+        ({"batch_key": "plate"}, "batch_key 'plate' and not 'batch'"),
+        ({"batch_key": "batch", "covariates": ["depth"]}, r"covariates \['depth'\] and not \[\]"),
+    ],
+)
+def test_other_columns_of_batches_and_covariates_are_named(batched, tmp_path, often, options, says):
+    killed_after(5, batched, tmp_path, batch_key="batch")
+    with pytest.raises(ValueError, match=rf"after step 5 which is not finished; this one has .*{says}"):
+        fitted(batched, tmp_path, **options)
+
+
+def test_other_batches_are_named(batched, tmp_path, often):
+    killed_after(5, batched, tmp_path, batch_key="batch")
+    batched.obs["batch"] = np.roll(batched.obs["batch"], 1)
+    with pytest.raises(ValueError, match="this one has other batches or covariates of 'rna'"):
+        fitted(batched, tmp_path, batch_key="batch")
 
 
 @pytest.mark.parametrize("changes", [{"n_latent": 5}, {"hidden": (7,)}, {"n_networks": 2}], ids=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from mudata import read_h5mu
+from mudata import MuData, read_h5mu
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jamie as jm
@@ -183,3 +183,92 @@ def test_effects_of_a_preparation_and_of_completed_rows_are_told(capsys):
     assert "effects of 'lane' are taken off 'rna', as jm.pp.prepare was told" in capsys.readouterr().err
     jm.tl.complete(mdata, model)
     assert "imputed rows of ['rna', 'protein'] are without the effect of a batch" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small():
+    mdata = jm.datasets.toy(n_cells=120)
+    mdata.obs["batch"] = np.where(np.arange(mdata.n_obs) % 3 == 0, *BATCHES)
+    mdata.obs["depth"] = np.linspace(-1, 1, mdata.n_obs)
+    for name in mdata.mod:  # by a factor that is not small
+        second = (mdata.obs["batch"].loc[mdata[name].obs_names] == "second").to_numpy()
+        x = mdata[name].X.toarray() if name == "rna" else mdata[name].X
+        mdata[name].X = np.where(second[:, None] & (np.arange(x.shape[1]) % 2 == 0), 4 * x, x).astype(np.float32)
+    jm.pp.split(mdata)
+    return mdata
+
+
+def relabelled(mdata, of, column="batch"):
+    """The same with one cell of another batch, or covariate."""
+    other = mdata.copy()
+    cell = other.obs_names[other.obs["jamie_split"] == of][5]
+    other.obs.loc[cell, column] = (
+        3.0 if column == "depth" else next(b for b in BATCHES if b != other.obs.loc[cell, column])
+    )
+    return other
+
+
+@pytest.mark.parametrize("of", ["train", "test"])
+@pytest.mark.parametrize("column", ["batch", "depth"])
+def test_one_cell_that_was_relabelled_since_it_was_prepared_is_noticed(small, of, column):
+    jm.pp.prepare(small, batch_key="batch", covariates=["depth"])
+    with pytest.raises(ValueError, match=r"call jm\.pp\.prepare\(mdata.*again"):
+        jm.tl.train(relabelled(small, of, column), max_steps=2)
+    jm.tl.train(small, max_steps=2)
+
+
+def test_a_part_of_the_held_out_cells_is_no_change(small):
+    jm.pp.prepare(small, batch_key="batch")
+    kept = small.obs_names[(small.obs["jamie_split"] == "train") | (np.arange(small.n_obs) % 2 == 0)]
+    fewer = MuData({name: adata[adata.obs_names.isin(kept)].copy() for name, adata in small.mod.items()})
+    fewer.obs = small.obs.loc[fewer.obs_names]
+    jm.tl.train(fewer, max_steps=2)
+
+
+@pytest.mark.parametrize("column", ["batch", "depth"])
+@pytest.mark.parametrize("saved", [False, True])
+def test_measured_values_are_not_compared_by_columns_that_changed_since(small, column, saved, tmp_path):
+    model = jm.tl.train(small, max_steps=5, batch_key="batch", covariates=["depth"])
+    jm.tl.impute(small, model, source="rna", target="protein")
+    before = jm.get.comparison(small, source="rna", target="protein")
+    if saved:
+        small.write(tmp_path / "x.h5mu")
+        small = read_h5mu(tmp_path / "x.h5mu")
+    again = jm.get.comparison(small, source="rna", target="protein")
+    pd.testing.assert_frame_equal(again.measured, before.measured)
+    half = small[: small.n_obs // 2].copy()
+    jm.get.comparison(half, source="rna", target="protein")
+    other = small.copy()
+    cell = before.measured.index[0]
+    other.obs.loc[cell, column] = (
+        0.5 if column == "depth" else next(b for b in BATCHES if b != other.obs.loc[cell, column])
+    )
+    with pytest.raises(
+        ValueError, match=r"'batch', 'depth' of the cells of 'protein'.*found others in 1.*impute again"
+    ):
+        jm.get.comparison(other, source="rna", target="protein")
+    jm.tl.impute(other, model, source="rna", target="protein")
+    jm.get.comparison(other, source="rna", target="protein")
+
+
+@pytest.mark.parametrize(
+    ("labels", "verdict"),
+    [("batch", "bad"), ("nested", "bad"), ("around", "doubtful"), ("apart", "good")],
+)
+def test_batches_that_are_types_are_told(small, labels, verdict):
+    """A type is the batch, one of two types in a batch, or of two batches; or both are independent."""
+    half = np.arange(small.n_obs) // 3 % 2
+    small.obs["four"] = [f"{batch}{h}" for batch, h in zip(small.obs["batch"], half, strict=True)]
+    small.obs["nested"] = small.obs["four"]
+    small.obs["around"] = small.obs["batch"]
+    small.obs["apart"] = np.where(half, "x", "y")
+    key = "four" if labels == "around" else "batch"
+    model = jm.tl.train(small, max_steps=2, batch_key=key)
+    table = jm.tl.diagnose(small, model, labels=labels)
+    rows = table[table["measure"] == "batches and labels"]
+    assert rows["verdict"].tolist() == [verdict, verdict]
+    assert (rows["next_step"] != "").all() == (verdict != "good")
+    if verdict == "bad":
+        assert "hardly of more than one 'batch'" in rows["finding"].iloc[0]
+    for other in (jm.tl.diagnose(small, model), jm.tl.diagnose(small, jm.tl.train(small, max_steps=2), labels=labels)):
+        assert "batches and labels" not in set(other["measure"])

@@ -159,7 +159,6 @@ class _Walk:
         self.paths = [path_of(member, source, readout.target) for member in network.members]
         self.kernel_mix = None if readout.target is None else network.kernel_mix(source, readout.target)
         self.matrix = self._tensor(readout.matrix)
-        self.offset = self._tensor(readout.offset)
         t, q = self.matrix.shape
         self.few = t < q  # fewer targets than components: it is cheaper to start at them
         self.seeds = self.matrix if self.few else torch.eye(q, device=self.device)
@@ -182,9 +181,13 @@ class _Walk:
             def back(seeds: Tensor) -> Tensor:
                 return (1 - share) * through(seeds) + share * around(seeds)
 
-        f, f_reference = (side @ self.matrix.T + self.offset for side in (out, out_reference))
-        multipliers = back(self.seeds)
+        f, f_reference = (side @ self.matrix.T for side in (out, out_reference))
+        multipliers, offset = back(self.seeds), self.readout.offset
         if self.readout.is_probability:
+            f, f_reference, offset = (
+                *(side + self._tensor(offset) for side in (f, f_reference)),
+                np.zeros(1, np.float32),
+            )
             cut, cut_reference = f.clamp(0, 1), f_reference.clamp(0, 1)
             change = f - f_reference
             kept = torch.where(change == 0, 1, (cut - cut_reference) / torch.where(change == 0, 1, change))
@@ -193,8 +196,8 @@ class _Walk:
         multipliers = multipliers.unflatten(0, (n, b)) / self.scale
         return (
             multipliers.cpu().numpy(),
-            f.reshape(n, b, -1)[:, 0].cpu().numpy(),
-            f_reference.reshape(n, b, -1).mean(1).cpu().numpy(),
+            f.reshape(n, b, -1)[:, 0].cpu().numpy() + offset,
+            f_reference.reshape(n, b, -1).mean(1).cpu().numpy() + offset,
         )
 
     def _through_networks(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Pullback]:

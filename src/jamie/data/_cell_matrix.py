@@ -27,6 +27,8 @@ BLOCKS = 64
 LARGEST = 1e18
 """Value whose square, and those of some cells together, float32 holds: 3.4e38 at most."""
 FEWEST_ROWS = 64
+MOSTLY_FILLED = 0.5
+"""Share of values that are stored above which a sparse matrix is larger than a dense one."""
 MOST_THREADS = 4
 DASK_PARTS = 8
 """Chunks of a dask array that are computed at once."""
@@ -34,6 +36,8 @@ DASK_PARTS = 8
 
 class CellMatrix:
     """Cells × features, of which float32 blocks are read, CSR or dense, and found free of infinities.
+
+    Where float32 would round away what values differ by, `in_double` reads float64 ones.
 
     Parameters
     ----------
@@ -61,6 +65,8 @@ class CellMatrix:
         self.features = self._names = pd.RangeIndex(values.shape[1]) if features is None else features
         self._columns: Array | None = None
         self._change: tuple[Callable[[Matrix, Array], Matrix], Array] | None = None
+        self._reads: Any = np.float32
+        self._makes_dense = False
         self.shape: tuple[int, int] = values.shape
         if self.in_memory:
             _require_measured(self._values, where, self.cells, self.features)
@@ -73,7 +79,14 @@ class CellMatrix:
     @property
     def is_sparse(self) -> bool:
         """Whether blocks are CSR."""
+        if self._makes_dense:
+            return False
         return sparse.issparse(getattr(self._values, "_meta", self._values)) or isinstance(self._values, CSRDataset)
+
+    @property
+    def is_double(self) -> bool:
+        """Whether blocks are float64."""
+        return self._reads == np.float64
 
     @property
     def dtype(self) -> np.dtype:
@@ -96,7 +109,7 @@ class CellMatrix:
         x = _rows_of(self._values, rows)
         if not self.in_memory:
             require_numeric(x, self.where)
-        x = _float32(x)
+        x = _as_floats(x, self._reads, dense=self._makes_dense)
         if not self.in_memory:
             _require_measured(x, self.where, self.cells[rows], self._names)
         x = x if self._columns is None else x[:, self._columns]
@@ -108,6 +121,15 @@ class CellMatrix:
     def stored(self, rows: Array | slice) -> Matrix:
         """All features of some cells as they are stored, neither converted nor checked."""
         return _rows_of(self._values, rows)
+
+    def in_double(self) -> CellMatrix:
+        """The same cells, of which float64 blocks are read; dense ones where most of a sparse matrix is filled."""
+        result = copy(self)
+        result._reads = np.float64
+        result._makes_dense = self._makes_dense or (
+            self.is_sparse and self.bytes_per_cell > 8 * MOSTLY_FILLED * self._values.shape[1]
+        )
+        return result
 
     def select(self, columns: Array) -> CellMatrix:
         """The same cells with some of the features, by position."""
@@ -158,11 +180,12 @@ class CellMatrix:
         by_cells = self._values.rechunk({1: -1})
         ends = np.cumsum((0, *by_cells.chunks[0]))
         parts = list(zip(by_cells.to_delayed().ravel(), map(slice, ends, ends[1:]), strict=False))
+        how = self._columns, self._reads, self._makes_dense
         of, names = dask.delayed(_of_part, pure=False, traverse=False), dask.delayed(self._names, pure=False)
         for start in range(0, len(parts), DASK_PARTS):
             yield from dask.compute(
                 *(
-                    of(function, part, self._columns, self.where, self.cells[rows], names, [v[rows] for v in per_cell])
+                    of(function, part, how, self.where, self.cells[rows], names, [v[rows] for v in per_cell])
                     for part, rows in parts[start : start + DASK_PARTS]
                 )
             )
@@ -184,15 +207,16 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
 def _of_part(
     function: Callable[..., T],
     x: Any,
-    columns: Array | None,
+    how: tuple[Array | None, Any, bool],
     where: str,
     cells: pd.Index,
     features: pd.Index,
     per_cell: list[Array],
 ) -> T:
     """What a worker of dask does with one chunk."""
+    columns, reads, dense = how
     require_numeric(x, where)
-    x = _float32(x)
+    x = _as_floats(x, reads, dense=dense)
     _require_measured(x, where, cells, features)
     return function(x if columns is None else x[:, columns], *per_cell)
 
@@ -202,14 +226,15 @@ def _in_rows(values: Any) -> Any:
     if sparse.issparse(values):
         return canonical(values.tocsr())
     if isinstance(values, np.ma.MaskedArray):
-        return np.ma.filled(values.astype(np.float32), np.nan)
+        return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
     return np.asarray(values) if isinstance(values, np.ndarray) else values
 
 
-def _float32(x: Any) -> Matrix:
+def _as_floats(x: Any, dtype: Any, *, dense: bool = False) -> Matrix:
     if sparse.issparse(x):
-        return canonical(sparse.csr_matrix(x, dtype=np.float32))
-    return np.asarray(x, dtype=np.float32)
+        x = canonical(sparse.csr_matrix(x, dtype=dtype))
+        return x.toarray() if dense else x
+    return np.asarray(x, dtype=dtype)
 
 
 def canonical(x: sparse.csr_matrix) -> sparse.csr_matrix:

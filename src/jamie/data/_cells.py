@@ -33,6 +33,7 @@ from ._feature_names import FeatureNames, mend_names, names_by, positions, requi
 from ._labels import labels as labels_of
 from ._pca import values_per_cell
 from ._prepare import Preparation, empty_inputs, looks_prepared, require_complete
+from ._rounding import is_rounded, warn_rounded
 from ._seen import (
     HELD_OUT,
     ROLES,
@@ -152,6 +153,19 @@ class Cells:
         """Names of the features of a modality, as text, (d,), as the model has them."""
         return self._once("features", name, lambda: self._features(name))
 
+    def var(self, name: str) -> pd.DataFrame:
+        """What is known of the features of a modality, `.var`, by the names that the model has for them."""
+        return self.mdata[name].var.set_axis(self.features(name))
+
+    def own_names(self, name: str) -> pd.DataFrame:
+        """Names that the model has for the features that go by another here, (d', 1), by the one that they have here.
+
+        A result that is written keeps them, so that who reads it finds the features without being told again.
+        """
+        own, known = _as_text(self.mdata[name].var_names), self.features(name)
+        renamed = np.asarray(own != known) & np.asarray(known != "")
+        return pd.DataFrame({"name": known[renamed]}, index=own[renamed])
+
     def rows(self, name: str) -> Array:
         """Rows of the cells of a modality in the MuData, (n_m,)."""
         return self._once("rows", name, lambda: self.obs_names.get_indexer(self.cells(name)))
@@ -189,7 +203,7 @@ class Cells:
 
     def prepare(self, name: str, preparation: Preparation, *, inputs: Array | None = None) -> Prepared:
         """Components, unless `inputs` are they, and digests by what a training has fitted; kept for its model."""
-        x = self.matrix(name, preparation.layer or "X")
+        x = preparation.read(self.matrix(name, preparation.layer or "X"))
         values = self.corrected(name, preparation)
         matched = Matched(x, slice(None), np.arange(x.shape[1]), is_complete=True, values=values)
         prepared = self._read(name, preparation, matched, inputs)
@@ -198,7 +212,8 @@ class Cells:
 
     def corrected(self, name: str, preparation: Preparation) -> CellMatrix:
         """Values of all features of the training, without the effects that a preparation takes off."""
-        return preparation.without_effects(self.matrix(name, preparation.layer or "X"), self.design(name, preparation))
+        x = preparation.read(self.matrix(name, preparation.layer or "X"))
+        return preparation.without_effects(x, self.design(name, preparation))
 
     def design(self, name: str, preparation: Preparation) -> Array:
         """Batch and covariates of the cells of a modality as a preparation reads them, (n_m, 1 + c)."""
@@ -374,7 +389,8 @@ class Cells:
         return f"expected the layer {layer!r} in `mdata[{name!r}].layers`{why}, found {layer_names(adata)}; {mend}"
 
     def _matched(self, name: str) -> Matched:
-        wanted, features, cells = pd.Index(self._preparation(name).features), self.features(name), self.matrix(name)
+        preparation, features = self._preparation(name), self.features(name)
+        wanted, cells = pd.Index(preparation.features), preparation.read(self.matrix(name))
         if wanted.equals(features):
             return self._match(name, cells, slice(None), np.arange(len(wanted)))
         position = positions(wanted, features, where=f"the names of `mdata[{name!r}].var`")
@@ -388,7 +404,7 @@ class Cells:
             )
             raise InvalidValueError(msg)
         if n_missing:
-            panel = self._preparation(name).panel(columns)
+            panel = preparation.panel(columns)
             logger.warning(
                 "%d of %d features of %r are missing, first %r: the others tell %.0f %% of what the model reads, and "
                 "stand in for them; cells that the model has seen are known by name only",
@@ -411,6 +427,9 @@ class Cells:
 
     def _read(self, name: str, preparation: Preparation, matched: Matched, inputs: Array | None) -> Prepared:
         """Read the values of a modality once, and check them."""
+        if preparation.dtype == np.float64 and preparation.kind == "continuous" and matched.cells.dtype.kind == "f":
+            held, at = matched.cells.dtype, matched.columns
+            warn_rounded(matched.cells, is_rounded(preparation.mean[at], preparation.sd[at], held), held)
         design = self.design(name, preparation)
         prepared, checks = prepare_cells(matched.cells, preparation, matched.columns, design=design, inputs=inputs)
         require_values(
@@ -427,7 +446,7 @@ class Cells:
 
     def _stored_inputs(self, name: str, preparation: Preparation, matched: Matched) -> Array | None:
         """Components that `pp.prepare` wrote, of a modality that is not in memory, if they are those of the model."""
-        if matched.cells.in_memory:
+        if matched.cells.in_memory or preparation.effects is not None:  # of batches that may be others by now
             return None
         adata, keys = self.mdata[name], self.prepared_under(name) or self.keys
         written, loadings = adata.obsm.get(keys.input), adata.varm.get(keys.loadings)

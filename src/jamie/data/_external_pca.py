@@ -12,6 +12,7 @@ from ._cells import Cells
 from ._kinds import Normaliser
 from ._moments import combined, moments
 from ._prepare import Preparation
+from ._rounding import holds_more, is_rounded
 
 LOADINGS = {"X_pca": "PCs"}
 """Where loadings stand, if not under the name of the components."""
@@ -40,12 +41,16 @@ def external_pca(opened: Cells, name: str, use_rep: str) -> tuple[Preparation, A
             "call jm.pp.prepare(mdata) without use_rep"
         )
         raise InvalidValueError(msg)
-    cells, train = opened.matrix(name), opened.train(name)
-    mean = np.broadcast_to(combined(cells.map(moments, description="means")).mean, cells.shape[1])
+    train, cells = opened.train(name), opened.matrix(name)
+    over = combined(cells.map(moments, description="means"))
+    if holds_more(cells) and is_rounded(over.mean, np.sqrt(over.variance), np.float32).any():
+        cells = cells.in_double()
+        over = combined(cells.map(moments, description="means"))
+    mean = np.broadcast_to(over.mean, cells.shape[1])
     preparation = Preparation(
         normaliser=Normaliser("continuous", 1.0, np.empty(0)),
         features=np.asarray(cells.features, dtype=object).astype(str),
-        mean=np.ascontiguousarray(mean, dtype=np.float32),
+        mean=np.ascontiguousarray(mean, dtype=np.float64 if cells.is_double else np.float32),
         sd=np.ones(cells.shape[1], dtype=np.float32),
         loadings=loadings,
         variance=scores[train].var(axis=0, ddof=1),

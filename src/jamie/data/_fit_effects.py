@@ -43,6 +43,8 @@ NEWTON = 3
 LARGEST_STEP = 1.0
 ENOUGH = 0.03
 """Root mean square by which effects may still change in a round."""
+FEWEST_SHARED = 2
+"""Features that all batches were measured in, of which states and sizes are made, rather than of what is there."""
 PRIOR = 1.0
 """λ of the first round."""
 LARGEST_PRIOR = 1e4
@@ -78,17 +80,32 @@ def fit_effects(
             unfitted.batch_key, cells.where,
         )  # fmt: skip
     share = np.bincount(design[train, 0].astype(int), minlength=len(effects.of_batch)) / np.count_nonzero(train)
-    of_batch = effects.of_batch - share @ effects.of_batch
+    is_there = _measured(x, one_hot)  # elsewhere there is no effect to speak of
+    of_batch = effects.of_batch - _weighted(effects.of_batch, share[:, None] * is_there, axis=0)
     if kind == "counts":  # a factor of all features is the size of the cell
         level = stats.sums / stats.sums.sum()
-        of_batch = of_batch - np.log(np.exp(of_batch) @ level)[:, None]
+        of_batch = of_batch - np.log(_weighted(np.exp(of_batch), level * is_there, axis=1))
     if kind == "protein":
-        of_batch = of_batch - of_batch.mean(axis=1, keepdims=True)
+        of_batch = of_batch - _weighted(of_batch, is_there, axis=1)
+    of_batch = np.where(is_there, of_batch, 0)
     return replace(
         effects,
         of_batch=(of_batch * sd).astype(np.float32),
         of_covariate=(effects.of_covariate * sd).astype(np.float32),
     )
+
+
+def _measured(x: Matrix, one_hot: Array) -> Array:
+    """Which features were measured in any of these cells of each batch, (B, d) bool."""
+    if sparse.issparse(x):  # what is missing would have made it dense
+        return np.ones((one_hot.shape[1], x.shape[1]), dtype=bool)
+    return one_hot.T @ ~np.isnan(x) > 0
+
+
+def _weighted(values: Array, weights: Array, *, axis: int) -> Array:
+    """Mean along an axis, which stays; 0 where nothing has a weight."""
+    total = weights.sum(axis=axis, keepdims=True)
+    return (values * weights).sum(axis=axis, keepdims=True) / np.where(total > 0, total, 1)
 
 
 class _Fit:
@@ -97,6 +114,7 @@ class _Fit:
     def __init__(self, kind: Kind, rng: np.random.Generator, *, is_factor: bool) -> None:
         self._kind, self._is_factor, self._rng = kind, is_factor, rng
         self._vectors: Array | None = None
+        self._shared: Array | slice = slice(None)  # features that cells of all batches were measured in
         self._prior = PRIOR
         self.mixed = 1.0  # share of the variance of batches within the first states
 
@@ -104,6 +122,8 @@ class _Fit:
         """Effects on the features of x, (n, d), of a full design (n, p)."""
         n_batches, beta = len(unfitted.of_batch), np.zeros((full.shape[1], x.shape[1]), np.float32)
         one_hot = full[:, :n_batches]
+        shared = np.flatnonzero(_measured(x, one_hot).all(axis=0))
+        self._shared = shared if FEWEST_SHARED <= len(shared) < x.shape[1] else slice(None)
 
         def effects_of(beta: Array) -> Effects:
             of_batch, of_covariate = beta[:n_batches], beta[n_batches:]
@@ -133,17 +153,17 @@ class _Fit:
             return x
         if self._kind == "protein":
             dense = x.toarray() if sparse.issparse(x) else x
-            size = np.exp(np.nanmean(np.log1p(dense), axis=1))
+            size = np.exp(np.nanmean(np.log1p(dense[:, self._shared]), axis=1))
         else:
-            size = np.asarray(x.sum(axis=1)).ravel() if sparse.issparse(x) else np.nansum(x, axis=1)
+            size = np.asarray(x.sum(axis=1)).ravel() if sparse.issparse(x) else np.nansum(x[:, self._shared], axis=1)
         factor = (np.median(size) / np.where(size > 0, size, 1)).astype(np.float32)
         return (sparse.diags_array(factor) @ x).tocsr() if sparse.issparse(x) else x * factor[:, None]
 
     def _components(self, u: Matrix) -> Array:
         """Leading components of the cells, (n, k): a few steps of subspace iteration from those of the last round."""
-        z = u
+        z = u if sparse.issparse(u) else u[:, self._shared]
         if self._is_factor and self._kind != "continuous":
-            z = u.log1p() if sparse.issparse(u) else np.log1p(u)
+            z = z.log1p() if sparse.issparse(z) else np.log1p(z)
         if sparse.issparse(z):
             mean, square = (np.asarray(s.mean(axis=0)).ravel() for s in (z, z.multiply(z)))
             sd = np.sqrt(np.maximum(square - mean**2, 0))

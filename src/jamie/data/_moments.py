@@ -40,7 +40,7 @@ def moments(x: Matrix) -> Moments:
 
 def combined(blocks: Iterable[Moments]) -> Moments:
     """Moments of the cells of all blocks, without the cancellation of sums of squares (Chan, Golub and LeVeque)."""
-    so_far, *others = (block for block in blocks if np.any(block.n))
+    so_far, *others = [block for block in blocks if np.any(block.n)] or [Moments(0, 0.0, 0.0)]
     for block in others:
         n = so_far.n + block.n
         share, apart = block.n / np.maximum(n, 1), block.mean - so_far.mean

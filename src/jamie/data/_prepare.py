@@ -16,19 +16,19 @@ from jamie._spread import spread
 from jamie._types import Array, Kind, Matrix
 
 from ._accept import Expected
-from ._cell_matrix import CellMatrix, missing
+from ._cell_matrix import MOSTLY_FILLED, CellMatrix, missing
 from ._effects import Effects
 from ._kinds import SCALES, Normaliser, measured
 from ._moments import combined, moments
 from ._partial_panel import PartialPanel, noise_of
 from ._pca import VALUES, drawn, principal_components, values_per_cell
+from ._rounding import is_rounded
 from ._value_stats import ValueStats
 
 DEFAULT_COMPS = 50
 DEFAULT_MAX_VALUE = 3.0
 MAX_COMPS = 512
 IN_MEMORY = 0.25  # share of `settings.memory_gb` up to which components are kept there
-DENSE = 0.5  # share of values that are not zero above which a sparse matrix is larger than a dense one
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Preparation:
     features
         Names of the features, (d,).
     mean, sd
-        Of each normalised feature over the training cells, missing values left out; sd is 1 where it would be 0.
+        Of each normalised feature over the training cells, missing values left out; sd is 1 where it would be 0. In
+        double precision where single would round away what the values of a feature differ by.
     loadings
         Orthonormal columns, (d, k).
     variance
@@ -103,11 +104,12 @@ class Preparation:
         Outliers are clipped in continuous values that are mostly not zero. In sparse values, what is far from the
         mean is the signal.
         """
-        max_value = max_value if kind == "continuous" and stats.filled >= DENSE else 0.0
+        max_value = max_value if kind == "continuous" and stats.filled >= MOSTLY_FILLED else 0.0
         normaliser = Normaliser.fit(kind, cells, train, stats)
         some = drawn(train, int(VALUES / values_per_cell(cells)), np.random.default_rng(seed))
         over = combined(cells.map(lambda x, of_some: moments(normaliser(x[of_some])), some, description="moments"))
         mean, sd = np.asarray(over.mean), over.sd
+        dtype = np.float64 if cells.is_double and is_rounded(mean, sd, np.float32).any() else np.float32
         if not np.any(over.variance):
             msg = (
                 f"expected a feature of `{cells.where}` that varies among the training cells, found none; leave it out"
@@ -124,8 +126,8 @@ class Preparation:
         return cls(
             normaliser=normaliser,
             features=np.asarray(cells.features, dtype=object).astype(str),
-            mean=mean.astype(np.float32),
-            sd=sd.astype(np.float32),
+            mean=mean.astype(dtype),
+            sd=sd.astype(dtype),
             loadings=np.ascontiguousarray(vectors[varying].T, dtype=np.float32),
             variance=variance[varying].astype(np.float32),
             openness=_openness(stats, mean, sd) if kind == "accessibility" else np.empty((2, 0), np.float32),
@@ -146,6 +148,15 @@ class Preparation:
     def kind(self) -> Kind:
         """Kind of the measurement."""
         return self.normaliser.kind
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of values on the imputed scale; float64 if float32 would round them away."""
+        return np.dtype(self.mean.dtype)
+
+    def read(self, cells: CellMatrix) -> CellMatrix:
+        """Cells as they are to be read: in double precision where that is needed."""
+        return cells.in_double() if self.dtype == np.float64 else cells
 
     @property
     def scale(self) -> str:
@@ -323,7 +334,12 @@ class Preparation:
 def looks_prepared(cells: CellMatrix, preparation: Preparation, inputs: Array) -> bool:
     """Whether cells here and there have these components."""
     rows = spread(cells.shape[0], 50)
-    return np.allclose(preparation.transform(cells[rows]), inputs[rows], rtol=1e-2, atol=1e-2)
+    return is_close(preparation.transform(cells[rows]), inputs[rows])
+
+
+def is_close(inputs: Array, others: Array) -> bool:
+    """Whether components are the same but for rounding."""
+    return np.allclose(inputs, others, rtol=1e-2, atol=1e-2)
 
 
 def empty_inputs(shape: tuple[int, int]) -> Array:

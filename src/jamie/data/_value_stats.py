@@ -10,6 +10,7 @@ from scipy import sparse
 from jamie._types import Array, Matrix
 
 from ._cell_matrix import CellMatrix, at_most_one, missing
+from ._moments import Moments, combined, moments
 
 
 class ValueStats(NamedTuple):
@@ -29,6 +30,8 @@ class ValueStats(NamedTuple):
     n_open: Array  # (n_train,) values above 0 of each cell; one below 1, a probability, counts as that
     sums: Array  # (d,) sum of each feature
     opened: Array  # (d,) training cells with a value above 0; one below 1, a probability, counts as that
+    mean: Array  # (d,) of each feature
+    sd: Array  # (d,)
 
     @property
     def share_missing(self) -> float:
@@ -49,13 +52,14 @@ class _Block(NamedTuple):
     n_open: Array
     sums: Array
     opened: Array
+    moments: Moments
 
 
 def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
-    """Look at every value once; of a block no more is kept than two numbers per cell."""
+    """Look at every value once; of a block no more is kept than two numbers per cell, and some per feature."""
     n_train, n_missing, n_values, n_filled, is_whole = int(train.sum()), 0, 0, 0, True
     per_feature = {name: np.zeros(cells.shape[1]) for name in ("negative", "missing", "sums", "opened")}
-    totals, n_open = [], []
+    totals, n_open, of_blocks = [], [], []
     for block in cells.map(_look, train, description="surveying"):
         is_whole &= block.is_whole
         n_values += block.n_values
@@ -63,8 +67,10 @@ def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
         n_filled += block.n_filled
         totals.append(block.totals)
         n_open.append(block.n_open)
+        of_blocks.append(block.moments)
         for name, summed in per_feature.items():
             summed += getattr(block, name)
+    over = combined(of_blocks)
     return ValueStats(
         is_whole=is_whole and n_values > 0,
         negative=per_feature["negative"].astype(np.int64),
@@ -77,6 +83,8 @@ def value_stats(cells: CellMatrix, train: Array) -> ValueStats:
         n_open=np.concatenate(n_open),
         sums=per_feature["sums"],
         opened=per_feature["opened"],
+        mean=np.broadcast_to(over.mean, cells.shape[1]),
+        sd=np.broadcast_to(np.sqrt(over.variance), cells.shape[1]),
     )
 
 
@@ -100,6 +108,7 @@ def _look(x: Matrix, train: Array) -> _Block:
         n_open=np.asarray(opened.sum(axis=1)).ravel(),
         sums=_sums(measured),
         opened=_sums(opened),
+        moments=moments(learned),
     )
 
 

@@ -23,7 +23,16 @@ from ._detect_kind import detect_kind, not_read, noted_kind
 from ._effects import NO_COLUMNS, EffectColumns, Effects
 from ._fit_effects import fit_effects
 from ._inferred import inferred_pairs
-from ._prepare import DEFAULT_COMPS, DEFAULT_MAX_VALUE, MAX_COMPS, Preparation, looks_prepared, require_complete
+from ._prepare import (
+    DEFAULT_COMPS,
+    DEFAULT_MAX_VALUE,
+    MAX_COMPS,
+    Preparation,
+    is_close,
+    looks_prepared,
+    require_complete,
+)
+from ._rounding import holds_more, is_rounded, warn_rounded
 from ._value_stats import ValueStats, value_stats
 
 
@@ -105,11 +114,15 @@ def _view(
         )
         raise InvalidValueError(msg)
     x = cells.corrected(name, preparation)
-    inputs = None if stored is None else stored_inputs(cells, name)
-    if inputs is not None and not looks_prepared(x, preparation, inputs):
-        msg = f"expected `mdata[{name!r}]` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
-        raise InvalidValueError(msg)
-    prepared = cells.prepare(name, preparation, inputs=inputs)
+    inputs, has_effects = None if stored is None else stored_inputs(cells, name), preparation.effects is not None
+    prepared = None if inputs is not None and not has_effects else cells.prepare(name, preparation)
+    if inputs is not None:
+        same = looks_prepared(x, preparation, inputs) if prepared is None else is_close(prepared.inputs, inputs)
+        if not same:
+            what = "values, batches or covariates" if has_effects else "values"
+            msg = f"expected `mdata[{name!r}]` as it was prepared, found other {what}; call jm.pp.prepare(mdata) again"
+            raise InvalidValueError(msg)
+    prepared = prepared or cells.prepare(name, preparation, inputs=inputs)
     values = preparation.standardised(x[:]) if prepared.is_partial[train].any() else None
     return ModalityView(name, cells.cells(name), prepared.inputs, preparation, train, values)
 
@@ -131,7 +144,7 @@ def prepare(
     columns: EffectColumns = NO_COLUMNS,
 ) -> Preparation:
     """Fit the preparation of one modality on its training cells, without the effects of the `columns`."""
-    cells, train = opened.matrix(name), opened.train(name)
+    matrix, train = opened.matrix(name), opened.train(name)
     if not train.any():
         msg = (
             f"expected training cells of {name!r}, found all {len(train)} of them held out; leave it out, or call "
@@ -144,7 +157,7 @@ def prepare(
     if not 0 <= max_value < np.inf:
         msg = f"expected max_value in standard deviations, or None for values as they are, found {max_value}"
         raise InvalidValueError(msg)
-    stats = value_stats(cells, train)
+    cells, stats = _surveyed(matrix, train)
     taken, adata, layer = kind, opened.mdata[name], opened.layer(name)
     if taken is None:
         taken, reason = detect_kind(name, stats, noted_kind(adata, layer))
@@ -152,26 +165,48 @@ def prepare(
         logger.info("`mdata[%r]` is taken as %r: %s; say otherwise with kinds={%r: ...}", name, taken, reason, name)
     require_option(taken, KINDS, name=f"kinds[{name!r}]")
     _require_possible(cells, name, taken, stats)
-    effects = _effects(opened, name, taken, stats, columns, seed)
-    values, of_values = cells, stats
-    if effects is not None:
-        values = cells.changed(effects.removed, effects.design(opened.mdata, name))
-        of_values = value_stats(values, train)._replace(is_whole=stats.is_whole)
-    fitted = Preparation.fit(
-        values,
-        train,
-        of_values,
-        kind=taken,
-        n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
-        seed=seed,
-        max_value=max_value,
-        layer=opened.layer(name) or "",
-    )
-    return replace(fitted, effects=effects)
+
+    def fitted(cells: CellMatrix, stats: ValueStats) -> Preparation:
+        effects = _effects(opened, name, cells, taken, stats, columns, seed)
+        values, of_values = cells, stats
+        if effects is not None:
+            values = cells.changed(effects.removed, effects.design(opened.mdata, name))
+            of_values = value_stats(values, train)._replace(is_whole=stats.is_whole)
+        found = Preparation.fit(
+            values,
+            train,
+            of_values,
+            kind=taken,
+            n_comps=DEFAULT_COMPS if n_comps is None else n_comps,
+            seed=seed,
+            max_value=max_value,
+            layer=opened.layer(name) or "",
+        )
+        return replace(found, effects=effects)
+
+    found, double = fitted(cells, stats), cells.in_double()
+    is_lost = cells.is_double or is_rounded(stats.mean, stats.sd, np.float32).any()
+    if is_rounded(found.mean, found.sd, np.float32).any() and not (is_lost or double.is_sparse):
+        found = fitted(double, value_stats(double, train))  # logarithms may be closer to each other than values
+    return found
+
+
+def _surveyed(cells: CellMatrix, train: Array) -> tuple[CellMatrix, ValueStats]:
+    """Cells as they are to be read, and what they hold; warn of features that the type rounds away that holds them."""
+    stats, held = value_stats(cells, train), cells.dtype if cells.dtype.kind == "f" else np.dtype(np.float64)
+    rounded, double = is_rounded(stats.mean, stats.sd, np.float32), cells.in_double()
+    if rounded.any() and holds_more(cells) and not double.is_sparse:
+        cells, stats = double, value_stats(double, train)
+        rounded = is_rounded(stats.mean, stats.sd, held)
+    else:
+        held = min(held, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
+        rounded = is_rounded(stats.mean, stats.sd, held)
+    warn_rounded(cells, rounded, held)
+    return cells, stats
 
 
 def _effects(
-    opened: Cells, name: str, kind: Kind, stats: ValueStats, columns: EffectColumns, seed: int
+    opened: Cells, name: str, cells: CellMatrix, kind: Kind, stats: ValueStats, columns: EffectColumns, seed: int
 ) -> Effects | None:
     """Learn the effects of batch and covariates on one modality."""
     if not columns:
@@ -187,7 +222,7 @@ def _effects(
         return None
     if not columns.covariates and len(unfitted.batches) < 2:
         logger.info("%r has cells of one batch only, %r: there is nothing to take off", name, unfitted.batches[0])
-    return fit_effects(opened.matrix(name), train, stats, design, unfitted, kind=kind, seed=seed)
+    return fit_effects(cells, train, stats, design, unfitted, kind=kind, seed=seed)
 
 
 def _require_batches(views: Mapping[str, ModalityView], columns: EffectColumns) -> None:
@@ -219,9 +254,13 @@ def _require_same_columns(stored: Preparation, columns: EffectColumns, name: str
         raise InvalidValueError(msg)
 
 
-def fingerprint(cells: pd.Index, features: pd.Index) -> str:
-    """What a preparation was fitted on: names of training cells and features, in order."""
-    return sha256("\n".join([*cells, "", *features]).encode()).hexdigest()
+def fingerprint(opened: Cells, name: str, preparation: Preparation) -> str:
+    """What a preparation was fitted on: names of training cells and features, in order, batches and covariates."""
+    train = opened.train(name)
+    found = sha256("\n".join([*opened.cells(name)[train], "", *opened.features(name)]).encode())
+    if preparation.effects is not None:
+        found.update(np.ascontiguousarray(opened.design(name, preparation)[train]).data)
+    return found.hexdigest()
 
 
 def read_preparation(cells: Cells, name: str) -> Preparation | None:
@@ -267,16 +306,19 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
             f"{int(stored['n_fitted'])}: the split changed since; {remedy}"
         )
         raise InvalidValueError(msg)
-    if stored["fitted_on"] != fingerprint(cells.cells(name)[train], cells.features(name)):
-        msg = (
-            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
-            "found another "
-            f"in `{where}`: names or the split changed since; {remedy}"
-        )
-        raise InvalidValueError(msg)
-    return Preparation.from_dict(
+    found = Preparation.from_dict(
         dict(stored), features=np.asarray(cells.features(name)), loadings=adata.varm[keys.loadings]
     )
+    if stored["fitted_on"] != fingerprint(cells, name, found):
+        effects = found.effects
+        columns = EffectColumns() if effects is None else EffectColumns(effects.batch_key or None, effects.covariates)
+        msg = (
+            f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
+            f"found another in `{where}`: names, the split{f', or {columns},' if columns else ''} changed since; "
+            f"call jm.pp.prepare(mdata{f', {columns.as_arguments()}' if columns else ''}) again"
+        )
+        raise InvalidValueError(msg)
+    return found
 
 
 def _require_possible(cells: CellMatrix, name: str, kind: Kind, stats: ValueStats) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._alignment import alignment_finding, check_alignment, check_types, swapped, types_finding
+from ._batches import batches_finding, check_batches
 from ._control import check_control
 from ._finding import COLUMNS, Finding, Verdict, as_table
 from ._imputation import beyond, check_disguises, check_imputation, check_spread, imputation_finding
@@ -22,8 +23,10 @@ __all__ = [
     "Verdict",
     "alignment_finding",
     "as_table",
+    "batches_finding",
     "beyond",
     "check_alignment",
+    "check_batches",
     "check_confidence",
     "check_control",
     "check_coverage",

@@ -18,8 +18,10 @@ from jamie._types import Array, Matrix
 from jamie.data import (
     Cells,
     Effects,
+    FeatureNames,
     Layers,
     measured,
+    name_digests,
     open_cells,
     require_kind,
     require_mudata,
@@ -52,6 +54,7 @@ def comparison(
     target: str,
     features: Sequence[str] | None = None,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
 ) -> Comparison:
     """Measured and imputed features of the same cells that the model has not seen, on the scale of the imputed ones.
@@ -65,6 +68,9 @@ def comparison(
         Features of `target`; if `None`, all that were imputed and measured.
     layer
         Layer that holds the measured values, instead of that of the training; ``"X"`` for the matrix itself.
+    feature_names
+        Names that the model has for the features of `target`, as given to :func:`jamie.tl.impute`; if `None` those
+        that it was given then.
 
     Returns
     -------
@@ -107,8 +113,10 @@ def comparison(
     frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
     about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
     names = pd.Index(np.asarray(about["features"], dtype=object))
-    wanted = _wanted(features, names, mdata[target].var_names, target)
-    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer)
+    if feature_names is None and "own_names" in about:
+        feature_names = about["own_names"]["name"]
+    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer, feature_names=feature_names)
+    wanted = _wanted(features, names, cells.features(target), target)
     at, rows, which = _compared(cells, source, target)
     if not len(rows):
         msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
@@ -123,7 +131,7 @@ def comparison(
     at, rows = at[given], rows[given]
     index = frame.index[at]
     matrix = cells.matrix(target, cells.layer(target) or about["layer"] or "X")
-    x = matrix[rows]
+    x = (matrix.in_double() if (frame.dtypes == np.float64).any() else matrix)[rows]
     require_kind(
         x,
         about["kind"],
@@ -159,13 +167,18 @@ class _Effects(NamedTuple):
 
     effects: Effects | None
     features: pd.Index  # of the model
+    cells: pd.Index  # digests of the names of cells of the target, as it was imputed
+    design: Array  # batch and covariates of these
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> _Effects:
         if "effects" not in about:
-            return cls(None, pd.Index([]))
+            return cls(None, pd.Index([]), pd.Index([]), np.empty((0, 1)))
         stored = about["effects"]
-        return cls(Effects.from_dict(stored), pd.Index(np.asarray(stored["features"], dtype=object)))
+        features = pd.Index(np.asarray(stored["features"], dtype=object))
+        cells, design = pd.Index(np.asarray(stored.get("cells", ()), np.uint32)), np.asarray(stored.get("design", ()))
+        single = ~cells.duplicated(keep=False)  # of a million names some have one digest
+        return cls(Effects.from_dict(stored), features, cells[single], design[single])
 
     def removed(
         self, x: Matrix, mdata: MuData, target: str, rows: Array, features: pd.Index
@@ -175,8 +188,22 @@ class _Effects(NamedTuple):
             return x, features
         known = features[features.isin(self.features)]
         design = self.effects.design(mdata, target)[rows]
+        self._require_same(design, mdata[target].obs_names[rows], target)
         x = x[:, features.get_indexer(known)]
         return self.effects.removed(x, design, self.features.get_indexer(known)), known
+
+    def _require_same(self, design: Array, names: pd.Index, target: str) -> None:
+        """Raise if cells are of other batches than when it was imputed."""
+        at = self.cells.get_indexer(name_digests(names))
+        changed = at >= 0
+        changed[changed] = ~np.isclose(design[changed], self.design[at[changed]]).all(axis=1)
+        if self.effects is not None and changed.any():
+            columns = ", ".join(map(repr, filter(None, (self.effects.batch_key, *self.effects.covariates))))
+            msg = (
+                f"expected {columns} of the cells of {target!r} as they were when it was imputed, found others in "
+                f"{int(changed.sum())}, first {str(names[changed][0])!r}; call jm.tl.impute again"
+            )
+            raise InvalidValueError(msg)
 
     def added(self, x: Matrix, about: Mapping[str, Any], wanted: pd.Index) -> Matrix:
         """Values on the imputed scale as in the batch that was imputed, if one was asked for."""
@@ -197,7 +224,7 @@ def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Inde
         msg = (
             f"expected features of {target!r} that were imputed, such as {str(imputed[0])!r}, found none of them"
             + (f" in `mdata[{target!r}].var_names`, which has {list(measured[:3])}" if features is None else "")
-            + "; rename them back, or pass features=[...]"
+            + "; rename them back, say by which names the model knows them, feature_names=..., or pass features=[...]"
         )
         raise InvalidValueError(msg)
     return pd.Index(asked)

@@ -7,12 +7,14 @@ import pandas as pd
 from mudata import MuData
 
 from jamie._docs import document
-from jamie.data import ROLES, open_for_model
+from jamie.data import ROLES, FeatureNames, open_for_model
 from jamie.model import JAMIE
 
 
-@document("mdata", "model", "key_added")
-def inputs(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> pd.DataFrame:
+@document("mdata", "model", "feature_names", "key_added")
+def inputs(
+    mdata: MuData, model: JAMIE, *, feature_names: FeatureNames = None, key_added: str = "jamie"
+) -> pd.DataFrame:
     """Modalities as the model takes them, and what each of their cells is to it.
 
     Parameters
@@ -39,7 +41,7 @@ def inputs(mdata: MuData, model: JAMIE, *, key_added: str = "jamie") -> pd.DataF
     >>> jm.get.inputs(mdata, model)[["kind", "features", "cells"]].values.tolist()[0]
     ['counts', 40, 54]
     """
-    cells = open_for_model(mdata, model, key_added=key_added)
+    cells = open_for_model(mdata, model, feature_names=feature_names, key_added=key_added)
     rows = {}
     for name in cells.names:
         preparation, role = model.preparations_[name], cells.role(name)

@@ -114,10 +114,15 @@ class Origin:
         modalities = json.dumps(list(problem.modalities))
         here = {"rng": start, "device": device.type, "settings.compile": str(settings.compile)}
         data, sample, exact = {}, {}, sha256()
+        effects = [view.preparation.effects for view in problem.modalities.values() if view.preparation.effects]
+        here["batch_key"] = repr(effects[0].batch_key or None) if effects else "None"
+        here["covariates"] = repr(list(effects[0].covariates)) if effects else "[]"
         for i, (name, view) in enumerate(problem.modalities.items()):
             about = (view.preparation.kind, view.preparation.layer, *view.cells, "", *view.preparation.features)
             data[f"cells of {name!r}"] = _digest("\n".join(about).encode(), view.train)
             data[f"values of {name!r}"] = _digest(cells.prepared(name).digests)
+            if view.preparation.effects is not None:
+                data[f"batches or covariates of {name!r}"] = _digest(cells.design(name, view.preparation))
             sample[f"sample/{i}"] = view.inputs[spread(len(view.inputs), SAMPLED)] / np.sqrt(view.preparation.variance)
             for array in (view.inputs, view.values):
                 _add(exact, array)

@@ -140,7 +140,8 @@ class ConditionalQuantiles:
                 imputed + sd * _mixed(np.take_along_axis(side, i, 0), np.take_along_axis(side, after, 0), share)
                 for side in (low, high)
             )
-        return np.maximum(low, self.least).astype(np.float32), np.maximum(high, self.least).astype(np.float32)
+        low, high = (np.maximum(side, self.least).astype(imputed.dtype) for side in (low, high))
+        return low, high
 
     def draw(self, imputed: Array, rng: np.random.Generator, columns: Array | slice = slice(None)) -> Array:
         """One draw for each cell, (n, d): its features have the ranks of one random calibration cell.
@@ -163,7 +164,7 @@ class ConditionalQuantiles:
             values = np.where((below == 0) & (above > 0), np.where(place < 0.5, 0, above), values)
         values = values * self.sd[columns] + (0 if self.from_zero else imputed)
         values[:, self.n_cells[columns] < LEAST] = np.nan
-        return np.maximum(values, self.least).astype(np.float32)
+        return np.maximum(values, self.least).astype(imputed.dtype)
 
     def spread(self, imputed: Array, columns: Array | slice = slice(None)) -> Array:
         """Mean width of the 90 % intervals of a cell, in standard deviations, (n,); 1 where there is none."""
@@ -319,7 +320,7 @@ def _blocks(x: Matrix, preparation: Preparation, scores: Array) -> Iterator[tupl
         block = x[:, columns]
         measured = block.toarray() if sparse.issparse(block) else block
         imputed = preparation.inverse(scores, columns)
-        yield imputed.astype(np.float32), measured.astype(np.float32)
+        yield imputed.astype(preparation.dtype), measured.astype(preparation.dtype)
 
 
 def _quantiles_of(imputed: Array, measured: Array, *, from_zero: bool) -> tuple[Array, Array, Array, Array]:
@@ -333,7 +334,7 @@ def _quantiles_of(imputed: Array, measured: Array, *, from_zero: bool) -> tuple[
         knots, quantiles, levels = _at_knots(imputed, values, int(_n_knots(n)))
         return knots, quantiles, levels[:RANKED], np.full(d, n, np.int32)
     n_knots = int(_n_knots(n))
-    knots, quantiles = np.zeros((n_knots, d), np.float32), np.zeros((n_knots, len(LEVELS), d), np.float32)
+    knots, quantiles = (np.zeros((n_knots, *between, d), imputed.dtype) for between in ((), (len(LEVELS),)))
     levels = np.random.default_rng(0).integers(256, size=(n, d), dtype=np.uint8)
     n_cells = (~np.isnan(values)).sum(axis=0).astype(np.int32)
     for rows, columns in patterns(values):
@@ -351,7 +352,7 @@ def _at_knots(imputed: Array, values: Array, n_knots: int) -> tuple[Array, Array
     d, n = p.shape
     order = np.argsort(p, axis=1)
     p, v = np.take_along_axis(p, order, 1), np.take_along_axis(v, order, 1)
-    knots, quantiles = np.empty((n_knots, d), np.float32), np.empty((n_knots, len(LEVELS), d), np.float32)
+    knots, quantiles = (np.empty((n_knots, *between, d), imputed.dtype) for between in ((), (len(LEVELS),)))
     level = np.empty((d, n), np.uint8)
     edges, half = np.linspace(0, n, n_knots + 1).astype(int), WINDOW * n / n_knots / 2
     for k, (start, end) in enumerate(pairwise(edges)):

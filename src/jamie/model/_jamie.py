@@ -24,6 +24,7 @@ from jamie.data import (
     Cells,
     Draw,
     EffectColumns,
+    FeatureNames,
     Layers,
     LinkedCells,
     Loader,
@@ -247,7 +248,14 @@ class JAMIE(BaseEstimator):
 
     @in_turn()
     @isolated()
-    def adapt(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> JAMIE:
+    def adapt(
+        self,
+        mdata: MuData | Cells,
+        *,
+        layer: Layers = None,
+        feature_names: FeatureNames = None,
+        key_added: str = "jamie",
+    ) -> JAMIE:
         """Give a model that imputes better in a new batch, donor or experiment, from some pairs of its cells.
 
         The kernel regressions learn what the imputation leaves of the new pairs; the networks stay, so that the latents
@@ -263,6 +271,8 @@ class JAMIE(BaseEstimator):
             from, nor are cells that the model has met.
         layer
             Layer that holds the values, as in :func:`jamie.tl.embed`.
+        feature_names
+            Names that the model has for the features, as in :func:`jamie.tl.embed`.
         key_added
             Prefix of the slots that are read.
 
@@ -284,13 +294,21 @@ class JAMIE(BaseEstimator):
         >>> bool((adapted.embed(new)["rna"] == model.embed(new)["rna"]).all())
         True
         """
-        cells, model = self.open(mdata, layer=layer, key_added=key_added), deepcopy(self)
+        cells = self.open(mdata, layer=layer, feature_names=feature_names, key_added=key_added)
+        model = deepcopy(self)
         model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_)
         return model
 
-    def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
+    def embed(
+        self,
+        mdata: MuData | Cells,
+        *,
+        layer: Layers = None,
+        feature_names: FeatureNames = None,
+        key_added: str = "jamie",
+    ) -> dict[str, Array]:
         """Latents μ of every cell by modality, (n, g) each, of the modalities that both model and `mdata` have."""
-        cells = self.open(mdata, layer=layer, key_added=key_added)
+        cells = self.open(mdata, layer=layer, feature_names=feature_names, key_added=key_added)
         return {name: self.encode(cells.inputs(name), name) for name in cells.names}
 
     def impute(
@@ -301,6 +319,7 @@ class JAMIE(BaseEstimator):
         target: str,
         features: Sequence[str] | None = None,
         layer: Layers = None,
+        feature_names: FeatureNames = None,
         key_added: str = "jamie",
     ) -> Array:
         """Features of `target` for every cell of `source`, in imputed units, as `translate` gives them, (n, d).
@@ -308,26 +327,35 @@ class JAMIE(BaseEstimator):
         From several sources it is for every cell of the MuData, as `translate_jointly` gives them from those that the
         cell was measured in; NaN where it was measured in none.
         """
-        cells = self.open(mdata, layer=layer, key_added=key_added)
+        cells = self.open(mdata, layer=layer, feature_names=feature_names, key_added=key_added)
         require_name(target, list(self.preparations_), name="target")
         if not isinstance(source, str):
             columns, sources = self.columns(target, features), SeveralSources.of(cells, source, target)
             width = len(self.preparations_[target].features[columns])
-            imputed = np.full((cells.n_obs, width), np.nan, dtype=np.float32)
+            imputed = np.full((cells.n_obs, width), np.nan, dtype=self.preparations_[target].dtype)
             imputed[sources.rows] = self.impute_jointly(sources, target, columns)
             return imputed
         require_name(source, list(cells.names), name="source", hint="it names a modality of the MuData and the model")
         return self.translate(cells.inputs(source), source, target, self.columns(target, features))
 
-    def reconstruct(self, mdata: MuData | Cells, *, modality: str, layer: Layers = None) -> Array:
+    def reconstruct(
+        self, mdata: MuData | Cells, *, modality: str, layer: Layers = None, feature_names: FeatureNames = None
+    ) -> Array:
         """Denoised features of a modality from its own latents, in imputed units, (n, d)."""
-        cells = self.open(mdata, layer=layer)
+        cells = self.open(mdata, layer=layer, feature_names=feature_names)
         require_name(modality, list(cells.names), name="modality")
         return self.impute(cells, source=modality, target=modality)
 
-    def open(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> Cells:
+    def open(
+        self,
+        mdata: MuData | Cells,
+        *,
+        layer: Layers = None,
+        feature_names: FeatureNames = None,
+        key_added: str = "jamie",
+    ) -> Cells:
         """The MuData as this model reads it, checked."""
-        return open_for_model(mdata, self, layer=layer, key_added=key_added)
+        return open_for_model(mdata, self, layer=layer, feature_names=feature_names, key_added=key_added)
 
     def columns(self, name: str, features: Sequence[str] | None) -> Array | slice:
         """Positions of named features in a modality of the model; all of them if `None`."""
@@ -400,7 +428,8 @@ class JAMIE(BaseEstimator):
     ) -> Array:
         """Features of `target` of some of these cells, each from the sources that it was measured in, (n, d)."""
         n = len(sources.rows[rows])
-        imputed = np.empty((n, len(self.preparations_[target].features[columns])), dtype=np.float32)
+        preparation = self.preparations_[target]
+        imputed = np.empty((n, len(preparation.features[columns])), dtype=preparation.dtype)
         for members, inputs in sources.by_presence(rows):
             imputed[members] = self.translate_jointly(inputs, target, columns)
         return imputed
@@ -549,7 +578,8 @@ class JAMIE(BaseEstimator):
         return kernel_mix
 
     def _features(self, scores: Array, name: str, columns: Array | slice) -> Array:
-        return self.preparations_[name].inverse(scores * self.divisors_[name], columns).astype(np.float32, copy=False)
+        preparation = self.preparations_[name]
+        return preparation.inverse(scores * self.divisors_[name], columns).astype(preparation.dtype, copy=False)
 
     @property
     def _device(self) -> torch.device:

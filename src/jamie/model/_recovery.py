@@ -66,7 +66,7 @@ def _recovery(model: Imputer, opened: Cells, problem: Problem, cells: Rows, targ
             sums = _sums(block, values)
             measured, imputed = measured + sums[0], imputed + sums[1]
     overall = measured.sum() / imputed.sum() if imputed.sum() > 0 else 1.0
-    return ((measured + overall) / (imputed + 1)).astype(np.float32)
+    return ((measured + overall) / (imputed + 1)).astype(preparation.dtype)
 
 
 def _pairs(problem: Problem, cells: Rows, target: str) -> Iterator[tuple[str, Array, Array]]:

@@ -168,7 +168,7 @@ KERNEL_MIX = {
 
 
 CONDITIONAL_QUANTILES = {
-    "knots": ArrayField("knots d_target", ("float32",)),
+    "knots": ArrayField("knots d_target"),
     "quantiles": ArrayField(f"knots {len(LEVELS)} d_target", ("float32",)),
     "ranks": ArrayField("ranked d_target", ("uint8",)),
     "n_cells": ArrayField("d_target", ("int32",), least=0),

@@ -35,6 +35,7 @@ from ._page import Block, Note, Part, Section, Table, page, picture
 from ._style import with_plain_names
 
 if TYPE_CHECKING:
+    from jamie.data import FeatureNames
     from jamie.model import JAMIE
 
 JOINED = "\N{NO-BREAK SPACE}"
@@ -55,7 +56,7 @@ SCORES = {
 
 
 @with_plain_names
-@document("mdata", "model", "key_added")
+@document("mdata", "model", "feature_names", "key_added")
 def report(
     mdata: MuData,
     model: JAMIE,
@@ -64,6 +65,7 @@ def report(
     labels: str | None = None,
     basis: Literal["umap", "pca"] = "umap",
     title: str | None = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
 ) -> Path:
     """Write one page that says what went in, whether it worked, how good it is, and with what it was made.
@@ -113,7 +115,7 @@ def report(
     """
     path = as_path(path, name="path")
     require_place(path)
-    inputs = get.inputs(mdata, model, key_added=key_added)
+    inputs = get.inputs(mdata, model, feature_names=feature_names, key_added=key_added)
     names = list(inputs.index)
     if labels is not None:
         frames = [mdata.obs, *(mdata[name].obs for name in mdata.mod)]

@@ -219,7 +219,8 @@ def _representation(cells: Cells, name: str, use_rep: str | Mapping[str, str] | 
     if slot is None:
         if read_preparation(cells, name) is not None:
             return stored_inputs(cells, name)
-        return prepare(cells, name, seed=seed).inputs(cells.matrix(name))
+        fitted = prepare(cells, name, seed=seed)
+        return fitted.inputs(fitted.read(cells.matrix(name)))
     if slot != "X":
         require_name(slot, ["X", *adata.obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
     x = _dense(cells.matrix(name)[:] if slot == "X" else adata.obsm[slot])

@@ -134,6 +134,6 @@ def prepare(
     for name in cells.names:
         write(mdata, name, "obsm", keys.input, inputs[name])
         write(mdata, name, "varm", keys.loadings, fitted[name].loadings)
-        fitted_on = fingerprint(cells.cells(name)[cells.train(name)], cells.features(name))
+        fitted_on = fingerprint(cells, name, fitted[name])
         write(mdata, name, "uns", keys.preparation, {**fitted[name].to_dict(), "fitted_on": fitted_on})
     return mdata if copy else None

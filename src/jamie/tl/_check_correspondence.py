@@ -202,7 +202,8 @@ def _linked_score(
 def _values(cells: Cells, name: str, rows: Array, columns: Array) -> Array:
     """Some cells × features, dense: on the imputed scale if prepared, else as they are."""
     about = cells.mdata[name].uns.get(cells.keys.preparation)
-    x = cells.matrix(name, cells.layer(name) or (about["layer"] if about else "") or "X")[rows]
+    matrix = cells.matrix(name, cells.layer(name) or (about["layer"] if about else "") or "X")
+    x = (matrix.in_double() if about and np.asarray(about["mean"]).dtype == np.float64 else matrix)[rows]
     x = (measured_as(x, about) if about else x)[:, columns]
     return x.toarray() if sparse.issparse(x) else x
 

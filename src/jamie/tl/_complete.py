@@ -211,7 +211,7 @@ def _completed_rows(opened: Cells, model: JAMIE, name: str, known: _Known) -> Ro
     """Rows of all cells, measured ones as they are stored."""
     preparation, position = model.preparations_[name], known.places[name].position
     cells = opened.matrix(name) if name in opened.names else None
-    dtype = np.dtype(np.float32) if cells is None else _holding(cells)
+    dtype = np.promote_types(preparation.dtype, np.float32 if cells is None else _holding(cells))
 
     def read(rows: slice) -> Matrix:
         at = position[rows]

@@ -14,13 +14,14 @@ from jamie._docs import document
 from jamie._settings import logger
 from jamie._slots import in_one_line, write
 from jamie._types import VERDICTS, Pair, Seed
-from jamie.data import Cells, Layers, open_for_model, require_several, writable
+from jamie.data import Cells, FeatureNames, Layers, open_for_model, require_several, writable
 from jamie.diagnosis import (
     Finding,
     JudgedPairs,
     alignment_finding,
     as_table,
     check_alignment,
+    check_batches,
     check_control,
     check_disguises,
     check_imputation,
@@ -40,7 +41,7 @@ from jamie.model import JAMIE
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def diagnose(
     mdata: MuData,
     model: JAMIE,
@@ -49,6 +50,7 @@ def diagnose(
     batch_key: str | None = None,
     negative_control: bool = False,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -63,7 +65,8 @@ def diagnose(
     {shared}
     labels
         Column of `mdata.obs` or of the modalities' `.obs`, such as cell types: adds alignment within labels, whether
-        labels lie where they belong, and has depth and batch judged within labels.
+        labels lie where they belong, whether batches that were taken off can be told from them, and has depth and batch
+        judged within labels.
     batch_key
         Column of batches: adds what is left of the imputation beyond them.
     negative_control
@@ -112,13 +115,14 @@ def diagnose(
     'bad'
     """
     mdata = writable(mdata, copy=False)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     require_several(cells)
     for column, argument in ((labels, "labels"), (batch_key, "batch_key")):
         if column is not None:
             cells.labels(column, cells.names[0], argument=argument)
     rng = generator(rng)
     findings = list(check_inputs(cells, model.preparations_, rng))
+    findings += check_batches(cells, model.preparations_, labels)
     judged: dict[Pair, JudgedPairs] = {}
     for pair in combinations(cells.names, 2):
         of_pair = judged_pairs(cells, model, pair, labels, rng)

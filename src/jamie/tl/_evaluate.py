@@ -18,8 +18,8 @@ from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
-from jamie.data import CellPairs, Cells, Layers, Pairs, as_text, open_for_model, pairs_to_score, writable
-from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
+from jamie.data import CellPairs, Cells, FeatureNames, Layers, Pairs, as_text, open_for_model, pairs_to_score, writable
+from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores, known_mean
 from jamie.model import JAMIE
 
 COLUMNS = (
@@ -34,7 +34,7 @@ HOLD_OUT = (
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def evaluate(
     mdata: MuData,
     model: JAMIE,
@@ -45,6 +45,7 @@ def evaluate(
     aligners: Sequence[str] = (),
     n_features: int = 2_000,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def evaluate(
     baselines, aligners = require_names(baselines, name="baselines"), require_names(aligners, name="aligners")
     for method in baselines:
         require_option(method, METHODS, name="baselines")
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     for method in aligners:
         _require_aligner(cells, method)
     baselines, rng = list(dict.fromkeys(baselines)), generator(rng)
@@ -251,12 +252,13 @@ def _predictions(
     if not baselines or len(pairs.train[0]) < 2:
         return
     outcomes = cells.measured(target, pairs.train[1], columns)
+    origin = known_mean(outcomes, axis=0) if outcomes.dtype == np.float64 else 0  # baselines compute in float32
     components = Components(cells.inputs(target)[pairs.train[1]], model.preparations_[target].readout(columns)[0])
     began = time.perf_counter()
     for method, imputed in predict_each(
-        baselines, inputs[pairs.train[0]], outcomes, inputs[pairs.test[0]], components=components, rng=rng
+        baselines, inputs[pairs.train[0]], outcomes - origin, inputs[pairs.test[0]], components=components, rng=rng
     ):
-        yield method, imputed, time.perf_counter() - began
+        yield method, imputed + origin, time.perf_counter() - began
         began = time.perf_counter()
 
 
@@ -346,8 +348,10 @@ def _aligner_latents(
 def _write(cells: Cells, source: str, target: str, scores: FeatureScores) -> None:
     mdata, keys, features = cells.mdata, cells.keys, cells.features(target)
     frame, distances = scores.frame(features), scores.distances(features)
+    frame.index = mdata[target].var_names
     write(mdata, target, "varm", keys.scores_from(source), frame)
     if distances is not None:
+        distances.index = mdata[target].var_names
         distances.columns = make_index_unique(pd.Index([safe_name(name) for name in distances]))
         write(mdata, target, "varm", keys.js_distance_from(source), distances)
     else:  # those of an earlier call are of other imputed values

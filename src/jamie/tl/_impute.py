@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -42,6 +43,7 @@ from jamie.data import (
     as_mudata,
     claimed,
     digest,
+    name_digests,
     open_for_model,
     stream,
     writable_one,
@@ -62,7 +64,7 @@ def impute(
     target: str,
     features: Sequence[str] | None = None,
     out: str | Path | None = None,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: Literal["float64", "float32", "float16"] | None = None,
     threshold: float | None = None,
     layer: Layers = None,
     feature_names: FeatureNames = None,
@@ -97,7 +99,7 @@ def impute(
         values than fit into memory. A call that was cut off goes on where it was when it is made again. What is there
         under that name is replaced at the end, if it was written by such a call; a link is followed.
     dtype
-        Of what is written to `out`.
+        Of what is written to `out`; if `None` that of the imputed values.
     threshold
         Write a sparse matrix to `out`, without values that are no further from 0; NaN stays.
     layer
@@ -123,6 +125,7 @@ def impute(
 
     `mdata[source].obsm['jamie_imputed_<target>']` : :class:`~pandas.DataFrame` (`n_obs × n_features`, float32)
         Imputed features of every cell of the source. In names ``/`` becomes ``_``, as files hold no ``/`` in a key.
+        This and what is beside it is float64 where float32 would round away what the values of a feature differ by.
     `mdata[source].uns['jamie_imputed_<target>']` : :class:`dict`
         Names of the imputed features, and the kind, scale and depth of the target, and the levels of its features.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
@@ -195,7 +198,7 @@ def impute(
             cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
             _impute_to(path, cells, model, _Beside.of(cells, model, asked), dtype, threshold)
         return None
-    if dtype != "float32" or threshold is not None:
+    if dtype is not None or threshold is not None:
         msg = f"expected `out` with dtype={dtype!r} and threshold={threshold}, found none; pass out='imputed.zarr'"
         raise InvalidValueError(msg)
     mdata = writable_one(mdata, cast(str, source), copy=copy, argument="source")
@@ -361,7 +364,7 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
     for key, found in values.items():
         frame = pd.DataFrame(found, index=mdata[source].obs_names, columns=columns, copy=False)
         write(mdata, source, "obsm", key, frame)
-    write(mdata, source, "uns", slot, _about(model, target, names, beside))
+    write(mdata, source, "uns", slot, _about(cells, model, target, names, beside))
     write(mdata, source, "obs", keys.role_for(target), _roles(cells, source, target))
     for key, column in beside.of_cells(keys).items():
         if column is not None:
@@ -388,7 +391,7 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     imputed = beside.whole(imputed)[""]
     write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
-    about = {**_about(model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
+    about = {**_about(cells, model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
     write(mdata, None, "uns", slot, about)
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
         _forget(mdata[target].layers, keys, keys.imputed)
@@ -415,9 +418,10 @@ def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
         del slots[key]
 
 
-def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
+def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
     preparation = model.preparations_[target]
     levels = preparation.normaliser.levels
+    own = cells.own_names(target) if target in cells.mdata.mod else pd.DataFrame({"name": []})
     return {
         "schema": SCHEMA,
         "features": list(names),
@@ -427,20 +431,29 @@ def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str
         "layer": preparation.layer,
         "is_whole": preparation.is_whole,
         "levels": pd.DataFrame({"level": levels}, index=preparation.features[: len(levels)]),
-        **({} if preparation.effects is None else {"effects": _effects_of(preparation)}),
+        **({} if preparation.effects is None else {"effects": _effects_of(cells, target, preparation)}),
         **beside.about(),
+        **({"own_names": own} if len(own) else {}),
     }
 
 
-def _effects_of(preparation: Preparation) -> dict[str, Any]:
-    """What was taken off, by which measured values can be compared with imputed ones."""
+def _effects_of(cells: Cells, target: str, preparation: Preparation) -> dict[str, Any]:
+    """What was taken off, and of which batch cells were, by which measured values can be compared with imputed ones."""
     assert preparation.effects is not None  # there are some
-    return {**preparation.effects.to_dict(), "features": list(preparation.features)}
+    found = {**preparation.effects.to_dict(), "features": list(preparation.features)}
+    if target in cells.names:
+        with suppress(JamieError):  # of columns that only who compares needs
+            design = cells.design(target, preparation)
+            found |= {"cells": name_digests(cells.cells(target)), "design": design}
+    return found
 
 
-def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str, threshold: float | None) -> None:
+def _impute_to(
+    out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str | None, threshold: float | None
+) -> None:
     """Write an AnnData of the source's cells × the target's features, a block of cells at a time."""
-    require_option(dtype, ["float32", "float16"], name="dtype")
+    dtype = str(beside.preparation.dtype) if dtype is None else dtype
+    require_option(dtype, ["float64", "float32", "float16"], name="dtype")
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
@@ -476,7 +489,7 @@ def _impute_to(out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: st
         of_cells[keys.role_for(target)] = _roles(cells, source, target)
     obs = obs.drop(columns=list(of_cells), errors="ignore")  # of a model that imputed before
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
-    frame.uns[slot] = _about(model, target, names.to_numpy(), beside)
+    frame.uns[slot] = _about(cells, model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
     identity = digest(*model.arrays(), *inputs, *about)
     beside.tell()

@@ -32,13 +32,13 @@ from jamie.attribution import (
     paired_cells,
     random_sets,
 )
-from jamie.data import Cells, Layers, as_text, open_for_model, writable
+from jamie.data import Cells, FeatureNames, Layers, as_text, open_for_model, writable
 from jamie.metrics import known_mean
 from jamie.model import JAMIE
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def knockout(
     mdata: MuData,
     model: JAMIE,
@@ -52,6 +52,7 @@ def knockout(
     n_cells: int = 2_000,
     n_random: int = 20,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -126,7 +127,7 @@ def knockout(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     keys = cells.keys
     require_name(source, cells.names, name="source")
     target = _other_modality(cells, source, target)
@@ -139,7 +140,7 @@ def knockout(
     require_not_negative(n_random=n_random)
     columns, names = model.positions(target, features), mdata[source].var_names
     position = cells.matched(source).position
-    sets = {} if groups is None else feature_sets(groups, mdata[source].var, position, modality=source)
+    sets = {} if groups is None else feature_sets(groups, cells.var(source), position, modality=source)
     judged = _judged_cells(cells, source, target, labels=labels, n_cells=n_cells, rng=rng)
     taken = SourceCells.of(cells, source, model.preparations_[source]).take(judged.source)
     judge: Judge[Any]
@@ -177,13 +178,14 @@ def knockout(
         table = _beside_random(losses, sets)
         write(mdata, source, "uns", keys.knockout_groups(measure, target), {**about, "table": table.copy()})
         return table
-    table = losses.set_index(names[position].rename("feature"))
+    table = losses.set_index(names[position])
     write(mdata, source, "var", slot, table["value"].reindex(names).to_numpy())
     if measure == "correlation":
         safe = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
         of_each = pd.DataFrame(values.astype(np.float32), index=table.index, columns=safe)
         write(mdata, source, "varm", slot, of_each.reindex(names).rename_axis(None))
     write(mdata, source, "uns", slot, about)
+    table = table.set_axis(cells.features(source)[position].rename("feature"))
     table["p_value"] = one_tailed(table["loss"])
     return table.sort_values("loss", ascending=False, kind="stable")
 

@@ -16,6 +16,7 @@ from jamie._slots import in_one_line, write
 from jamie._types import Array, Seed
 from jamie.attribution import SourceCells, by_correlation, knocked_out, paired_cells
 from jamie.data import (
+    FeatureNames,
     Layers,
     NearPairs,
     coordinates,
@@ -32,7 +33,7 @@ SETS = ("none", "near", "chromosome", "genome", "random")
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def knockout_by_distance(
     mdata: MuData,
     model: JAMIE,
@@ -44,6 +45,7 @@ def knockout_by_distance(
     n_cells: int = 2_000,
     n_random: int = 10,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -101,15 +103,15 @@ def knockout_by_distance(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     require_name(genes, cells.names, name="genes")
     require_name(regions, [name for name in cells.names if name != genes], name="regions")
     require_positive(n_cells=n_cells)
     reach = require_bases(distance, name="distance")
     columns, names = model.positions(genes, features), (regions, genes)
     gene_names = model.preparations_[genes].features[columns]
-    region_places = coordinates(mdata[regions].var.iloc[cells.matched(regions).position], modality=regions)
-    gene_places = starts(mdata[genes].var, modality=genes, names=gene_names)
+    region_places = coordinates(cells.var(regions).iloc[cells.matched(regions).position], modality=regions)
+    gene_places = starts(cells.var(genes), modality=genes, names=gene_names)
     require_same_chromosomes(region_places, gene_places, modalities=names)
     pairs = near(region_places, gene_places, reach)
     if not len(pairs.region):

@@ -23,6 +23,7 @@ from jamie.attribution import (
     shap_of_pairs,
 )
 from jamie.data import (
+    FeatureNames,
     Layers,
     NearPairs,
     coordinates,
@@ -39,7 +40,7 @@ MOST_PAIRS = 20_000_000
 
 
 @in_one_line
-@document("mdata", "model", "rng", "key_added")
+@document("mdata", "model", "feature_names", "rng", "key_added")
 def links(
     mdata: MuData,
     model: JAMIE,
@@ -52,6 +53,7 @@ def links(
     n_cells: int = 2_000,
     n_background: int = 50,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     rng: Seed = 0,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
@@ -122,7 +124,7 @@ def links(
     """
     mdata = writable(mdata, copy=False)
     rng = generator(rng)
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     require_name(genes, cells.names, name="genes")
     require_name(regions, [name for name in cells.names if name != genes], name="regions")
     require_positive(n_cells=n_cells, n_background=n_background)
@@ -132,8 +134,8 @@ def links(
         raise InvalidValueError(msg)
     columns, names = model.positions(genes, features), (regions, genes)
     gene_names = model.preparations_[genes].features[columns]
-    region_places = coordinates(mdata[regions].var.iloc[cells.matched(regions).position], modality=regions)
-    gene_places = starts(mdata[genes].var, modality=genes, names=gene_names)
+    region_places = coordinates(cells.var(regions).iloc[cells.matched(regions).position], modality=regions)
+    gene_places = starts(cells.var(genes), modality=genes, names=gene_names)
     require_same_chromosomes(region_places, gene_places, modalities=names)
     linked = _require_pairs(near(region_places, gene_places, np.inf if reach is None else reach), reach)
     pairs = np.stack([linked.region, linked.gene])

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from jamie._checks import is_number, require_name, require_option, require_positive, typed
 from jamie._docs import document
-from jamie._errors import InvalidValueError, MissingNameError, WrongTypeError
+from jamie._errors import InvalidValueError, JamieError, MissingNameError, WrongTypeError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._slots import in_one_line, write
@@ -81,7 +81,8 @@ def transfer_labels(
     target
         Modality that gets the labels; what `mdata` is if it is an AnnData.
     reference
-        Labelled cells, such as those of the training; those of `mdata` itself if `None`.
+        Labelled cells, such as those of the training; those of `mdata` itself if `None`. They are read as the model was
+        trained, by its layers and names of features: `layer` and `feature_names` are of `mdata` alone.
     through
         ``"latent"``: the nearest labelled cells of the source vote, one vote each. ``"inferred"``: the partners by
         :func:`jamie.pp.infer_correspondence` vote, each with its probability; no model is needed.
@@ -94,7 +95,7 @@ def transfer_labels(
         twenty cells like those of the training is above 1. If `None`, all cells get a label.
     layer
         Layer of `mdata` that holds the values, for all modalities or by modality, instead of that of the training;
-        ``"X"`` for the matrix itself. With a model only, as `feature_names`.
+        ``"X"`` for the matrix itself. With a model only, as `feature_names`; not of the reference.
 
     Returns
     -------
@@ -112,11 +113,13 @@ def transfer_labels(
     Raises
     ------
     KeyError
-        If a modality, the labels, the latents, the inferred correspondence, or the novelty of the cells is not there.
+        If a modality, the labels, the latents, the inferred correspondence, the novelty of the cells, or in the
+        reference the layer of the training is not there.
     ValueError
         If `through` is neither of the two, the labels are numbers rather than categories, no cell has one, the two
         modalities are one and there is no reference, their latents are not of the same model, `n_neighbors` is below 1,
-        there is a reference and no model, or `max_novelty` is not above 0, or the model tells no novelty.
+        there is a reference, a `layer` or `feature_names` and no model, `max_novelty` is not above 0, the model tells
+        no novelty, or the reference has too few features by the names of the training.
 
     Examples
     --------
@@ -143,11 +146,12 @@ def transfer_labels(
     mdata, keys = writable_one(mdata, target, copy=copy, argument="target"), Keys(key_added)
     require_option(through, ["latent", "inferred"], name="through")
     if model is None and reference is None:
+        _require_nothing(layer, feature_names)
         cells, query = open_cells(mdata, modalities=two_names(source, target), keys=keys), None
     else:
         placing = _placing(model, through)
         query = open_cells(mdata, model=placing, keys=keys, layer=layer, feature_names=feature_names)
-        cells = query if reference is None else _labelled(reference, placing, source)
+        cells = query if reference is None else _labelled(reference, placing, source, target)
         require_name(target, list(query.names), name="target")
         require_name(source, two_names(source, target) if reference is None else list(cells.names), name="source")
     classes = _classes(cells, labels, source)
@@ -222,9 +226,33 @@ def _placing(model: JAMIE | None, through: str) -> JAMIE:
     return model
 
 
-def _labelled(reference: MuData | AnnData, model: JAMIE, source: str) -> Cells:
-    """The cells of the reference."""
-    return open_cells(as_mudata(reference, source, argument="source"), model=model)
+def _require_nothing(layer: Layers, feature_names: FeatureNames) -> None:
+    """Raise if it is said how values are read where none are."""
+    given = {"layer": layer, "feature_names": feature_names}
+    for name, value in given.items():
+        if value is not None:
+            msg = (
+                f"expected a model with `{name}`, found none: the latents that the cells have are taken as they are; "
+                f"pass the model, or leave `{name}` out"
+            )
+            raise InvalidValueError(msg)
+
+
+def _labelled(reference: MuData | AnnData, model: JAMIE, source: str, target: str) -> Cells:
+    """The cells of the reference, read as the model was trained: what is said of the query does not hold for them."""
+    cells = open_cells(as_mudata(reference, source, argument="source"), model=model)
+    try:
+        for name in dict.fromkeys((source, target)):
+            if name in cells.names:
+                cells.inputs(name)
+    except JamieError as error:
+        what = str(error).partition("; ")[0].replace("mdata[", "reference[")
+        msg = (
+            f"{what}; the reference is read as the model was trained, and `layer` and `feature_names` are of the query "
+            "alone: give the reference that layer, or these names of features"
+        )
+        raise type(error)(msg) from None
+    return cells
 
 
 def _is_new(cells: Cells, source: str, target: str, most: float | None) -> Array | None:
