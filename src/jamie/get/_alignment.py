@@ -40,7 +40,7 @@ def alignment(mdata: MuData, *, source: str, target: str, key_added: str = "jami
     >>> jm.get.alignment(mdata, source="rna", target="protein").index.tolist()
     ['jamie', 'cca']
     """
-    means = method_means(mdata, source, target, key_added)
+    _, means = method_means(mdata, source, target, key_added)
     if "lta" not in means:
         msg = (
             "expected label transfer accuracies, found an evaluation without labels; call jm.tl.evaluate(mdata, model, "
