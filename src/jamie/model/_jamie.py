@@ -43,6 +43,7 @@ from ._confidence import CellConfidence, learned_of, weighted_novelty
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
 from ._intervals import LEAST, Calibration
 from ._kernel_mixes import KernelMixes
+from ._new_batches import learn_new_batches, new_batches, with_new_batches
 from ._plan import (
     draws,
     ensemble_of,
@@ -249,19 +250,24 @@ class JAMIE(BaseEstimator):
     @in_turn()
     @isolated()
     def adapt(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> JAMIE:
-        """Give a model that imputes better in a new batch, donor or experiment, from some pairs of its cells.
+        """Give a model that knows a new batch, donor or experiment, from its cells, with or without pairs.
 
-        The kernel regressions learn what the imputation leaves of the new pairs; the networks stay, so that the latents
-        of all cells are bit for bit those of this model, which is not changed either. Training cells that are kept as
-        landmarks hold what is imputed for the reference: it is logged how far that moves, at most 0.15 sd on a
-        public mosaic. Pairs that hold nothing new change nothing: each is left out in turn to see. Intervals stay
-        those of the training.
+        Without pairs a model that was trained with `batch_key` learns what the new batch changes in each feature of the
+        modalities that are there, and takes it off as it does of the others; `tl.impute(batch=)` then knows it too.
+        Cells of other batches stay as they are, bit for bit.
+
+        With pairs the kernel regressions learn what the imputation leaves of them. Pairs that hold nothing new change
+        nothing: each is left out in turn to see. Training cells that are kept as landmarks hold what is imputed for the
+        reference: it is logged how far that moves, at most 0.15 sd on a public mosaic.
+
+        The networks stay either way, so that the latents of the reference are bit for bit those of this model, which is
+        not changed itself. Intervals stay those of the training.
 
         Parameters
         ----------
         mdata
-            New cells, at least 10 of them with a partner. Those that :func:`jamie.pp.split` holds out are not learned
-            from, nor are cells that the model has met.
+            New cells: 20 or more of a new batch in a modality, or 10 or more with a partner. Those that
+            :func:`jamie.pp.split` holds out are not learned from, nor are cells that the model has met.
         layer
             Layer that holds the values, as in :func:`jamie.tl.embed`.
         key_added
@@ -274,7 +280,7 @@ class JAMIE(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than 10 such pairs, or the recipe has no kernel regression.
+            If there is neither a new batch nor 10 such pairs, or the recipe has no kernel regression for pairs.
 
         Examples
         --------
@@ -285,8 +291,19 @@ class JAMIE(BaseEstimator):
         >>> bool((adapted.embed(new)["rna"] == model.embed(new)["rna"]).all())
         True
         """
-        cells, model = self.open(mdata, layer=layer, key_added=key_added), deepcopy(self)
-        model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_)
+        require_model(self)
+        model = deepcopy(self)
+        batches = new_batches(self.preparations_, mdata.mdata if isinstance(mdata, Cells) else mdata)
+        model.preparations_ = with_new_batches(self.preparations_, batches)
+        cells = model.open(mdata, layer=layer, key_added=key_added)
+        told = learn_new_batches(model, cells, batches)
+        if told:
+            cells = model.open(cells.mdata, layer=layer, key_added=key_added)
+        model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_, may_lack_pairs=bool(told))
+        model.seen_ = model.seen_ | {
+            name: model.seen_[name].and_learned(cells.cells(name)[rows], cells.prepared(name).digests[rows])
+            for name, rows in told.items()
+        }
         return model
 
     def embed(self, mdata: MuData | Cells, *, layer: Layers = None, key_added: str = "jamie") -> dict[str, Array]:
