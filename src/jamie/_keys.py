@@ -9,6 +9,7 @@ meet.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jamie._errors import InvalidValueError
@@ -134,9 +135,9 @@ class Keys:
         """`mdata[m].obs`: what each cell is to the model that placed it."""
         return f"{self.prefix}_role"
 
-    def role_for(self, target: str) -> str:
-        """`mdata[source].obs`: what each cell is to the model that imputed the target for it."""
-        return f"{self.prefix}_role_{_free(target)}"
+    def role_for(self, target: str, *sources: str) -> str:
+        """`mdata[source].obs`, of several `mdata.obs`: what each cell is to the model that imputed for it."""
+        return f"{self.prefix}_role_{_of_several(target, sources)}"
 
     @property
     def model(self) -> str:
@@ -152,13 +153,13 @@ class Keys:
         """`mdata[source].obsm`: features of `target` imputed for every cell of the source; `.uns`: what they are."""
         return f"{self.prefix}_imputed_{_not_beside(_free(target))}"
 
-    def imputation_confidence(self, target: str) -> str:
-        """`mdata[source].obs`: how sure it is what is imputed of `target` for each cell."""
-        return f"{self.prefix}_imputation_confidence_{_free(target)}"
+    def imputation_confidence(self, target: str, *sources: str) -> str:
+        """`mdata[source].obs`: how sure it is what is imputed of `target` for each cell; of several, `mdata.obs`."""
+        return f"{self.prefix}_imputation_confidence_{_of_several(target, sources)}"
 
-    def novelty(self, target: str) -> str:
-        """`mdata[source].obs`: how unlike the training cells each cell is, in what tells `target`."""
-        return f"{self.prefix}_novelty_{_free(target)}"
+    def novelty(self, target: str, *sources: str) -> str:
+        """`mdata[source].obs`: how unlike the training cells each cell is, in what tells `target`; or `mdata.obs`."""
+        return f"{self.prefix}_novelty_{_of_several(target, sources)}"
 
     @property
     def completed_confidence(self) -> str:
@@ -172,8 +173,7 @@ class Keys:
 
     def imputed_from_sources(self, target: str, *sources: str) -> str:
         """`mdata.obsm` and `.uns`: features of `target` imputed from several sources, for every cell that has any."""
-        names = [_bracketed(_free(name)) if name not in _ENDS else _in_brackets(name) for name in sources]
-        return f"{self.prefix}_imputed_{'_'.join([_bracketed(_free(target)), *names])}"
+        return f"{self.prefix}_imputed_{_of_several(target, sources)}"
 
     @property
     def reconstructed(self) -> str:
@@ -194,13 +194,13 @@ class Keys:
         """`mdata[target].var`: one measure per feature, such as ``"correlation"``."""
         return f"{self.prefix}_{measure}"
 
-    def scores_from(self, source: str) -> str:
-        """`mdata[target].varm`: measures of each feature imputed from the source, by every method."""
-        return f"{self.prefix}_scores_{_free(source)}"
+    def scores_from(self, *sources: str) -> str:
+        """`mdata[target].varm`: measures of each feature imputed from the source, or several, by every method."""
+        return f"{self.prefix}_scores_{_added(sources)}"
 
-    def js_distance_from(self, source: str) -> str:
-        """`mdata[target].varm`: JS distances of each feature imputed from the source, by method and label."""
-        return f"{self.prefix}_js_distance_{_free(source)}"
+    def js_distance_from(self, *sources: str) -> str:
+        """`mdata[target].varm`: JS distances of features imputed from one source or several, by method and label."""
+        return f"{self.prefix}_js_distance_{_added(sources)}"
 
     def shap(self, explained: str) -> str:
         """`mdata[source].varm`, `.uns`: SHAP values for what is explained."""
@@ -236,6 +236,24 @@ def _free(name: str) -> str:
         msg = f"expected a name that a file can hold, found {name!r}, of which slots are named; rename it {shown!r}"
         raise InvalidValueError(msg)
     return name
+
+
+def _added(sources: tuple[str, ...]) -> str:
+    """One source by its name, several with a plus between them; one that holds a plus is in brackets."""
+    return of_sources([_in_brackets(name) if "+" in name or name[:1] == "(" else name for name in map(_free, sources)])
+
+
+def _of_several(target: str, sources: tuple[str, ...]) -> str:
+    """A target alone, or with the sources that it is imputed from together."""
+    if not sources:
+        return _free(target)
+    names = [_bracketed(_free(name)) if name not in _ENDS else _in_brackets(name) for name in sources]
+    return "_".join([_bracketed(_free(target)), *names])
+
+
+def of_sources(sources: Sequence[str] | str) -> str:
+    """Sources in a table or a title: ``"rna"``, ``"rna + ephys"``."""
+    return sources if isinstance(sources, str) else " + ".join(sources)
 
 
 def beside(imputed: str, what: str) -> str:

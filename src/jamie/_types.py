@@ -11,6 +11,10 @@ Matrix: TypeAlias = Any
 """Dense array or scipy sparse matrix, cells × features."""
 Seed: TypeAlias = int | np.random.Generator | None
 Pair: TypeAlias = tuple[str, str]
+Sources: TypeAlias = str | tuple[str, ...]
+"""A modality, or several in the order of the model, that a target is imputed from."""
+Direction: TypeAlias = tuple[Sources, str]
+"""Sources and target."""
 Slot = Literal["inferred", "match", "known"]
 """Which correspondence of two modalities: who wrote it."""
 

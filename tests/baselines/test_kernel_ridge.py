@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.kernel_ridge import KernelRidge as Reference
 from sklearn.metrics.pairwise import euclidean_distances
 
-from jamie.baselines import Setting, best_mix_weight, regress, tune
+from jamie.baselines import Setting, best_mix_weight, tune
 from jamie.baselines import _kernel_ridge as kernel
+from jamie.baselines import regress as regress_in_order
 
 SETTING = Setting(0.4, 0.3)
 
@@ -25,6 +26,10 @@ def smooth(n, d=3, *, noise=0.05, seed=0):
 def noise(n, d=3, seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, 4)).astype(np.float32), rng.normal(size=(n, d)).astype(np.float32)
+
+
+def regress(x, y, setting, rng, partial=None, **options):
+    return regress_in_order(x, y, setting, rng.permutation(len(x)), partial, **options)
 
 
 def fresh():

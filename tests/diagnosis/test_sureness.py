@@ -92,8 +92,8 @@ def test_many_new_cells_are_told(share, n, verdict):
 
 
 def test_a_model_that_is_not_calibrated_says_so(cells):
-    model = SimpleNamespace(calibrations_={})
-    (finding,) = check_sureness(model, cells, np.zeros((300, 2)))
+    model = SimpleNamespace(calibrations_={}, direction=lambda sources, target: (sources[0], target))
+    (finding,) = check_sureness(model, cells, {cells.source: np.zeros((300, 2))})
     assert (finding.measure, finding.verdict) == ("coverage", "unknown")
     assert "30 known pairs" in finding.next_step
 

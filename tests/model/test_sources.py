@@ -11,9 +11,13 @@ import pytest
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.stats import norm
 
 import jamie as jm
-from jamie.model._sources import UNKNOWN, SourceErrors
+from jamie.metrics import is_within
+from jamie.model import _kernel_mixes
+from jamie.model._intervals import LeftOutPairs
+from jamie.model._sources import UNKNOWN, SourceErrors, left_out_of_several
 from jamie.train import RECIPES
 
 RECIPE = replace(RECIPES["default"], hidden=(16,), n_latent=6, max_steps=28, cycles=2, validation=0.1)
@@ -127,6 +131,171 @@ def test_without_kernels_the_learned_weights_of_the_aggregate_are_taken(fitted):
     assert model.source_weights(["one", "two"], "all") == pytest.approx(expected)
 
 
+# how far off it may be
+
+
+def exact(n, seed):
+    """Two sources without noise of a target with noise of sd 1 in all features: the truth of any interval is known."""
+    mdata = three(n, seed)
+    z = np.hstack([mdata["one"].X[:, :2], mdata["two"].X[:, :2]])
+    level = z @ np.random.default_rng(9).normal(size=(4, 8))
+    mdata["all"].X = (level + np.random.default_rng(seed).normal(size=level.shape)).astype(np.float32)
+    return mdata, level
+
+
+@pytest.mark.parametrize(("n", "level"), [(60, 0.8), (600, 0.5), (600, 0.9)])
+def test_intervals_from_both_cover_new_cells_whatever_their_number(n, level):
+    """Few cells get wider intervals, not ones that miss."""
+    model = jm.JAMIE(RECIPE).fit(exact(n, 0)[0])
+    new, _ = exact(500, 1)
+    jm.tl.impute(new, model, source=["one", "two"], target="all", interval=level)
+    found = jm.get.imputed(new, source=["one", "two"], target="all").layers
+    lower, upper = found["jamie_imputed_lower"], found["jamie_imputed_upper"]
+    within = is_within(new["all"].X, lower, upper)
+    assert level - 0.06 < within.mean() < level + 0.1
+    # noise of sd 1 alone asks for this width, and what is not known of the level for more
+    assert (upper - lower).mean() > 2 * norm.ppf((1 + level) / 2) * 0.9
+
+
+def test_intervals_from_both_are_narrower_than_from_either(fitted):
+    mdata, model = fitted
+    mdata, widths = mdata.copy(), []
+    for source in ("one", "two", ["one", "two"]):
+        jm.tl.impute(mdata, model, source=source, target="all", interval=0.8)
+        layers = jm.get.imputed(mdata, source=source, target="all").layers
+        widths.append((layers["jamie_imputed_upper"] - layers["jamie_imputed_lower"]).mean())
+    assert widths[2] < 0.95 * min(widths[:2])
+
+
+def test_what_both_left_out_is_the_weighted_mean_of_what_they_predict():
+    names = ["a", "b", "t"]
+    rng = np.random.default_rng(0)
+    of_a = LeftOutPairs({"a": rng.permutation(50)}, np.arange(50), rng.normal(size=(50, 3)))
+    partners = rng.permutation(80)[:60]
+    of_b = LeftOutPairs({"b": partners + 100}, partners, rng.normal(size=(60, 3)))
+    judged = {"t": errors([0.4, 0.8, 1], np.eye(3))}
+    found = left_out_of_several(names, judged, {("a", "t"): of_a, ("b", "t"): of_b})
+    ((direction, together),) = found.items()
+    assert direction == (("a", "b"), "t")
+    assert sorted(together.partners) == sorted(partners[partners < 50])
+    w = judged["t"].weights([0, 1])
+    for i, cell in enumerate(together.partners):
+        j = list(partners).index(cell)
+        assert_allclose(together.predicted[i], w[0] * of_a.predicted[cell] + w[1] * of_b.predicted[j])
+        assert together.rows["a"][i] == of_a.rows["a"][cell]
+        assert together.rows["b"][i] == cell + 100
+    few = LeftOutPairs({"b": partners[:20]}, partners[:20], of_b.predicted[:20])
+    assert left_out_of_several(names, judged, {("a", "t"): of_a, ("b", "t"): few}) == {}
+
+
+def test_sources_leave_the_same_cells_out_where_not_all_are(monkeypatch):
+    monkeypatch.setattr(_kernel_mixes, "n_calibrated", lambda n, _: 40 if n >= 40 else 0)
+    model = jm.JAMIE(RECIPE).fit(three(200))
+    assert model.calibrations_[("one", "two"), "all"].n_cells.max() == 40
+
+
+def test_each_cell_has_the_intervals_of_what_it_has(fitted):
+    mdata, model = fitted
+    names = mdata.obs_names
+    part = MuData({"one": mdata["one"][names[:90]].copy(), "two": mdata["two"][names[60:120]].copy()})
+    options = {"target": "all", "interval": 0.8, "min_confidence": 0.0}
+    jm.tl.impute(part, model, source=["one", "two"], **options)
+    slot, sure = "jamie_imputed_all_one_two", "jamie_imputation_confidence_all_one_two"
+    for chosen, source in ((names[:60], "one"), (names[90:120], "two")):
+        alone = MuData({source: mdata[source].copy()})
+        jm.tl.impute(alone, model, source=source, **options)
+        for end in ("", "_lower", "_upper"):
+            expected = alone[source].obsm[f"jamie_imputed_all{end}"].loc[chosen]
+            assert_allclose(part.obsm[f"{slot}{end}"].loc[chosen], expected, atol=1e-5)
+        for slots in ((sure, "jamie_imputation_confidence_all"), ("jamie_novelty_all_one_two", "jamie_novelty_all")):
+            assert_allclose(part.obs.loc[chosen, slots[0]], alone[source].obs.loc[chosen, slots[1]], atol=1e-5)
+    both = names[60:90]
+    inputs = {name: model.open(mdata).inputs(name) for name in ("one", "two")}
+    expected = model.confidence_jointly({name: x[60:90] for name, x in inputs.items()}, "all")
+    assert_allclose(part.obs.loc[both, sure], expected.confidence, atol=1e-6)
+    assert_allclose(part.obs.loc[both, "jamie_novelty_all_one_two"], expected.novelty, atol=1e-5)
+    weights = model.source_weights(["one", "two"], "all")
+    mean = sum(w * model.novelty(inputs[name][60:90], name, "all") for name, w in weights.items())
+    assert_allclose(expected.novelty / mean, (expected.novelty / mean)[0], rtol=1e-4)
+
+
+def test_one_in_twenty_cells_like_those_of_the_training_is_new_and_others_are():
+    model = jm.JAMIE(RECIPE).fit(exact(800, 0)[0])
+    new, _ = exact(800, 1)
+    inputs = {name: model.open(new).inputs(name) for name in ("one", "two")}
+    assert (model.confidence_jointly(inputs, "all").novelty > 1).mean() == pytest.approx(0.05, abs=0.05)
+    new["two"].X = new["two"].X + 8
+    inputs = {name: model.open(new).inputs(name) for name in ("one", "two")}
+    assert (model.confidence_jointly(inputs, "all").novelty > 1).mean() > 0.95
+
+
+def test_draws_of_both_vary_as_what_was_measured():
+    model = jm.JAMIE(RECIPE).fit(exact(600, 0)[0])
+    new, _ = exact(400, 1)
+    jm.tl.impute(new, model, source=["two", "one"], target="all", n_samples=2, rng=3)
+    layers = jm.get.imputed(new, source=["one", "two"], target="all").layers
+    assert sorted(layers) == ["jamie_imputed_sample_0", "jamie_imputed_sample_1"]
+    assert_allclose(layers["jamie_imputed_sample_0"].std(axis=0), new["all"].X.std(axis=0), rtol=0.15)
+    assert not np.allclose(*layers.values())
+
+
+def test_too_few_cells_with_both_are_refused_with_what_can_be_done():
+    mdata = three(120)
+    mdata = MuData({"one": mdata["one"][:80].copy(), "two": mdata["two"][60:].copy(), "all": mdata["all"].copy()})
+    model = jm.JAMIE(RECIPE).fit(mdata)
+    assert set(model.calibrations_) >= {("one", "all"), ("two", "all")}
+    assert not any(isinstance(sources, tuple) for sources, _ in model.calibrations_)
+    before = set(mdata.obsm), set(mdata.uns), set(mdata.obs)
+    with pytest.raises(ValueError, match=r"fewer than 30 training cells .*'one' and 'two' as well.*source='one'"):
+        jm.tl.impute(mdata, model, source=["one", "two"], target="all", interval=0.8)
+    assert (set(mdata.obsm), set(mdata.uns), set(mdata.obs)) == before
+    apart = MuData({"one": mdata["one"][:40].copy(), "two": mdata["two"][40:].copy()})  # no cell of these has both
+    jm.tl.impute(apart, model, source=["one", "two"], target="all", interval=0.8)
+    assert apart.obsm["jamie_imputed_all_one_two_lower"].notna().all(axis=None)
+
+
+def test_bounds_confidence_and_roles_survive_a_file_and_are_compared(fitted, tmp_path):
+    import mudata
+
+    mdata, model = fitted
+    mdata = mdata.copy()
+    jm.tl.impute(mdata, model, source=["one", "two"], target="all", interval=0.8, n_samples=1)
+    mdata.write(tmp_path / "cells.h5mu")
+    again = mudata.read_h5mu(tmp_path / "cells.h5mu")
+    for source in (["one", "two"], ["two", "one"]):
+        pair = jm.get.comparison(again, source=source, target="all")
+        assert pair.cells == "held-out"
+        assert pair.interval == 0.8
+        assert set(pair.beside) == {"lower", "upper", "sample_0"}
+        held_out = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+        assert sorted(pair.measured.index) == sorted(held_out)
+        assert_allclose(pair.measured, mdata["all"].to_df().loc[pair.measured.index], rtol=1e-5)
+    both = jm.get.agreement(again, source=source, target="all")
+    table = jm.get.imputed_features(again, source=source, target="all")
+    assert both.within.to_numpy().mean() == pytest.approx(table["coverage"].mean())
+    figure = jm.pl.imputation(again, source=["one", "two"], target="all")
+    assert figure.get_suptitle().startswith("one + two → all")
+    jm.tl.impute(mdata, model, source=["one", "two"], target="all")  # what is of other values goes
+    assert not [key for key in mdata.obsm if key.startswith("jamie_imputed") and key.endswith(("lower", "sample_0"))]
+    assert "jamie_imputation_confidence_all_one_two" not in mdata.obs
+    assert set(mdata["all"].layers) & {"jamie_imputed_lower", "jamie_imputed_sample_0"} == set()
+
+
+def test_a_file_of_bounds_is_what_is_written_to_memory(fitted, tmp_path):
+    mdata, model = fitted
+    part = MuData({"one": mdata["one"][:90].copy(), "two": mdata["two"][60:120].copy()})
+    options = {"source": ["one", "two"], "target": "all", "interval": 0.8, "n_samples": 1, "min_confidence": 0.3}
+    jm.tl.impute(part, model, **options)
+    jm.tl.impute(part, model, **options, out=tmp_path / "x.h5ad")
+    found, expected = ad.read_h5ad(tmp_path / "x.h5ad"), jm.get.imputed(part, source=["one", "two"], target="all")
+    assert_allclose(found.X, expected.X, rtol=1e-6)
+    assert set(found.layers) == set(expected.layers)
+    for name in expected.layers:
+        assert_allclose(found.layers[name], expected.layers[name], rtol=1e-6)
+    for slot in ("jamie_imputation_confidence_all_one_two", "jamie_role_all_one_two"):
+        assert_array_equal(found.obs[slot], expected.obs[slot])
+
+
 # the verb
 
 
@@ -197,12 +366,8 @@ def test_completed_cells_are_imputed_from_all_that_they_have(fitted):
         ({"source": []}, ValueError, "at least one"),
         ({"source": ["one", "tw"]}, KeyError, "found 'tw'; did you mean 'two'"),
         ({"source": 3}, TypeError, "`source` to be a list of names"),
-        (
-            {"interval": 0.9},
-            ValueError,
-            r"one source with `interval`, `n_samples` or `min_confidence`, .*pass source='one'",
-        ),
-        ({"n_samples": 2}, ValueError, "one source with `interval`, `n_samples` or `min_confidence`"),
+        ({"interval": 0.99}, ValueError, r"`interval` above 0 and at most 0\.9\d, found 0\.99"),
+        ({"min_confidence": 2}, ValueError, "`min_confidence` as a number from 0 to 1"),
         ({"target": "al"}, KeyError, "found 'al'; did you mean 'all'"),
     ],
 )

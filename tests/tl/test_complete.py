@@ -438,17 +438,21 @@ def test_imputed_rows_say_how_sure_they_are(completed):
             assert_allclose(whole[target].obs[slot], expected[column], rtol=1e-4)
 
 
-def test_rows_are_as_sure_as_the_surest_of_their_sources(monkeypatch, trained):
+def test_rows_are_as_sure_as_all_of_their_sources_say(monkeypatch, trained):
     _, model = trained
-    said = {"rna": (0.3, 0.9), "protein": (0.6, 0.2), "third": (0.1, 0.5)}
-    monkeypatch.setattr(model, "confidences_", {(name, "target"): None for name in ("rna", "protein")})
+    said = {("rna",): (0.3, 0.9), ("rna", "protein"): (0.6, 0.2)}
+    directions = {("rna", "target"): None, (("rna", "protein"), "target"): None}
+    monkeypatch.setattr(model, "preparations_", dict.fromkeys([*model.preparations_, "third"]))
+    monkeypatch.setattr(model, "confidences_", directions)
     monkeypatch.setattr(
-        model, "confidence", lambda x, source, _: CellConfidence(*(np.full(len(x), v) for v in said[source]))
+        model,
+        "confidence_jointly",
+        lambda x, _: CellConfidence(*(np.full(len(next(iter(x.values()))), v) for v in said[tuple(x)])),
     )
-    cells, has = pd.Index(list("abcd")), {"rna": [1, 1, 0, 0], "protein": [1, 0, 1, 0], "third": [1, 1, 1, 1]}
+    cells, has = pd.Index(list("abcd")), {"rna": [1, 1, 0, 0], "protein": [1, 0, 1, 0], "third": [0, 0, 1, 1]}
     places = {name: _complete._Place(cells, np.where(of, np.cumsum(of) - 1, -1)) for name, of in has.items()}
     places["target"] = _complete._Place(cells, np.array([-1, -1, -1, 0]))
     known = _complete._Known({name: np.zeros((sum(of), 2)) for name, of in has.items()}, np.zeros((4, 2)), places)
     confidence, novelty = _complete._confidence(model, "target", known)
-    assert_allclose(confidence, [0.6, 0.3, 0.6, np.nan])
-    assert_allclose(novelty, [0.2, 0.9, 0.2, np.nan])
+    assert_allclose(confidence, [0.6, 0.3, np.nan, np.nan])
+    assert_allclose(novelty, [0.2, 0.9, np.nan, np.nan])

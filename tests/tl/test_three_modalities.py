@@ -13,6 +13,7 @@ from mudata import MuData
 from scipy import sparse
 
 import jamie as jm
+from jamie.metrics import feature_correlation, is_within
 from jamie.train import RECIPES
 
 RECIPE = replace(RECIPES["default"], hidden=(8,), n_latent=4, max_steps=8, cycles=1, batch_size=16)
@@ -125,3 +126,121 @@ def test_what_was_measured_in_part_trains_and_is_imputed(case):
 def test_what_shares_no_cells_is_told(case, message):
     with pytest.raises(jm.JamieError, match=message):
         works(measured(**case))
+
+
+# several sources at once
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Cells of all patterns, of which most have everything, and a model that held out some."""
+    mdata = measured(PATTERNS, {NAMES: 150}, holes=True)
+    jm.pp.split(mdata, test_fraction=0.3)
+    model = jm.tl.train(mdata, recipe=RECIPE)
+    return mdata, model
+
+
+def test_evaluation_has_each_target_from_all_others(judged):
+    mdata, model = judged
+    mdata = mdata.copy()
+    baselines = ["ridge", "supervised_kernel_ridge"]
+    table = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=baselines)
+    joint = table[table["source"].str.contains("+", regex=False)]
+    assert list(joint["source"].unique()) == ["ephys + morph", "rna + morph", "rna + ephys"]
+    cells = model.open(mdata)
+    for (source, target), rows in joint.groupby(["source", "target"], sort=False):
+        first, second = source.split(" + ")
+        assert list(rows["method"]) == ["jamie", f"jamie from {first}", f"jamie from {second}", *baselines]
+        # the oracle: held-out cells that have all three, by name
+        names = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+        for name in NAMES:
+            names = names[names.isin(mdata[name].obs_names)]
+        assert set(rows["n_cells"]) == {len(names)}
+        assert set(rows["cells"]) == {"held-out"}
+        at = {name: cells.cells(name).get_indexer(names) for name in NAMES}
+        truth = cells.measured(target, at[target], np.arange(9))
+        inputs = {name: cells.inputs(name)[at[name]] for name in (first, second)}
+        scores = rows.set_index("method")["correlation"]
+        for method, imputed in {
+            "jamie": model.translate_jointly(inputs, target),
+            f"jamie from {first}": model.translate(inputs[first], first, target),
+        }.items():
+            assert scores[method] == pytest.approx(np.nanmean(feature_correlation(truth, imputed)), abs=1e-6)
+        of = jm.get.scores(mdata, source=[second, first], target=target)
+        assert list(of.correlation) == list(rows["method"])
+        assert of.correlation["jamie"].mean() == pytest.approx(scores["jamie"])
+    single = table[~table["source"].str.contains("+", regex=False)]
+    assert len(single) == 6 * 3
+    assert single["foscttm"].notna().sum() == 6
+    assert joint["foscttm"].isna().all()
+    assert "jamie_scores_rna + ephys" in mdata["morph"].varm
+
+
+def test_one_source_is_scored_as_before_whatever_comes_beside(judged):
+    """Rows of two modalities are those of an evaluation of these alone."""
+    mdata, model = judged
+    mdata = mdata.copy()
+    table = jm.tl.evaluate(mdata, model, baselines=["ridge"])
+    pair = MuData({name: mdata[name].copy() for name in ("rna", "ephys")})
+    alone = jm.tl.evaluate(pair, model, baselines=["ridge"])
+    both = table[table["source"].isin(["rna"]) & table["target"].isin(["ephys"])]
+    columns = ["source", "target", "method", "cells", "n_cells", "correlation", "foscttm"]
+    pd.testing.assert_frame_equal(
+        both[columns].reset_index(drop=True), alone[alone["source"] == "rna"][columns].reset_index(drop=True)
+    )
+
+
+def test_true_pairs_of_two_modalities_have_no_rows_of_three(judged):
+    mdata, model = judged
+    names = mdata.obs_names[mdata.obs["jamie_split"] == "test"]
+    names = names[names.isin(mdata["rna"].obs_names) & names.isin(mdata["ephys"].obs_names)]
+    pairs = {("rna", "ephys"): pd.DataFrame({"rna": names, "ephys": names})}
+    table = jm.tl.evaluate(mdata.copy(), model, pairs=pairs, baselines=[])
+    assert set(table["source"]) == {"rna", "ephys"}
+
+
+def test_diagnosis_judges_all_sources_together_and_beside_the_best_alone(judged):
+    mdata, model = judged
+    table = jm.tl.diagnose(mdata.copy(), model, labels="cell_type")
+    joint = table[table["source"].str.contains("+", regex=False)]
+    assert set(joint["source"]) == {"ephys + morph", "rna + morph", "rna + ephys"}
+    for _, rows in joint.groupby("target"):
+        assert list(rows["measure"]) == ["imputation", "coverage", "confidence", "novelty"]
+        assert "alone" in rows["finding"].iloc[0]
+    scored = jm.tl.evaluate(mdata.copy(), model, baselines=[])
+    for row in joint[joint["measure"] == "imputation"].itertuples():
+        of = scored[(scored["source"] == row.source) & (scored["target"] == row.target)]
+        of = of.set_index("method")["correlation"]
+        assert row.value == pytest.approx(of["jamie"], abs=1e-6)
+        assert row.reference == pytest.approx(of.drop("jamie").max(), abs=1e-6)
+
+
+def test_coverage_of_all_sources_together_is_counted(judged):
+    mdata, model = judged
+    table = jm.get.calibration(mdata, model, source=["rna", "ephys"], target="morph", levels=[0.8], groupby="cell_type")
+    everyone = table[table["group"] == "all"].iloc[0]
+    assert everyone["source"] == "rna + ephys"
+    mdata = mdata.copy()
+    jm.tl.impute(mdata, model, source=["rna", "ephys"], target="morph", interval=0.8)
+    pair = jm.get.comparison(mdata, source=["rna", "ephys"], target="morph")
+    has_both = pair.measured.index.isin(mdata["rna"].obs_names) & pair.measured.index.isin(mdata["ephys"].obs_names)
+    x, lower, upper = (
+        frame.to_numpy()[has_both] for frame in (pair.measured, pair.beside["lower"], pair.beside["upper"])
+    )
+    assert everyone["n_cells"] == has_both.sum()
+    assert everyone["coverage"] == pytest.approx(np.nanmean(is_within(x, lower, upper)), abs=1e-6)
+    assert jm.pl.calibration(table).get_title().startswith("rna + ephys → morph")
+
+
+def test_the_report_shows_what_is_imputed_from_both(judged, tmp_path):
+    mdata, model = judged
+    mdata = mdata.copy()
+    jm.tl.evaluate(mdata, model, baselines=["ridge"])
+    jm.tl.diagnose(mdata, model)
+    jm.tl.impute(mdata, model, source=["rna", "ephys"], target="morph", interval=0.8)
+    figure = jm.pl.metrics(mdata, source=["ephys", "rna"], target="morph")
+    assert "FOSCTTM" not in figure.get_suptitle()
+    page = jm.pl.report(mdata, model, tmp_path / "report.html", basis="pca").read_text()
+    assert page.count("rna + ephys → morph") >= 3  # verdicts, scores, features
+    assert "jamie from ephys" in page
+    assert "median confidence" in page

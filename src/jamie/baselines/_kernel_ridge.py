@@ -98,7 +98,7 @@ def regress(
     x: Array,
     y: Array,
     setting: Setting,
-    rng: np.random.Generator,
+    order: Array,
     partial: Partial | None = None,
     *,
     n_landmarks: int = LANDMARKS,
@@ -107,11 +107,11 @@ def regress(
 ) -> KernelRidge:
     """Fit the coefficients; beyond `n_landmarks` cells by the Nyström method, (KᵀK + α K_zz) c = Kᵀ y.
 
-    Where values are missing, they are those of the least squared error of the values that are there, and the same
-    penalty. `n_left_out` cells are also predicted from all others, at the coordinates `as_new`, (n, k): those that each
-    would have if it was new.
+    Cells are taken in a random `order`, the landmarks first. Where values are missing, coefficients are those of the
+    least squared error of the values that are there, and the same penalty. The last `n_left_out` cells are also
+    predicted from all others, at the coordinates `as_new`, (n, k): those that each would have if it was new.
     """
-    cells = rng.permutation(len(x))[:FITTED]
+    cells = order[:FITTED]
     x, y = x[cells], y[cells]
     offset, landmarks = y.mean(axis=0), x[:n_landmarks].copy()  # not a view, which would keep all of x
     if partial is not None:

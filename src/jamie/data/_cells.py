@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import combinations
 from typing import Any, NamedTuple, Protocol
 
@@ -42,6 +42,7 @@ from ._seen import (
     feature_codes,
     role_codes,
     roles_of_pairs,
+    unseen_cells,
     unseen_pairs,
     value_digests,
 )
@@ -93,6 +94,14 @@ class CellPairs(NamedTuple):
     def reversed(self) -> CellPairs:
         """The same pairs, the modalities exchanged."""
         return CellPairs(self.train[::-1], self.test[::-1], self.cells)
+
+
+class JoinedCells(NamedTuple):
+    """Cells measured in several sources, and their partners in a target: rows by modality, of both all modalities."""
+
+    train: Mapping[str, Array]  # those that the model learned from in all of the modalities
+    test: Mapping[str, Array]  # those that it did not see in any, else all
+    cells: str  # what these are: held-out, new, or in-sample
 
 
 @dataclass(frozen=True)
@@ -280,6 +289,18 @@ class Cells:
             role[rows] = roles_of_pairs(role[rows], self._role_said(source, target)[columns])
         return role
 
+    def role_with_partners(self, sources: Sequence[str], target: str) -> Array:
+        """What each cell of the MuData is to the model in all of the sources, with its partners, (n,); −1 if in none.
+
+        The more that was seen of any of them.
+        """
+        role = np.full(self.n_obs, -1)
+        for source in sources:
+            rows, own = self.rows(source), self.role_with_partner(source, target).astype(int)
+            before = role[rows]
+            role[rows] = np.where(before < 0, own, roles_of_pairs(before, own))
+        return role
+
     def _role_said(self, source: str, target: str) -> Array:
         """What the cells of the target are to the model, (n_m,): as said when it placed them, else by their values.
 
@@ -336,6 +357,10 @@ class Cells:
         A pair is learned from if the model saw both cells, and scored if it saw neither.
         """
         return self._once("pairs", a, b, lambda: self._pairs(a, b))
+
+    def joined(self, sources: Sequence[str], target: str) -> JoinedCells:
+        """Cells of the MuData that were measured in all of the sources and have a partner in the target."""
+        return self._once("joined", *sources, target, lambda: self._joined(sources, target))
 
     def for_model(self, model: Learned) -> Cells:
         """The same cells for a model, with what was computed of them."""
@@ -500,6 +525,21 @@ class Cells:
         judged, kind = unseen_pairs(role_a, role_b)
         return CellPairs((rows[learned], columns[learned]), (rows[judged], columns[judged]), kind)
 
+    def _joined(self, sources: Sequence[str], target: str) -> JoinedCells:
+        at = np.full((self.n_obs, len(sources) + 1), -1)
+        for i, name in enumerate(sources):
+            at[self.rows(name), i] = np.arange(len(self.rows(name)))
+            own, partner = self.likeliest(name, target)
+            rows = self.rows(name)[own]
+            at[rows, -1] = np.where(at[rows, -1] < 0, partner, at[rows, -1])
+        at = at[(at >= 0).all(axis=1)]
+        names = [*sources, target]
+        roles = [self.role(name)[of] for name, of in zip(names, at.T, strict=True)]
+        learned = np.all([role < HELD_OUT for role in roles], axis=0)
+        judged, kind = unseen_cells(reduce(roles_of_pairs, roles))
+        train, test = ({name: at[of, i] for i, name in enumerate(names)} for of in (learned, judged))
+        return JoinedCells(train, test, kind)
+
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
         return likeliest(self.known(a, b))
@@ -508,9 +548,15 @@ class Cells:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""
         return from_mask(self.known(a, b), self.train(a), self.train(b))
 
-    def role_names(self, name: str, target: str | None = None) -> pd.Categorical:
-        """What each cell of a modality, with its partner in the target if one is named, is to the model, in words."""
-        role = self.role(name) if target is None else self.role_with_partner(name, target)
+    def role_names(self, name: str | Sequence[str], target: str | None = None) -> pd.Categorical:
+        """What each cell of a modality, with its partner in the target if one is named, is to the model, in words.
+
+        Of several modalities what each cell of the MuData is, missing where it has none of them.
+        """
+        if not isinstance(name, str):
+            role = self.role_with_partners(name, name[0] if target is None else target)
+        else:
+            role = self.role(name) if target is None else self.role_with_partner(name, target)
         return pd.Categorical.from_codes(role, categories=list(ROLES))
 
 

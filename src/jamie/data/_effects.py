@@ -76,6 +76,10 @@ class Effects:
         """
         return design(mdata, name, self.batch_key, self.batches, self.covariates, self.center, self.spread)
 
+    def unknown(self, mdata: MuData, name: str) -> list[str]:
+        """Batches of the cells of a modality that the training did not have."""
+        return sorted(map(str, set(_text(mdata, name, self.batch_key)) - set(self.batches))) if self.batch_key else []
+
     def removed(self, x: Matrix, design: Array, columns: Array | slice = slice(None)) -> Matrix:
         """Values as of the average training cell, of cells measured in the given `columns` of the features."""
         codes, values = design[:, 0].astype(int), design[:, 1:]

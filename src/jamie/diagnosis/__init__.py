@@ -6,9 +6,9 @@ from ._alignment import alignment_finding, check_alignment, check_types, swapped
 from ._batches import batches_finding, check_batches
 from ._control import check_control
 from ._finding import COLUMNS, Finding, Verdict, as_table
-from ._imputation import beyond, check_disguises, check_imputation, check_spread, imputation_finding
+from ._imputation import beyond, check_disguises, check_imputation, check_spread, check_together, imputation_finding
 from ._inputs import check_inputs
-from ._judged import JudgedDirection, JudgedPairs, judged_direction, judged_pairs
+from ._judged import JudgedDirection, JudgedPairs, judged_direction, judged_pairs, judged_together
 from ._latents import check_latents, dimensions_in_use
 from ._pairs import UnseenAlignment, check_known_pairs, unseen_alignment
 from ._sureness import check_confidence, check_coverage, check_novelty, check_sureness
@@ -38,12 +38,14 @@ __all__ = [
     "check_novelty",
     "check_spread",
     "check_sureness",
+    "check_together",
     "check_training",
     "check_types",
     "dimensions_in_use",
     "imputation_finding",
     "judged_direction",
     "judged_pairs",
+    "judged_together",
     "still_falling",
     "swapped",
     "types_finding",

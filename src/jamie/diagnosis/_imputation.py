@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy import sparse
@@ -56,6 +56,37 @@ def imputation_finding(
             "compare on other splits, jm.pp.split(mdata, rng=1).",
         )  # fmt: skip
     return Finding("imputation", *direction, value, kernel, "good", shown)
+
+
+def check_together(judged: JudgedDirection, alone: Mapping[str, Array], rng: np.random.Generator) -> Finding:
+    """Mean correlation from several sources, beside that from the best of them alone in the same cells.
+
+    Parameters
+    ----------
+    judged
+        What is imputed from all of them.
+    alone
+        By source, what is imputed from it alone, (n, d).
+    rng
+        Of the cells that are resampled.
+    """
+    direction = judged.source, judged.target
+    value, error = (
+        float(known_mean(feature_correlation(judged.measured, judged.imputed))),
+        correlation_error(judged.measured, judged.imputed, rng=rng),
+    )
+    of_source = {name: float(known_mean(feature_correlation(judged.measured, x))) for name, x in alone.items()}
+    best = max(of_source, key=lambda name: np.nan_to_num(of_source[name], nan=-np.inf))
+    gain = compare_methods(judged.measured, judged.imputed, alone[best], rng=rng)
+    shown = f"mean correlation {value:.3f} ± {error:.3f}, from {best!r} alone {of_source[best]:.3f} in the same cells"
+    if not value > max(LEAST, SURE * np.nan_to_num(error)):
+        return Finding("imputation", *direction, value, of_source[best], "bad", f"{shown}: nothing is imputed", NOTHING)
+    if gain.difference < -max(BELOW, SURE * np.nan_to_num(gain.standard_error)):
+        return Finding(
+            "imputation", *direction, value, of_source[best], "doubtful", f"{shown}: the others take away from it",
+            f"Impute from it alone, jm.tl.impute(mdata, model, source={best!r}, target={judged.target!r}).",
+        )  # fmt: skip
+    return Finding("imputation", *direction, value, of_source[best], "good", shown)
 
 
 def check_spread(judged: JudgedDirection) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array, Pair
 from jamie.data import IN_SAMPLE, Cells, as_text
@@ -57,7 +58,7 @@ class JudgedDirection:
     Attributes
     ----------
     source, target
-        Modalities.
+        Modalities; several sources with a plus between them.
     rows
         Of the cells in either, (n,) each.
     measured, imputed
@@ -119,6 +120,31 @@ def judged_direction(cells: Cells, model: JAMIE, judged: JudgedPairs, source: st
         regressed=model.regressed(inputs, source, target, columns) if has_kernel else None,
         columns=columns,
     )
+
+
+def judged_together(
+    cells: Cells, model: JAMIE, target: str, rng: np.random.Generator
+) -> tuple[JudgedDirection, dict[str, Array]] | None:
+    """Impute a target from all others in held-out cells that have all, and the inputs of these; `None` if too few."""
+    sources = tuple(name for name in cells.names if name != target)
+    joined = cells.joined(sources, target)
+    n = len(joined.test[target])
+    if joined.cells == IN_SAMPLE or n < FEWEST:
+        return None
+    chosen = np.sort(rng.choice(n, min(n, MOST_PAIRS), replace=False))
+    rows = {name: of[chosen] for name, of in joined.test.items()}
+    columns = spread(len(model.preparations_[target].features), MOST_FEATURES)
+    inputs = {name: cells.inputs(name)[rows[name]] for name in sources}
+    judged = JudgedDirection(
+        of_sources(sources),
+        target,
+        (rows[sources[0]], rows[target]),
+        measured=cells.measured(target, rows[target], columns),
+        imputed=model.translate_jointly(inputs, target, columns),
+        regressed=None,
+        columns=columns,
+    )
+    return judged, inputs
 
 
 def dummies(values: Array) -> Array:

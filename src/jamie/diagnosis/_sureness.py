@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -21,20 +21,21 @@ MANY_NEW, MOST_NEW = 0.2, 0.5
 """Shares of cells beyond the threshold of novelty, which is set for `KNOWN`; 0.02 to 0.06 on the public data sets."""
 
 
-def check_sureness(model: JAMIE, judged: JudgedDirection, inputs: Array) -> Iterator[Finding]:
-    """Coverage, confidence and novelty of the judged cells, whose prepared inputs are (n, k)."""
-    direction = judged.source, judged.target
+def check_sureness(model: JAMIE, judged: JudgedDirection, inputs: Mapping[str, Array]) -> Iterator[Finding]:
+    """Coverage, confidence and novelty of the judged cells, whose prepared inputs by source are (n, k) each."""
+    direction = model.direction(tuple(inputs), judged.target)
+    shown = judged.source, judged.target
     if direction not in model.calibrations_:
         yield Finding(
-            "coverage", *direction, float("nan"), LEVEL, "unknown",
+            "coverage", *shown, float("nan"), LEVEL, "unknown",
             "the imputation is not calibrated, so that nothing says how far off a value may be",
             "Train with recipe='default' on at least 30 known pairs, jm.tl.train(mdata).",
         )  # fmt: skip
         return
-    sure = model.confidence(inputs, *direction)
+    sure = model.confidence_jointly(inputs, judged.target)
     yield check_coverage(judged, model.calibrations_[direction])
     yield check_confidence(judged, model.calibrations_[direction], sure)
-    yield check_novelty(direction, sure)
+    yield check_novelty(shown, sure)
 
 
 def check_coverage(judged: JudgedDirection, calibration: Calibration) -> Finding:

@@ -61,7 +61,7 @@ class Agreement:
 def agreement(
     mdata: MuData,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     groupby: str | None = None,
     features: Sequence[str] | None = None,
@@ -77,7 +77,7 @@ def agreement(
     ----------
     {shared}
     source, target
-        Modalities, as given to :func:`jamie.tl.impute`.
+        Modalities, as given to :func:`jamie.tl.impute`; a list of sources in any order.
     groupby
         Column of the `.obs` of the modalities, or of `mdata.obs`, such as cell types; distances are taken within each
         group.
@@ -111,9 +111,12 @@ def agreement(
     ((12,), (3,), (48, 3))
     """
     require_mudata(mdata)
-    require_name(source, list(mdata.mod), name="source")
+    listed = [source] if isinstance(source, str) else require_names(source, name="source")
+    for name in listed:
+        require_name(name, list(mdata.mod), name="source")
     require_positive(n_features=1 if n_features is None else n_features)
-    of_groups = None if groupby is None else labels(mdata, groupby, source, argument="groupby")
+    of_cells = listed[0] if len(listed) == 1 else None
+    of_groups = None if groupby is None else labels(mdata, groupby, of_cells, argument="groupby")
     pairs = comparison(mdata, source=source, target=target, key_added=key_added)
     columns = pairs.measured.columns
     correlation = feature_correlation(pairs.measured.to_numpy(), pairs.imputed.to_numpy())

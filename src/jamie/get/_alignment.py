@@ -42,7 +42,7 @@ def alignment(mdata: MuData, *, source: str, target: str, key_added: str = "jami
     ['jamie', 'cca']
     """
     require_mudata(mdata)
-    means = method_means(mdata, source, target, key_added)
+    _, means = method_means(mdata, source, target, key_added)
     if "lta" not in means:
         msg = (
             "expected label transfer accuracies, found an evaluation without labels; call jm.tl.evaluate(mdata, model, "

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._errors import InvalidValueError
+from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array
 from jamie.data import Layers, open_for_model
@@ -32,7 +33,7 @@ def calibration(
     mdata: MuData,
     model: JAMIE,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     groupby: str | None = None,
     levels: Sequence[float] | None = None,
@@ -51,7 +52,7 @@ def calibration(
     ----------
     {shared}
     source, target
-        Modalities, as given to :func:`jamie.tl.impute`.
+        Modalities, as given to :func:`jamie.tl.impute`; of several sources the cells that have all of them.
     groupby
         Column of the `.obs` of the modalities, or of `mdata.obs`, such as cell types, to show beside all cells.
     levels
@@ -84,19 +85,22 @@ def calibration(
     [['all', 0.5], ['all', 0.9]]
     """
     cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
-    for name, value in (("source", source), ("target", target)):
+    listed = [source] if isinstance(source, str) else require_names(source, name="source")
+    for name, value in [*(("source", each) for each in listed), ("target", target)]:
         require_name(value, list(cells.names), name=name)
-    fitted = model.calibration(source, target)
+    fitted = model.calibration(listed, target)
     asked = [level for level in LEVELS if level <= fitted.highest] if levels is None else list(levels)
     asked = [require_level(level, fitted.highest) for level in asked]
     if not asked:
         msg = "expected a level or more in `levels`, found none; pass e.g. levels=[0.5, 0.9]"
         raise InvalidValueError(msg)
-    labels = None if groupby is None else cells.labels(groupby, source, argument="groupby").astype("category")
-    pairs = cells.pairs(source, target)
-    rows, partners = (side[spread(len(side), MOST_CELLS)] for side in pairs.test)
+    labels = None if groupby is None else cells.labels(groupby, listed[0], argument="groupby").astype("category")
+    joined = cells.joined(listed, target)
+    some = {name: of[spread(len(of), MOST_CELLS)] for name, of in joined.test.items()}
+    rows, partners = some[listed[0]], some[target]
     if not len(rows):
-        msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
+        shown = " and ".join(map(repr, [*listed, target]))
+        msg = f"expected cells measured in all of {shown}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
     chosen: dict[str, Array] = {ALL: np.ones(len(rows), dtype=bool)}
     if labels is not None:
@@ -110,11 +114,12 @@ def calibration(
             raise InvalidValueError(msg)
         chosen |= {name: (of_rows == of).to_numpy() for name, of in zip(names, of_rows.cat.categories, strict=True)}
     sums = np.zeros((len(chosen), len(asked), len(SUMS)))
-    n_features, inputs = len(model.preparations_[target].features), cells.inputs(source)[rows]
+    n_features = len(model.preparations_[target].features)
+    inputs = {name: cells.inputs(name)[some[name]] for name in listed}
     step = max(1, VALUES // len(rows))
     for start in range(0, n_features, step):
         columns = np.arange(start, min(start + step, n_features))
-        imputed = model.translate(inputs, source, target, columns)
+        imputed = model.translate_jointly(inputs, target, columns)
         measured = cells.measured(target, partners, columns)
         for i, level in enumerate(asked):
             bounds = fitted.interval(imputed, level, columns)
@@ -122,7 +127,7 @@ def calibration(
     table = pd.DataFrame(sums.reshape(-1, len(SUMS)), columns=SUMS)
     found = pd.DataFrame(
         {
-            "source": source,
+            "source": of_sources(listed),
             "target": target,
             "group": np.repeat(list(chosen), len(asked)),
             "level": np.tile(asked, len(chosen)),
@@ -131,7 +136,7 @@ def calibration(
             "coverage_with_width": table["within_wide"] / table["n_wide"],
             "width": table["width"] / table["n_width"],
             "n_cells": np.repeat([int(of_group.sum()) for of_group in chosen.values()], len(asked)),
-            "cells": pairs.cells,
+            "cells": joined.cells,
         }
     )
     found["kind"] = model.preparations_[target].kind

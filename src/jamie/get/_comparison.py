@@ -10,10 +10,10 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from jamie._checks import require_name, require_names, require_unique, typed
+from jamie._checks import require_name, require_names, require_unique
 from jamie._docs import document
-from jamie._errors import InvalidValueError, WrongTypeError
-from jamie._keys import Keys, is_beside
+from jamie._errors import InvalidValueError
+from jamie._keys import Keys
 from jamie._types import Array, Matrix
 from jamie.data import (
     Cells,
@@ -29,7 +29,8 @@ from jamie.data import (
     unseen_cells,
 )
 
-from ._stored import stored, stored_record
+from ._stored import stored
+from ._stored_imputation import StoredImputation, stored_imputation
 
 LEAST_MEASURED = 0.8
 """Share of the model's features by which measured counts or proteins must be normalised."""
@@ -50,7 +51,7 @@ class Comparison(NamedTuple):
 def comparison(
     mdata: MuData,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     features: Sequence[str] | None = None,
     layer: Layers = None,
@@ -63,7 +64,7 @@ def comparison(
     ----------
     {shared}
     source, target
-        Modalities, as given to :func:`jamie.tl.impute`.
+        Modalities, as given to :func:`jamie.tl.impute`; a list of sources in any order.
     features
         Features of `target`; if `None`, all that were imputed and measured.
     layer
@@ -100,26 +101,19 @@ def comparison(
     ((12,), 'held-out')
     """
     require_mudata(mdata)
-    if not isinstance(source, str):
-        msg = (
-            f"expected one modality as `source`, found {typed(source)}: what is imputed from several is not compared "
-            "yet; take jm.get.imputed(mdata, source=[...], target=...), or pass one of them"
-        )
-        raise WrongTypeError(msg)
-    for name, value in (("source", source), ("target", target)):
-        require_name(value, list(mdata.mod), name=name)
+    require_name(target, list(mdata.mod), name="target")
     keys = Keys(key_added)
-    slot, remedy = keys.imputed_from_source(target), f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
-    frame = stored(mdata[source].obsm, slot, where=f"mdata[{source!r}].obsm", remedy=remedy)
-    about = stored_record(mdata[source].uns, slot, where=f"mdata[{source!r}].uns", remedy=remedy)
-    names = pd.Index(np.asarray(about["features"], dtype=object))
+    found = stored_imputation(mdata, source, target, keys)
+    frame, about, names, remedy = found.frame, found.about, found.features, found.remedy
     if feature_names is None and "own_names" in about:
         feature_names = about["own_names"]["name"]
-    cells = open_cells(mdata, modalities=[source, target], keys=keys, layer=layer, feature_names=feature_names)
+    read = [*found.sources, target]
+    cells = open_cells(mdata, modalities=read, keys=keys, layer=layer, feature_names=feature_names)
     wanted = _wanted(features, names, cells.features(target), target)
-    at, rows, which = _compared(cells, source, target)
+    at, rows, which = _compared(cells, found, target)
     if not len(rows):
-        msg = f"expected cells measured in both {source!r} and {target!r}, found none; there is nothing to compare"
+        sources = " or ".join(map(repr, found.sources))
+        msg = f"expected cells measured in both {sources} and {target!r}, found none; there is nothing to compare"
         raise InvalidValueError(msg)
     given = ~np.isnan(frame.iloc[:, :1].to_numpy()[at]).any(axis=1)  # a cell is left out as a whole
     if not given.any():
@@ -153,11 +147,7 @@ def comparison(
         imputed=chosen(frame),
         scale=about["scale"],
         cells=which,
-        beside={
-            key.removeprefix(f"{slot}_"): chosen(mdata[source].obsm[key])
-            for key in mdata[source].obsm
-            if is_beside(key, slot)
-        },
+        beside={what: chosen(of_bounds) for what, of_bounds in found.beside.items()},
         interval=float(about["interval"]) if "interval" in about else None,
     )
 
@@ -230,10 +220,20 @@ def _wanted(features: Sequence[str] | None, imputed: pd.Index, measured: pd.Inde
     return pd.Index(asked)
 
 
-def _compared(cells: Cells, source: str, target: str) -> tuple[Array, Array, str]:
-    """Rows of the pairs to compare in either modality, and what they are to the model that imputed."""
-    rows, columns = cells.likeliest(source, target)
-    compared, which = unseen_cells(_roles(cells, source, target)[rows])
+def _compared(cells: Cells, found: StoredImputation, target: str) -> tuple[Array, Array, str]:
+    """Rows of the imputed values and of the target to compare, and what the pairs are to the model that imputed."""
+    said = stored(found.obs, found.role, where=found.where, remedy=found.remedy)
+    if found.is_joint:
+        partner = np.full(cells.n_obs, -1)
+        for name in found.sources:
+            own, of_target = cells.likeliest(name, target)
+            at = cells.rows(name)[own]
+            partner[at] = np.where(partner[at] < 0, of_target, partner[at])
+        rows = np.flatnonzero((partner >= 0) & said.notna().to_numpy())
+        columns = partner[rows]
+    else:
+        rows, columns = cells.likeliest(found.sources[0], target)
+    compared, which = unseen_cells(role_codes(said)[rows])
     return rows[compared], columns[compared], which
 
 
@@ -256,10 +256,3 @@ def _on_imputed_scale(x: Matrix, features: pd.Index, about: Mapping[str, Any], w
         columns=levels.index.get_indexer(known) if len(levels) else slice(None),
     )
     return scaled[:, known.get_indexer(wanted)]
-
-
-def _roles(cells: Cells, source: str, target: str) -> Array:
-    """What each cell and its partner were to the model that imputed, as it said then, (n_m,) positions in `ROLES`."""
-    remedy = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
-    slot, where = cells.keys.role_for(target), f"mdata[{source!r}].obs"
-    return role_codes(stored(cells.mdata[source].obs, slot, where=where, remedy=remedy))

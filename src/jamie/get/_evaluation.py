@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import permutations
+
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name
+from jamie._checks import require_name, require_names
 from jamie._docs import document
 from jamie._errors import MissingNameError
-from jamie._keys import Keys
+from jamie._keys import Keys, of_sources
 from jamie.data import require_mudata
 
 from ._stored import stored
@@ -42,12 +45,18 @@ def evaluation(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     ).copy()
 
 
-def method_means(mdata: MuData, source: str, target: str, key_added: str) -> pd.DataFrame:
-    """Rows of the evaluation of one source and target, by method, the model first."""
+def method_means(
+    mdata: MuData, source: str | Sequence[str], target: str, key_added: str
+) -> tuple[tuple[str, ...], pd.DataFrame]:
+    """Sources as they were scored, and rows of the evaluation of these and a target, by method, the model first."""
     table = evaluation(mdata, key_added=key_added)
-    for name, value in (("source", source), ("target", target)):
+    listed = [source] if isinstance(source, str) else require_names(source, name="source")
+    for name, value in [*(("source", each) for each in listed), ("target", target)]:
         require_name(value, list(mdata.mod), name=name)
-    means = table[(table["source"] == source) & (table["target"] == target)].set_index("method")
+    is_target, scored = table["target"] == target, set(table["source"])
+    sources = next((order for order in permutations(listed) if of_sources(order) in scored), tuple(listed))
+    source = of_sources(sources)
+    means = table[(table["source"] == source) & is_target].set_index("method")
     if means.empty:
         directions = sorted({f"{a} → {b}" for a, b in zip(table["source"], table["target"], strict=True)})
         msg = (
@@ -55,4 +64,4 @@ def method_means(mdata: MuData, source: str, target: str, key_added: str) -> pd.
             "jm.tl.evaluate(mdata, model)"
         )
         raise MissingNameError(msg)
-    return means
+    return sources, means

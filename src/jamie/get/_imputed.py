@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from jamie._checks import require_name, require_names
 from jamie._docs import document
-from jamie._keys import Keys, is_beside
+from jamie._keys import Keys, beside
+from jamie._types import Array
 from jamie.data import as_mudata
 
-from ._stored import stored, stored_record
+from ._stored_imputation import stored_imputation
 
 
 @document("mdata or adata", "key_added")
@@ -51,48 +49,15 @@ def imputed(
     >>> jm.get.imputed(mdata, source="rna", target="protein").shape
     (54, 12)
     """
-    if not isinstance(source, str):
-        listed = require_names(source, name="source")
-        if len(listed) > 1:
-            return _from_several(mdata, listed, target, Keys(key_added))
-        (source,) = listed
-    mdata = as_mudata(mdata, source, argument="source")
-    require_name(source, list(mdata.mod), name="source")
-    frame = stored(
-        mdata[source].obsm,
-        Keys(key_added).imputed_from_source(target),
-        where=f"mdata[{source!r}].obsm",
-        remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
-    )
-    about = stored_record(
-        mdata[source].uns,
-        Keys(key_added).imputed_from_source(target),
-        where=f"mdata[{source!r}].uns",
-        remedy=f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})",
-    )
-    names = np.asarray(about["features"], dtype=object)
+    mdata = as_mudata(mdata, source if isinstance(source, str) else None, argument="source")
     keys = Keys(key_added)
-    slot = keys.imputed_from_source(target)
-    beside = {
-        keys.imputed + key.removeprefix(slot): mdata[source].obsm[key].to_numpy(copy=True)
-        for key in mdata[source].obsm
-        if is_beside(key, slot)
-    }
+    found = stored_imputation(mdata, source, target, keys)
+    rows: Array | slice = slice(None)
+    if found.is_joint:  # cells that have none of the sources have no values
+        rows = found.obs[found.role].notna().to_numpy()
     return ad.AnnData(
-        frame.to_numpy(copy=True), obs=mdata[source].obs.copy(), var=pd.DataFrame(index=names), layers=beside
+        found.frame.to_numpy(copy=True)[rows],
+        obs=found.obs[rows].copy(),
+        var=pd.DataFrame(index=found.features),
+        layers={beside(keys.imputed, what): frame.to_numpy(copy=True)[rows] for what, frame in found.beside.items()},
     )
-
-
-def _from_several(mdata: MuData | ad.AnnData, sources: list[str], target: str, keys: Keys) -> ad.AnnData:
-    """The same of several sources, in the order in which the slot names them."""
-    mdata = as_mudata(mdata, None)
-    for name in sources:
-        require_name(name, list(mdata.mod), name="source")
-    slots = [keys.imputed_from_sources(target, *order) for order in permutations(sources)]
-    slot = next((slot for slot in slots if slot in mdata.obsm), slots[0])
-    remedy = f"jm.tl.impute(mdata, model, source={sources}, target={target!r})"
-    frame = stored(mdata.obsm, slot, where="mdata.obsm", remedy=remedy)
-    names = np.asarray(stored_record(mdata.uns, slot, remedy=remedy)["features"], dtype=object)
-    has = frame.notna().any(axis=1).to_numpy()
-    values = frame.to_numpy()[has]
-    return ad.AnnData(values, obs=mdata.obs[has].copy(), var=pd.DataFrame(index=names))

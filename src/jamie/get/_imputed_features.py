@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from mudata import MuData
@@ -13,14 +15,16 @@ from ._comparison import comparison
 
 
 @document("mdata", "key_added")
-def imputed_features(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> pd.DataFrame:
+def imputed_features(
+    mdata: MuData, *, source: str | Sequence[str], target: str, key_added: str = "jamie"
+) -> pd.DataFrame:
     """How well each feature of `target` was imputed in the cells of :func:`jamie.get.comparison`, the best first.
 
     Parameters
     ----------
     {shared}
     source, target
-        Modalities, as given to :func:`jamie.tl.impute`.
+        Modalities, as given to :func:`jamie.tl.impute`; a list of sources in any order.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,14 +87,14 @@ class FeatureScores:
 
 
 @document("mdata", "key_added")
-def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie") -> FeatureScores:
+def scores(mdata: MuData, *, source: str | Sequence[str], target: str, key_added: str = "jamie") -> FeatureScores:
     """Scores of each feature of `target` imputed from `source`, by method: the numbers of :func:`jamie.pl.metrics`.
 
     Parameters
     ----------
     {shared}
     source, target
-        Modalities, as :func:`jamie.tl.evaluate` scored them.
+        Modalities, as :func:`jamie.tl.evaluate` scored them; a list of sources in any order.
 
     Returns
     -------
@@ -119,11 +120,11 @@ def scores(mdata: MuData, *, source: str, target: str, key_added: str = "jamie")
     """
     require_mudata(mdata)
     keys, remedy = Keys(key_added), "jm.tl.evaluate(mdata, model)"
-    means = method_means(mdata, source, target, key_added)
+    sources, means = method_means(mdata, source, target, key_added)
     varm, where = mdata[target].varm, f"mdata[{target!r}].varm"
-    frame = stored(varm, keys.scores_from(source), where=where, remedy=remedy)
+    frame = stored(varm, keys.scores_from(*sources), where=where, remedy=remedy)
     methods = [method for method in means.index if f"correlation_{method}" in frame]  # aligners impute nothing
-    by_label = varm.get(keys.js_distance_from(source))
+    by_label = varm.get(keys.js_distance_from(*sources))
     return FeatureScores(
         means.loc[methods],
         correlation=_columns(frame, "correlation", methods),

@@ -46,7 +46,12 @@ class Change(NamedTuple):
 
 
 def adapt_kernel_mixes(
-    network: Ensemble, cells: Cells, divisors: dict[str, float], seen: dict[str, SeenCells]
+    network: Ensemble,
+    cells: Cells,
+    divisors: dict[str, float],
+    seen: dict[str, SeenCells],
+    *,
+    may_lack_pairs: bool = False,
 ) -> dict[str, SeenCells]:
     """Adapt all kernel regressions of a network, in place, to pairs of cells that the model has not met.
 
@@ -55,7 +60,7 @@ def adapt_kernel_mixes(
     Raises
     ------
     InvalidValueError
-        If there is no kernel regression, or there are too few such pairs.
+        If there is no kernel regression, or there are too few such pairs, unless these may lack.
     """
     learned = {name: np.zeros(len(cells.cells(name)), dtype=bool) for name in cells.names}
     n_most, has_kernel = 0, False
@@ -78,7 +83,7 @@ def adapt_kernel_mixes(
             "values of training cells move by %.3f sd, latents not at all",
             source, target, len(rows), 100 * change.after / change.before, change.moved,
         )  # fmt: skip
-    if not has_kernel or n_most < LEAST:
+    if (not has_kernel or n_most < LEAST) and not may_lack_pairs:
         raise InvalidValueError(_why_not(cells, n_most, has_kernel=has_kernel))
     return seen | {name: _with(seen[name], cells, name, chosen) for name, chosen in learned.items() if chosen.any()}
 
@@ -88,17 +93,18 @@ def _new_pairs(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
     rows, partners = cells.likeliest(source, target)
     chosen = ~cells.prepared(target).is_partial[partners] & cells.matched(target).is_complete
     for name, of in ((source, rows), (target, partners)):
-        chosen &= (cells.role(name)[of] == NEW) & ~_held_out(cells, name)[of]
+        chosen &= may_learn(cells, name)[of]
     rows, partners = rows[chosen], partners[chosen]
     some = spread(len(rows), MOST)
     return rows[some], partners[some]
 
 
-def _held_out(cells: Cells, name: str) -> Array:
-    """Which cells of a modality the split of this MuData holds out, (n,) bool."""
+def may_learn(cells: Cells, name: str) -> Array:
+    """Which cells of a modality the model has not met, and the split of this MuData does not hold out, (n,) bool."""
+    is_new = cells.role(name) == NEW
     if cells.split is None:
-        return np.zeros(len(cells.cells(name)), dtype=bool)
-    return cells.mdata.obs[cells.split].astype(object).to_numpy()[cells.rows(name)] == "test"
+        return is_new
+    return is_new & (cells.mdata.obs[cells.split].astype(object).to_numpy()[cells.rows(name)] != "test")
 
 
 @torch.inference_mode()
@@ -160,7 +166,7 @@ def _with(seen: SeenCells, cells: Cells, name: str, chosen: Array) -> SeenCells:
 
 
 def _why_not(cells: Cells, n_pairs: int, *, has_kernel: bool) -> str:
-    if not has_kernel:
+    if not has_kernel and len(cells.names) > 1:
         return (
             "expected a model with a kernel regression, which is what adapts, found none between "
             f"{' and '.join(map(repr, cells.names))}; train with recipe='default' on 10 pairs or more"
@@ -168,5 +174,5 @@ def _why_not(cells: Cells, n_pairs: int, *, has_kernel: bool) -> str:
     return (
         f"expected at least {LEAST} pairs of cells that the model has not met, found {n_pairs}, without those that "
         "pp.split holds out; record more with jm.pp.correspondence(mdata, pairs=...), or use the model as it is: "
-        "jm.tl.embed(mdata, model)"
+        "jm.tl.embed(mdata, model). Without pairs a model that was trained with batch_key=... learns a new batch"
     )

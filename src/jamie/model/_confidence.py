@@ -9,7 +9,7 @@ cortex), and more of what the errors of known cells cannot tell: whether the cel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from jamie._spread import spread
-from jamie._types import Array, Matrix, Pair
+from jamie._types import Array, Direction, Matrix, Pair
 from jamie.data import Cells, Preparation, Problem
 from jamie.metrics import known_mean
 
@@ -59,7 +59,8 @@ class ConfidenceModel:
     errors
         Percentiles of that sum over the calibration cells, rising, (100,).
     threshold
-        Distance to the landmarks of the kernel regression that one in twenty known cells exceeds, (1,).
+        Distance to the landmarks of the kernel regression that one in twenty known cells exceeds, (1,); of several
+        sources the weighted mean of what the novelty by each is, that one in twenty exceeds.
     """
 
     centre: Array
@@ -80,7 +81,7 @@ class ConfidenceModel:
         return (1 - np.searchsorted(self.errors, expected) / len(self.errors)).astype(np.float32)
 
     def novelty(self, distance: Array) -> Array:
-        """Distance to the landmarks in units of the threshold, (n,)."""
+        """Distance to the landmarks, or mean novelty by several sources, in units of the threshold, (n,)."""
         return (distance / self.threshold).astype(np.float32)
 
 
@@ -93,41 +94,71 @@ class Judge(Protocol):
     def distance(self, inputs: Array, source: str, target: str, itself: Array | None = None) -> Array:
         """Distance to the landmarks of the kernel regression."""
 
+    def source_weights(self, sources: Sequence[str], target: str) -> dict[str, float]:
+        """How much each source weighs in what is imputed from all of them."""
+
 
 def learned_of(
-    model: Judge, opened: Cells, problem: Problem, left_out: Mapping[Pair, LeftOutPairs]
-) -> tuple[dict[Pair, Calibration], dict[Pair, ConfidenceModel]]:
-    """Calibrations and confidences of left-out pairs, by source and target."""
-    calibrations: dict[Pair, Calibration] = {}
-    confidences: dict[Pair, ConfidenceModel] = {}
-    for (source, target), pairs in left_out.items():
+    model: Judge, opened: Cells, problem: Problem, left_out: Mapping[Direction, LeftOutPairs]
+) -> tuple[dict[Direction, Calibration], dict[Direction, ConfidenceModel]]:
+    """Calibrations and confidences of left-out pairs, by source and target; those of one source come first."""
+    calibrations: dict[Direction, Calibration] = {}
+    confidences: dict[Direction, ConfidenceModel] = {}
+    for (sources, target), pairs in left_out.items():
         preparation = model.preparations_[target]
         x, scores = (
             measured_cells(opened, target, preparation, pairs.partners),
             pairs.predicted * model.divisors_[target],
         )
         calibration = calibrated(x, scores, preparation)
-        threshold = _threshold(model, opened, problem, source, target, pairs.rows[:MOST_KNOWN])
-        calibrations[source, target] = calibration
-        confidences[source, target] = _confidence_model(x, scores, calibration, preparation, threshold)
+        rows = {name: of_source[:MOST_KNOWN] for name, of_source in pairs.rows.items()}
+        if isinstance(sources, str):
+            known = _known_distance(model, opened, problem, (sources, target), rows[sources])
+        else:
+            weights = model.source_weights(sources, target)
+            known = weighted_novelty(
+                confidences,
+                {name: _known_distance(model, opened, problem, (name, target), rows[name]) for name in sources},
+                target,
+                weights,
+            )
+        calibrations[sources, target] = calibration
+        confidences[sources, target] = _confidence_model(x, scores, calibration, preparation, _threshold(known))
     return calibrations, confidences
 
 
-def _threshold(model: Judge, opened: Cells, problem: Problem, source: str, target: str, rows: Array) -> float:
-    """Distance to the landmarks that one in twenty of such cells exceeds that were not there in the training.
+def weighted_novelty(
+    confidences: Mapping[Direction, ConfidenceModel],
+    distances: Mapping[str, Array],
+    target: str,
+    weights: Mapping[str, float],
+) -> Array:
+    """Mean of what the novelty of cells by each source is, (n,): what hardly weighs makes no cell a new one."""
+    parts = [weights[name] * confidences[name, target].novelty(distance) for name, distance in distances.items()]
+    return np.sum(parts, axis=0)
+
+
+def _threshold(known: Array) -> float:
+    """Distance that one in twenty of known cells exceeds."""
+    distance = np.sort(known)
+    rank = min(int(np.ceil(KNOWN * (len(distance) + 1))), len(distance))
+    return max(float(distance[rank - 1]), float(np.finfo(np.float32).tiny))
+
+
+def _known_distance(model: Judge, opened: Cells, problem: Problem, pair: Pair, rows: Array) -> Array:
+    """Distance to the landmarks of such cells that were not there in the training, (n,).
 
     Components are axes that were turned towards each training cell, whose scores are therefore too large: a new cell
     has shorter ones, and would look nearer than it is. To first order an axis of variance λ, fitted on n cells, turns
     by r² / (n λ) of the cell's score, with r² what of the cell is outside of all axes.
     """
+    source, target = pair
     preparation, inputs = model.preparations_[source], problem.modalities[source].inputs
-    order = np.sort(rows)
+    order, back = np.unique(rows, return_inverse=True)
     outside = np.concatenate([preparation.outside(x) for x in blocks_of(opened, source, preparation, order)])
     variance = np.maximum(preparation.variance, np.finfo(np.float32).tiny).astype(np.float64)
     shrunk = inputs[order] / (1 + outside[:, None] / (preparation.n_fitted * variance))
-    distance = np.sort(model.distance(shrunk.astype(np.float32), source, target, inputs[order]))
-    rank = min(int(np.ceil(KNOWN * (len(distance) + 1))), len(distance))
-    return max(float(distance[rank - 1]), float(np.finfo(np.float32).tiny))
+    return model.distance(shrunk.astype(np.float32), source, target, inputs[order])[back]
 
 
 def _confidence_model(

@@ -60,9 +60,9 @@ BINS = 60
 
 
 class LeftOutPairs(NamedTuple):
-    """Pairs that were trained on, the target as it is predicted without them."""
+    """Pairs that were trained on, in random order, the target as it is predicted without them."""
 
-    rows: Array  # (c,) of the source
+    rows: Mapping[str, Array]  # by source, (c,) each
     partners: Array  # (c,) of the target
     predicted: Array  # (c, k) components of the target, divided as the network's
 

@@ -16,7 +16,7 @@ from jamie._atomic import as_path
 from jamie._checks import generator, require_name, require_names
 from jamie._errors import InvalidValueError
 from jamie._keys import Keys
-from jamie._types import Array, Pair, Seed
+from jamie._types import Array, Direction, Pair, Seed
 from jamie.data import (
     HELD_OUT,
     TRAIN,
@@ -40,10 +40,11 @@ from jamie.train import Recipe, fit, recipe_of
 from . import _persist
 from ._adapt import adapt_kernel_mixes
 from ._checkpoint import Checkpoint, Origin, checkpoint_in, start_of
-from ._confidence import CellConfidence, learned_of
+from ._confidence import CellConfidence, learned_of, weighted_novelty
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
 from ._intervals import LEAST, Calibration
 from ._kernel_mixes import KernelMixes
+from ._new_batches import learn_new_batches, new_batches, with_new_batches
 from ._plan import (
     draws,
     ensemble_of,
@@ -57,7 +58,7 @@ from ._plan import (
     widths_of,
 )
 from ._recovery import with_recovery
-from ._sources import SeveralSources, source_errors
+from ._sources import SeveralSources, left_out_of_several, source_errors
 from ._summary import Summary, described, pair_scores
 
 
@@ -90,7 +91,7 @@ class JAMIE(BaseEstimator):
         By modality, how features become the network's input and back.
     calibrations_
         By source and target, how far off what is imputed may be; of those with 30 training pairs and a kernel
-        regression.
+        regression. Of three modalities or more also by several sources, in the order of the model, and target.
     confidences_
         By the same, which cells are imputed better than others, and which are unlike those of the training.
     source_errors_
@@ -242,8 +243,9 @@ class JAMIE(BaseEstimator):
             kernel_mixes.refit(linked.cells(np.concatenate([training, validation])), rng)
         self.preparations_ = with_recovery(self, cells, problem, linked.cells(np.arange(len(linked))))
         left_out = kernel_mixes.left_out if kernel_mixes else {}
-        self.calibrations_, self.confidences_ = learned_of(self, cells, problem, left_out)
         self.source_errors_ = source_errors(problem, self.divisors_, left_out)
+        of_several = left_out_of_several(cells.names, self.source_errors_, left_out)
+        self.calibrations_, self.confidences_ = learned_of(self, cells, problem, {**left_out, **of_several})
         return self
 
     @in_turn()
@@ -256,19 +258,24 @@ class JAMIE(BaseEstimator):
         feature_names: FeatureNames = None,
         key_added: str = "jamie",
     ) -> JAMIE:
-        """Give a model that imputes better in a new batch, donor or experiment, from some pairs of its cells.
+        """Give a model that knows a new batch, donor or experiment, from its cells, with or without pairs.
 
-        The kernel regressions learn what the imputation leaves of the new pairs; the networks stay, so that the latents
-        of all cells are bit for bit those of this model, which is not changed either. Training cells that are kept as
-        landmarks hold what is imputed for the reference: it is logged how far that moves, at most 0.15 sd on a
-        public mosaic. Pairs that hold nothing new change nothing: each is left out in turn to see. Intervals stay
-        those of the training.
+        Without pairs a model that was trained with `batch_key` learns what the new batch changes in each feature of the
+        modalities that are there, and takes it off as it does of the others; `tl.impute(batch=)` then knows it too.
+        Cells of other batches stay as they are, bit for bit.
+
+        With pairs the kernel regressions learn what the imputation leaves of them. Pairs that hold nothing new change
+        nothing: each is left out in turn to see. Training cells that are kept as landmarks hold what is imputed for the
+        reference: it is logged how far that moves, at most 0.15 sd on a public mosaic.
+
+        The networks stay either way, so that the latents of the reference are bit for bit those of this model, which is
+        not changed itself. Intervals stay those of the training.
 
         Parameters
         ----------
         mdata
-            New cells, at least 10 of them with a partner. Those that :func:`jamie.pp.split` holds out are not learned
-            from, nor are cells that the model has met.
+            New cells: 20 or more of a new batch in a modality, or 10 or more with a partner. Those that
+            :func:`jamie.pp.split` holds out are not learned from, nor are cells that the model has met.
         layer
             Layer that holds the values, as in :func:`jamie.tl.embed`.
         feature_names
@@ -283,7 +290,7 @@ class JAMIE(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than 10 such pairs, or the recipe has no kernel regression.
+            If there is neither a new batch nor 10 such pairs, or the recipe has no kernel regression for pairs.
 
         Examples
         --------
@@ -294,9 +301,19 @@ class JAMIE(BaseEstimator):
         >>> bool((adapted.embed(new)["rna"] == model.embed(new)["rna"]).all())
         True
         """
-        cells = self.open(mdata, layer=layer, feature_names=feature_names, key_added=key_added)
+        require_model(self)
         model = deepcopy(self)
-        model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_)
+        batches = new_batches(self.preparations_, mdata.mdata if isinstance(mdata, Cells) else mdata)
+        model.preparations_ = with_new_batches(self.preparations_, batches)
+        cells = model.open(mdata, layer=layer, feature_names=feature_names, key_added=key_added)
+        told = learn_new_batches(model, cells, batches)
+        if told:
+            cells = model.open(cells.mdata, layer=layer, feature_names=feature_names, key_added=key_added)
+        model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_, may_lack_pairs=bool(told))
+        model.seen_ = model.seen_ | {
+            name: model.seen_[name].and_learned(cells.cells(name)[rows], cells.prepared(name).digests[rows])
+            for name, rows in told.items()
+        }
         return model
 
     def embed(
@@ -434,20 +451,61 @@ class JAMIE(BaseEstimator):
             imputed[members] = self.translate_jointly(inputs, target, columns)
         return imputed
 
-    def calibration(self, source: str, target: str) -> Calibration:
+    def direction(self, sources: str | Sequence[str], target: str) -> Direction:
+        """Sources in the order of the model, one by its name alone, and target: a key of `calibrations_`."""
+        named = [sources] if isinstance(sources, str) else sources
+        in_order = tuple(name for name in self.preparations_ if name in named)
+        return (in_order[0] if len(in_order) == 1 else in_order), target
+
+    def calibration(self, source: str | Sequence[str], target: str) -> Calibration:
         """How far off features of `target` may be that are imputed from `source`: gives intervals, and draws."""
-        if (source, target) in self.calibrations_:
-            return self.calibrations_[source, target]
-        if source == target:
+        direction = self.direction(source, target)
+        if direction in self.calibrations_:
+            return self.calibrations_[direction]
+        if direction[0] == target:
             why, remedy = "it is a reconstruction", "impute another modality"
         elif not self.recipe_.kernel_mix:
             why = f"the recipe {self.recipe_.name!r} has no kernel regression, by which it is calibrated"
             remedy = "train with recipe='default'"
+        elif not isinstance(direction[0], str):
+            several = " and ".join(map(repr, direction[0]))
+            why = (
+                f"fewer than {LEAST} training cells with a known partner in {target!r} were measured in {several} as "
+                "well, to tell how far off it is"
+            )
+            remedy = f"impute from one of them, source={direction[0][0]!r}, or train on more such cells"
         else:
             why = f"fewer than {LEAST} known pairs of training cells tell how far off it is"
             remedy = "train on more pairs, or leave out `interval`, `n_samples` and `min_confidence`"
-        msg = f"expected a calibrated imputation, found {source!r} → {target!r}, which is not: {why}; {remedy}"
+        shown = repr(direction[0]) if isinstance(direction[0], str) else " and ".join(map(repr, direction[0]))
+        msg = f"expected a calibrated imputation, found {shown} → {target!r}, which is not: {why}; {remedy}"
         raise InvalidValueError(msg)
+
+    def confidence_jointly(self, inputs: Mapping[str, Array], target: str) -> CellConfidence:
+        """How sure it is what is imputed from several sources, and how new the cells are, of inputs (n, k) each.
+
+        As `confidence` says it of one source. Novelty is the mean of that by each source, with the `source_weights`, in
+        units of what one in twenty cells like those of the training exceeds.
+        """
+        if len(inputs) == 1:
+            ((source, x),) = inputs.items()
+            return self.confidence(x, source, target)
+        calibration, direction = self.calibration(tuple(inputs), target), self.direction(tuple(inputs), target)
+        learned, preparation = self.confidences_[direction], self.preparations_[target]
+        latent, correction = self.joint(inputs, target)
+        confidence = by_rows(
+            latent,
+            lambda l: self.network_.decode(target, l),
+            self._device,
+            then=lambda scores, rows: learned.confidence(
+                (scores + correction[rows]) * self.divisors_[target], calibration, preparation
+            ),
+        )
+        distances = {name: self.distance(x, name, target) for name, x in inputs.items()}
+        weights = self.source_weights(tuple(inputs), target)
+        return CellConfidence(
+            confidence, learned.novelty(weighted_novelty(self.confidences_, distances, target, weights))
+        )
 
     def confidence(self, inputs: Array, source: str, target: str) -> CellConfidence:
         """How sure it is what is imputed for each cell, and how new the cell is, of prepared inputs (n, k).

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from jamie._types import Array, Pair
+from jamie._types import Array, Direction, Pair
 from jamie.baselines import (
     LANDMARKS,
     LAST_LANDMARKS,
@@ -59,7 +59,8 @@ class KernelMixes:
         self._network, self._problem = network, problem
         self._scales = scales
         self._settings: dict[Pair, Setting] = {}
-        self.left_out: dict[Pair, LeftOutPairs] = {}
+        self._ranks: dict[str, Array] = {}
+        self.left_out: dict[Direction, LeftOutPairs] = {}
 
     def choose(self, training: Cells, validation: Cells, rng: np.random.Generator) -> None:
         """Tune and fit on the training cells, and choose the shares on the validation cells."""
@@ -115,7 +116,7 @@ class KernelMixes:
             x,
             cells.y,
             self._settings[pair],
-            rng,
+            self._order(pair[1], cells.partners, rng),
             cells.partial,
             n_landmarks=LAST_LANDMARKS if is_last else LANDMARKS,
             as_new=as_new,
@@ -123,7 +124,7 @@ class KernelMixes:
         )
         if ridge.left_out is not None:
             chosen, predicted = ridge.left_out
-            self.left_out[pair] = LeftOutPairs(cells.rows[chosen], cells.partners[chosen], predicted)
+            self.left_out[pair] = LeftOutPairs({pair[0]: cells.rows[chosen]}, cells.partners[chosen], predicted)
         self._network.add_kernel_mix(
             *pair,
             KernelMix(
@@ -136,6 +137,14 @@ class KernelMixes:
                 mix_weight=self._tensor(np.float32(mix_weight)),
             ),
         )
+
+    def _order(self, target: str, partners: Array, rng: np.random.Generator) -> Array:
+        """Random order of pairs; that of the target's cells, so that several sources leave the same cells out."""
+        if len(self._problem.modalities) == 2:
+            return rng.permutation(len(partners))
+        if target not in self._ranks:
+            self._ranks[target] = rng.permutation(self._problem.modalities[target].inputs.shape[0])
+        return np.argsort(self._ranks[target][partners], kind="stable")
 
     def _tensor(self, values: Array | np.float32) -> torch.Tensor:
         return torch.as_tensor(values, device=self._network.device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from jamie._atomic import require_place, whole
 from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
-from jamie._types import Array, Pair
+from jamie._types import Array, Direction
 from jamie.data import Effects, Preparation, SeenCells
 from jamie.nn import Ensemble
 from jamie.train import Recipe
@@ -31,7 +30,7 @@ from ._confidence import ConfidenceModel
 from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
-from ._schema import SCHEMA, check
+from ._schema import SCHEMA, check, directions_of
 from ._sealed import BLANK, UNREADABLE, opened, require_unchanged, sealed
 from ._sources import SourceErrors
 from ._summary import Summary
@@ -54,7 +53,7 @@ class LearnedState:
     preparations, divisors, seen
         By modality: from features to components and back, what components are divided by, the cells that were there.
     calibrations
-        By source and target, how far off what is imputed may be.
+        By source or sources and target, how far off what is imputed may be.
     confidences
         By the same, for which cells it is how sure.
     source_errors
@@ -72,8 +71,8 @@ class LearnedState:
     preparations: Mapping[str, Preparation]
     divisors: Mapping[str, float]
     seen: Mapping[str, SeenCells]
-    calibrations: Mapping[Pair, Calibration]
-    confidences: Mapping[Pair, ConfidenceModel]
+    calibrations: Mapping[Direction, Calibration]
+    confidences: Mapping[Direction, ConfidenceModel]
     source_errors: Mapping[str, SourceErrors]
     network: Ensemble
     history: pd.DataFrame
@@ -146,8 +145,9 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             arrays |= {f"effects/{i}/{key}": array for key, array in preparation.effects.arrays().items()}
     names = list(state.preparations)
     for group, learned in (("calibrations", state.calibrations), ("confidences", state.confidences)):
-        for (source, target), of_pair in learned.items():
-            prefix = f"{group}/{names.index(source)}-{names.index(target)}"
+        for (sources, target), of_pair in learned.items():
+            places = [names.index(name) for name in ([sources] if isinstance(sources, str) else sources)]
+            prefix = f"{group}/{'+'.join(map(str, places))}-{names.index(target)}"
             arrays |= {f"{prefix}/{key}": array for key, array in of_pair.arrays().items()}
     for target, errors in state.source_errors.items():
         prefix = f"source_errors/{names.index(target)}"
@@ -193,10 +193,10 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
         divisors=divisors,
         seen=seen,
         calibrations={
-            (source, target): calibration_type(preparations[target].kind).of(own, preparations[target])
-            for (source, target), own in _by_pair("calibrations", arrays, preparations)
+            (sources, target): calibration_type(preparations[target].kind).of(own, preparations[target])
+            for (sources, target), own in _by_direction("calibrations", arrays, preparations)
         },
-        confidences={pair: ConfidenceModel(**own) for pair, own in _by_pair("confidences", arrays, preparations)},
+        confidences={at: ConfidenceModel(**own) for at, own in _by_direction("confidences", arrays, preparations)},
         source_errors={
             name: SourceErrors(*(arrays[f"source_errors/{i}/{key}"] for key in SourceErrors._fields))
             for i, name in enumerate(preparations)
@@ -215,12 +215,16 @@ def _plain(effects: Effects | None) -> dict[str, Any] | None:
     return {key: value for key, value in effects.to_dict().items() if key not in effects.arrays()}
 
 
-def _by_pair(group: str, arrays: dict[str, Array], names: Iterable[str]) -> Iterator[tuple[Pair, dict[str, Array]]]:
-    """Arrays of a source and a target, in the order in which they are learned, whatever that of the file."""
-    for (i, source), (j, target) in permutations(enumerate(names), 2):
-        prefix = f"{group}/{i}-{j}/"
-        if own := {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}:
-            yield (source, target), own
+def _by_direction(
+    group: str, arrays: dict[str, Array], names: Iterable[str]
+) -> Iterator[tuple[Direction, dict[str, Array]]]:
+    """Arrays of sources and a target, in the order in which they are learned, whatever that of the file."""
+    names = list(names)
+    for sources, target in directions_of(group, arrays):
+        prefix = f"{group}/{'+'.join(map(str, sources))}-{target}/"
+        own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+        named = tuple(names[i] for i in sources)
+        yield (named[0] if len(named) == 1 else named, names[target]), own
 
 
 def _require(header: dict[str, Any], arrays: dict[str, Array], expected: str) -> None:

@@ -12,6 +12,8 @@ memory or time than the file is large.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import fields
 from itertools import permutations
 from typing import Any
@@ -40,7 +42,7 @@ from ._fields import (
 from ._intervals import LEVELS
 from ._plan import empty_ensemble
 
-SCHEMA = 7
+SCHEMA = 8
 
 _COUNTS = or_none(whole(1))
 
@@ -198,6 +200,22 @@ SOURCE_ERRORS = {
 """Of a target with several sources; m modalities."""
 
 
+_DIRECTION = re.compile(r"(\d{1,9}(?:\+\d{1,9})*)-(\d{1,9})")
+
+
+def directions_of(group: str, names: Iterable[str]) -> list[tuple[tuple[int, ...], int]]:
+    """Places of sources and target that arrays of a group, such as ``"calibrations/0+1-2/knots"``, are of.
+
+    In the order in which they are learned: fewer sources first.
+    """
+    found = {name.split("/")[1] for name in names if name.startswith(f"{group}/") and name.count("/") == 2}
+    matches = [match for match in map(_DIRECTION.fullmatch, found) if match]
+    directions = [
+        (tuple(map(int, sources.split("+"))), int(target)) for sources, target in (m.groups() for m in matches)
+    ]
+    return sorted(directions, key=lambda at: (len(at[0]), *at))
+
+
 def check(header: Any, arrays: dict[str, Array]) -> None:
     """Raise if a header or an array is not one of a model, or both do not fit each other."""
     HEADER(header, "")
@@ -253,15 +271,18 @@ def _check_kernel_mixes(widths: list[int], left: dict[str, Array]) -> None:
 
 
 def _check_calibrations(modalities: list[dict[str, Any]], widths: list[int], left: dict[str, Array]) -> None:
-    for a, b in permutations(range(len(modalities)), 2):
-        prefix, sizes = f"calibrations/{a}-{b}", {"d_target": len(modalities[b]["features"])}
-        if any(name.startswith(f"{prefix}/") for name in left):
-            fields = RELIABILITY if modalities[b]["kind"] == "accessibility" else CONDITIONAL_QUANTILES
-            for name, field in fields.items():
-                field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
-            if not sizes["knots"] or not sizes.get("ranked", 1):
-                raise WrongFieldError(prefix, "a knot and a ranked cell or more", "without")
-            _check_confidence(f"confidences/{a}-{b}", widths[b], left)
+    for sources, target in directions_of("calibrations", left):
+        direction = f"{'+'.join(map(str, sources))}-{target}"
+        prefix = f"calibrations/{direction}"
+        if max(*sources, target) >= len(modalities) or target in sources or len(set(sources)) < len(sources):
+            raise WrongFieldError(prefix, "of modalities of the model, each once", "of others")
+        sizes = {"d_target": len(modalities[target]["features"])}
+        fields = RELIABILITY if modalities[target]["kind"] == "accessibility" else CONDITIONAL_QUANTILES
+        for name, field in fields.items():
+            field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
+        if not sizes["knots"] or not sizes.get("ranked", 1):
+            raise WrongFieldError(prefix, "a knot and a ranked cell or more", "without")
+        _check_confidence(f"confidences/{direction}", widths[target], left)
 
 
 def _check_confidence(prefix: str, width: int, left: dict[str, Array]) -> None:

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import reduce
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
 
 from jamie._checks import require_name, require_names
 from jamie._errors import InvalidValueError
-from jamie._types import Array, Pair
+from jamie._types import Array, Direction
 from jamie.data import Cells, Problem
 
+from ._intervals import LEAST as LEAST_CALIBRATED
 from ._intervals import LeftOutPairs
 
 LEAST = 10
@@ -55,7 +57,7 @@ class SourceErrors(NamedTuple):
 
 
 def source_errors(
-    problem: Problem, divisors: Mapping[str, float], left_out: Mapping[Pair, LeftOutPairs]
+    problem: Problem, divisors: Mapping[str, float], left_out: Mapping[Direction, LeftOutPairs]
 ) -> dict[str, SourceErrors]:
     """Judge the sources of each target that has more than one, by the cells that were left out."""
     names = list(problem.modalities)
@@ -78,6 +80,38 @@ def source_errors(
                 correlation[at] = correlation[at[::-1]] = np.clip((one * other).sum() / size, -1, 1) if size else 0
         found[target] = SourceErrors(error, correlation)
     return found
+
+
+def left_out_of_several(
+    names: Sequence[str], errors: Mapping[str, SourceErrors], left_out: Mapping[Direction, LeftOutPairs]
+) -> dict[Direction, LeftOutPairs]:
+    """Cells of each target that two sources or more left out: the weighted mean of what these predict.
+
+    Of sources that share enough cells to calibrate what is imputed from them together.
+    """
+    found: dict[Direction, LeftOutPairs] = {}
+    several = (sources for n in range(2, len(names)) for sources in combinations(names, n))
+    for sources, target in product(several, errors):
+        pairs = [left_out[source, target] for source in sources if (source, target) in left_out]
+        if len(pairs) == len(sources):  # so that the target is not one of them
+            together = _together(sources, pairs, errors[target], names)
+            if len(together.partners) >= LEAST_CALIBRATED:
+                found[sources, target] = together
+    return found
+
+
+def _together(
+    sources: Sequence[str], pairs: Sequence[LeftOutPairs], errors: SourceErrors, names: Sequence[str]
+) -> LeftOutPairs:
+    """Cells of the target that all of these pairs have, each once, in the random order of the first."""
+    common = reduce(np.intersect1d, (of_source.partners for of_source in pairs))
+    first = [np.unique(of_source.partners, return_index=True) for of_source in pairs]
+    at = [places[np.searchsorted(cells, common)] for cells, places in first]
+    order = np.argsort(at[0], kind="stable")
+    weights = errors.weights([list(names).index(source) for source in sources])
+    parts = (w * of_source.predicted[i[order]] for w, of_source, i in zip(weights, pairs, at, strict=True))
+    rows = {s: of_source.rows[s][i[order]] for s, of_source, i in zip(sources, pairs, at, strict=True)}
+    return LeftOutPairs(rows, common[order], sum(parts, np.zeros(1)))
 
 
 def _errors(
@@ -105,8 +139,10 @@ class SeveralSources:
     ----------
     names
         The modalities, in the order of the model.
+    n_obs
+        Cells of the MuData.
     rows
-        Rows of the cells in the MuData, (n,).
+        Rows in it of those that have any of the modalities, (n,).
     position
         Row of each cell in each modality, (n, m); −1 where it was not measured in it.
     inputs
@@ -114,6 +150,7 @@ class SeveralSources:
     """
 
     names: tuple[str, ...]
+    n_obs: int
     rows: Array
     position: Array
     inputs: Mapping[str, Array]
@@ -138,7 +175,7 @@ class SeveralSources:
         for i, name in enumerate(names):
             position[cells.rows(name), i] = np.arange(len(cells.rows(name)))
         (rows,) = np.nonzero((position >= 0).any(axis=1))
-        return cls(names, rows, position[rows], {name: cells.inputs(name) for name in names})
+        return cls(names, cells.n_obs, rows, position[rows], {name: cells.inputs(name) for name in names})
 
     def by_presence(self, rows: slice = slice(None)) -> Iterator[tuple[Array, dict[str, Array]]]:
         """Of these cells those that have the same modalities: which they are, and inputs by modality."""

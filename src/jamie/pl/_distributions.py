@@ -14,6 +14,7 @@ from mudata import MuData
 from jamie import get
 from jamie._docs import document
 from jamie._errors import InvalidValueError
+from jamie._keys import of_sources
 
 from ._style import PALETTE, bare, with_plain_names
 
@@ -27,7 +28,7 @@ FILLS = {"measured": "0.8", "imputed": PALETTE[0], "sampled": PALETTE[4]}
 def distributions(
     mdata: MuData,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     groupby: str,
     features: Sequence[str] | None = None,
@@ -99,7 +100,9 @@ def distributions(
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="0.2", lw=0.7) for fill in fills]
     figure.legend(handles, list(shown), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8)
     figure.supylabel(agreement.scale, fontsize=8)
-    figure.suptitle(f"{source} → {target}, {len(agreement.measured):,} {agreement.cells} cells", fontsize=10)
+    figure.suptitle(
+        f"{of_sources(source)} → {target}, {len(agreement.measured):,} {agreement.cells} cells", fontsize=10
+    )
     return figure
 
 

@@ -12,6 +12,7 @@ from mudata import MuData
 
 from jamie import get
 from jamie._docs import document
+from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array
 
@@ -30,7 +31,7 @@ MOST_BARS = 200
 def imputation(
     mdata: MuData,
     *,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     features: Sequence[str] | None = None,
     color: str | None = None,
@@ -46,7 +47,7 @@ def imputation(
     ----------
     {shared}
     source, target
-        Modalities, as given to :func:`jamie.tl.impute`.
+        Modalities, as given to :func:`jamie.tl.impute`; a list of sources in any order.
     features
         Features of the target to draw; if `None`, five from the best to the worst predicted.
     color
@@ -105,8 +106,8 @@ def imputation(
         handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=point) for point in points]
         figure.legend(handles, list(groups.categories), title=color, loc="outside right center", **LEGEND)
     figure.supxlabel(f"measured, {agreement.cells} cells", fontsize=9)
-    figure.supylabel(f"imputed from {source}", fontsize=9)
-    figure.suptitle(f"{source} → {target} ({agreement.scale})", fontsize=10)
+    figure.supylabel(f"imputed from {of_sources(source)}", fontsize=9)
+    figure.suptitle(f"{of_sources(source)} → {target} ({agreement.scale})", fontsize=10)
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -11,6 +13,7 @@ from mudata import MuData
 
 from jamie import get
 from jamie._docs import document
+from jamie._keys import of_sources
 from jamie._types import Array
 
 from ._style import PALETTE, bare, scored_cells, with_plain_names
@@ -22,7 +25,14 @@ STYLES = ["-", "--", "-.", ":"]
 
 @with_plain_names
 @document("mdata", "key_added")
-def metrics(mdata: MuData, *, source: str, target: str, against: str | None = None, key_added: str = "jamie") -> Figure:
+def metrics(
+    mdata: MuData,
+    *,
+    source: str | Sequence[str],
+    target: str,
+    against: str | None = None,
+    key_added: str = "jamie",
+) -> Figure:
     """Draw correlation and AUROC of each imputed feature against a baseline, and the JS distances of all methods.
 
     The first two panels show a feature as a point, above the line where the model is better. The title of the first
@@ -37,9 +47,10 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
     ----------
     {shared}
     source, target
-        Modalities, as :func:`jamie.tl.evaluate` scored them.
+        Modalities, as :func:`jamie.tl.evaluate` scored them; a list of sources in any order.
     against
-        Baseline of the first two panels; if `None`, that of the highest mean correlation.
+        Baseline of the first two panels; if `None`, that of the highest mean correlation, which for several sources may
+        be the model from one of them, ``"jamie from rna"``.
 
     Returns
     -------
@@ -83,7 +94,8 @@ def metrics(mdata: MuData, *, source: str, target: str, against: str | None = No
         axes[2], scores.js_distance, scores.js_floor, "features × labels" if scores.within_labels else "features"
     )
     cells = scored_cells(ours["n_cells"], ours["cells"])
-    figure.suptitle(f"{source} → {target}, {cells}\n{_alignment(ours)}", fontsize=10)
+    alignment = f"\n{_alignment(ours)}" if "foscttm" in ours and np.isfinite(ours["foscttm"]) else ""
+    figure.suptitle(f"{of_sources(source)} → {target}, {cells}{alignment}", fontsize=10)
     return figure
 
 

@@ -20,9 +20,9 @@ from jamie._atomic import as_path, require_place, whole
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
-from jamie._keys import Keys
+from jamie._keys import Keys, of_sources
 from jamie._settings import logger
-from jamie._types import VERDICTS, Pair, Slot
+from jamie._types import VERDICTS, Pair, Slot, Sources
 
 from ._correspondence import correspondence
 from ._embedding import BASES, embedding
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 JOINED = "\N{NO-BREAK SPACE}"
 N_SHOWN = 5
 """Best and worst features in a table."""
-MOST_DIRECTIONS = 6
-"""That have figures: all of three modalities; more would make the page too large to send."""
+MOST_DIRECTIONS = 9
+"""That have figures: all of three modalities, alone and together; more would make the page too large to send."""
 MOST_CELLS = 5_000
 CITATION = (
     "Cohen Kalafut N, Huang X, Wang D. Joint variational autoencoders for multimodal imputation and embedding. Nature "
@@ -120,7 +120,8 @@ def report(
     if labels is not None:
         frames = [mdata.obs, *(mdata[name].obs for name in mdata.mod)]
         require_name(labels, list(dict.fromkeys(column for frame in frames for column in frame)), name="labels")
-    directions = list(permutations(names, 2))
+    directions: list[tuple[Sources, str]] = list(permutations(names, 2))
+    directions += [(tuple(other for other in names if other != name), name) for name in names if len(names) > 2]
     sections = [
         Section("Did it work", tuple(_diagnosis(mdata, key_added))),
         Section("What went in", tuple(_inputs(inputs))),
@@ -128,7 +129,7 @@ def report(
         Section("Embedding", tuple(_embedding(mdata, labels, basis, key_added))),
         Section("Imputed features", tuple(_features(mdata, directions, key_added))),
         Section("Correspondence", tuple(_correspondence(mdata, list(combinations(names, 2)), labels, key_added))),
-        Section("What drives it", tuple(_drivers(mdata, directions, key_added))),
+        Section("What drives it", tuple(_drivers(mdata, list(permutations(names, 2)), key_added))),
         Section("How it was made", tuple(_made(mdata, key_added))),
         Section("Cite", (Note(CITATION),)),
     ]
@@ -169,7 +170,7 @@ def _inputs(inputs: pd.DataFrame) -> Iterator[Block]:
     yield _table("Modalities as the model takes them, and what their cells are to it.", inputs)
 
 
-def _scores(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
+def _scores(mdata: MuData, directions: list[tuple[Sources, str]], key_added: str) -> Iterator[Block]:
     try:
         table = get.evaluation(mdata, key_added=key_added)
     except MissingNameError:
@@ -177,7 +178,8 @@ def _scores(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[B
         return
     drawn = 0
     for source, target in directions:
-        rows = table[(table["source"] == source) & (table["target"] == target)]
+        shown_source = of_sources(source)
+        rows = table[(table["source"] == shown_source) & (table["target"] == target)]
         if rows.empty:
             continue
         first = rows.iloc[0]
@@ -199,11 +201,11 @@ def _scores(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[B
             drawn += 1
             blocks += _optional(
                 partial(metrics, mdata, source=source, target=target, key_added=key_added),
-                alt=f"Each feature of {target} imputed from {source}: correlation and AUROC of jamie against the "
+                alt=f"Each feature of {target} imputed from {shown_source}: correlation and AUROC of jamie against the "
                 "best baseline, and the distribution of JS distances by method.",
                 caption="Features above the line are imputed better by jamie than by the baseline.",
             )
-        yield Part(f"{source} → {target}", tuple(blocks))
+        yield Part(f"{shown_source} → {target}", tuple(blocks))
 
 
 def _scores_of(row: pd.Series, rows: pd.DataFrame) -> tuple[str, ...]:
@@ -232,9 +234,8 @@ def _embedding(mdata: MuData, labels: str | None, basis: Literal["umap", "pca"],
         yield Note("Cells are not coloured by type; pass", "jm.pl.report(..., labels='cell_type')")
 
 
-def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
-    slot = Keys(key_added).imputed_from_source
-    imputed = [(a, b) for a, b in directions if slot(b) in mdata[a].obsm]
+def _features(mdata: MuData, directions: list[tuple[Sources, str]], key_added: str) -> Iterator[Block]:
+    imputed = [(a, b) for a, b in directions if _is_imputed(mdata, a, b, Keys(key_added))]
     if not imputed:
         source, target = directions[0] if directions else ("rna", "protein")
         call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
@@ -243,7 +244,7 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
         try:
             table = get.imputed_features(mdata, source=source, target=target, key_added=key_added)
         except InvalidValueError as error:
-            yield Part(f"{source} → {target}", (Note(_sentence(str(error))),))
+            yield Part(f"{of_sources(source)} → {target}", (Note(_sentence(str(error))),))
             continue
         ranked = table[table["correlation"].notna()]
         worst = ranked.iloc[max(N_SHOWN, len(ranked) - N_SHOWN) :]
@@ -253,7 +254,8 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
         if len(worst):
             blocks.append(_table(f"The {len(worst)} worst.", worst))
         if "coverage" not in table:
-            call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r}, interval=0.9)"
+            named = source if isinstance(source, str) else list(source)
+            call = f"jm.tl.impute(mdata, model, source={named!r}, target={target!r}, interval=0.9)"
             blocks.append(Note("These have no intervals; for them call", call))
         blocks += _sureness(mdata, source, target, Keys(key_added))
         if i < MOST_DIRECTIONS and len(ranked):
@@ -266,17 +268,24 @@ def _features(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator
                     caption="The line is identity.",
                 )
             )
-        yield Part(f"{source} → {target}", tuple(blocks))
+        yield Part(f"{of_sources(source)} → {target}", tuple(blocks))
 
 
-def _sureness(mdata: MuData, source: str, target: str, keys: Keys) -> list[Block]:
+def _is_imputed(mdata: MuData, source: Sources, target: str, keys: Keys) -> bool:
+    if isinstance(source, str):
+        return keys.imputed_from_source(target) in mdata[source].obsm
+    return keys.imputed_from_sources(target, *source) in mdata.obsm
+
+
+def _sureness(mdata: MuData, source: Sources, target: str, keys: Keys) -> list[Block]:
     """How sure cells are and how many are new, by what they are to the model; nothing where it was not said."""
+    several = () if isinstance(source, str) else source
     columns = {
-        "confidence": keys.imputation_confidence(target),
-        "novelty": keys.novelty(target),
-        "cells": keys.role_for(target),
+        "confidence": keys.imputation_confidence(target, *several),
+        "novelty": keys.novelty(target, *several),
+        "cells": keys.role_for(target, *several),
     }
-    obs = mdata[source].obs
+    obs = mdata[source].obs if isinstance(source, str) else mdata.obs
     if not set(columns.values()) <= set(obs):
         return []
     cells = pd.DataFrame({name: obs[column].to_numpy() for name, column in columns.items()})

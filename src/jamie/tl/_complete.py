@@ -67,9 +67,8 @@ def complete(
     `.mod[m].obs['jamie_imputed']` : bool
         Whether the row was imputed.
     `.mod[m].obs['jamie_imputation_confidence']`, `['jamie_novelty']` : float32
-        Of imputed rows how sure they are and how new their cell is, as :func:`jamie.tl.impute` says it of each modality
-        that the cell was measured in: that of the surest, and of the one in which it is least new. NaN in measured
-        rows, and where no such imputation is calibrated.
+        Of imputed rows how sure they are and how new their cell is, as :func:`jamie.tl.impute` says it of all
+        modalities that the cell was measured in. NaN in measured rows, and where no such imputation is calibrated.
     `.mod[m].uns['jamie_kind']` : :class:`dict`
         Of a modality with imputed rows the kind, so that :func:`jamie.tl.train` takes fractions for the counts that
         they are.
@@ -166,6 +165,11 @@ class _Known(NamedTuple):
     joint: Array  # (n, g) joint latents
     places: Mapping[str, _Place]
 
+    def sources(self, rows: Array) -> SeveralSources:
+        """What some of the cells were measured in."""
+        position = np.column_stack([self.places[source].position[rows] for source in self.inputs])
+        return SeveralSources(tuple(self.inputs), len(self.joint), rows, position, self.inputs)
+
 
 class _Modality(NamedTuple):
     """A completed modality."""
@@ -227,14 +231,12 @@ def _completed_rows(opened: Cells, model: JAMIE, name: str, known: _Known) -> Ro
 
 
 def _confidence(model: JAMIE, name: str, known: _Known) -> tuple[Array, Array]:
-    """How sure each imputed row is, and how new its cell: the best of what its sources say, (n,) each."""
+    """How sure each imputed row is, and how new its cell, by all that it is imputed from, (n,) each."""
     confidence, novelty = np.full((2, len(known.joint)), np.nan, dtype=np.float32)
-    for source, x in known.inputs.items():
-        (rows,) = np.nonzero(known.places[name].imputed & ~known.places[source].imputed)
-        if (source, name) in model.confidences_ and len(rows):
-            found = model.confidence(x[known.places[source].position[rows]], source, name)
-            confidence[rows] = np.fmax(confidence[rows], found.confidence)
-            novelty[rows] = np.fmin(novelty[rows], found.novelty)
+    (rows,) = np.nonzero(known.places[name].imputed)
+    for members, inputs in known.sources(rows).by_presence():
+        if inputs and model.direction(tuple(inputs), name) in model.confidences_:
+            confidence[rows[members]], novelty[rows[members]] = model.confidence_jointly(inputs, name)
     return confidence, novelty
 
 
@@ -242,9 +244,7 @@ def _imputed(model: JAMIE, name: str, known: _Known, rows: Array) -> Array:
     """Some of the cells as the model imputes them, in the units of the input."""
     preparation = model.preparations_[name]
     latent, correction = known.joint[rows], np.zeros((len(rows), preparation.loadings.shape[1]), dtype=np.float32)
-    position = np.column_stack([known.places[source].position[rows] for source in known.inputs])
-    sources = SeveralSources(tuple(known.inputs), rows, position, known.inputs)
-    for members, inputs in sources.by_presence():
+    for members, inputs in known.sources(rows).by_presence():
         if len(inputs) == 1:  # the joint latent has that of a partner of another name, too
             ((source, x),) = inputs.items()
             correction[members] = model.correction(x, source, name)

@@ -30,11 +30,13 @@ from jamie.diagnosis import (
     check_latents,
     check_spread,
     check_sureness,
+    check_together,
     check_training,
     check_types,
     imputation_finding,
     judged_direction,
     judged_pairs,
+    judged_together,
     unseen_alignment,
 )
 from jamie.model import JAMIE
@@ -78,7 +80,8 @@ def diagnose(
 
     Returns
     -------
-    A data frame with a row for each check and modality, or two of them:
+    A data frame with a row for each check and modality, or two of them; of three modalities or more also for each
+    target from all others, `source` ``"rna + ephys"``, in the held-out cells that have them all:
 
     =================== =========================================================================================
     column              meaning
@@ -139,6 +142,8 @@ def diagnose(
             findings += _of_summary(model, pair)
         if labels is not None:
             findings += check_types(cells, model, pair, labels, rng)
+    for target in cells.names if len(cells.names) > 2 else ():
+        findings += _together(cells, model, target, rng)
     if negative_control:
         findings += check_control(cells, model, judged, rng)
     table = as_table(findings)
@@ -161,8 +166,19 @@ def _held_out(
         direction = judged_direction(cells, model, judged, source)
         yield check_imputation(direction, rng)
         yield check_spread(direction)
-        yield from check_sureness(model, direction, cells.inputs(source)[direction.rows[0]])
+        yield from check_sureness(model, direction, {source: cells.inputs(source)[direction.rows[0]]})
         yield from check_disguises(cells, direction, column=labels, batch_key=batch_key)
+
+
+def _together(cells: Cells, model: JAMIE, target: str, rng: np.random.Generator) -> Iterator[Finding]:
+    """Imputation from all other modalities, in held-out cells that have them all; nothing where these are too few."""
+    found = judged_together(cells, model, target, rng)
+    if found is None:
+        return
+    judged, inputs = found
+    alone = {name: model.translate(x, name, target, judged.columns) for name, x in inputs.items()}
+    yield check_together(judged, alone, rng)
+    yield from check_sureness(model, judged, inputs)
 
 
 def _of_summary(model: JAMIE, pair: Pair) -> Iterator[Finding]:

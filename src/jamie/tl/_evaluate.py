@@ -14,11 +14,24 @@ from mudata import MuData
 from jamie._checks import generator, require_names, require_option
 from jamie._docs import document
 from jamie._errors import InvalidValueError
+from jamie._keys import of_sources
 from jamie._settings import logger
 from jamie._slots import in_one_line, safe_name, write
 from jamie._types import Array, Pair, Seed
 from jamie.baselines import ALIGNERS, METHODS, Components, align, predict_each
-from jamie.data import CellPairs, Cells, FeatureNames, Layers, Pairs, as_text, open_for_model, pairs_to_score, writable
+from jamie.data import (
+    IN_SAMPLE,
+    CellPairs,
+    Cells,
+    FeatureNames,
+    JoinedCells,
+    Layers,
+    Pairs,
+    as_text,
+    open_for_model,
+    pairs_to_score,
+    writable,
+)
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores, known_mean
 from jamie.model import JAMIE
 
@@ -26,7 +39,10 @@ COLUMNS = (
     "source", "target", "method", "cells", "n_cells", *MEASURES, *LIMITS, "n_failed", "correlation_se", "gain",
     "gain_se", "p_value", "foscttm", "foscttm_within", "lta", "lta_chance", "lta_macro", "lta_macro_chance", "seconds",
 )  # fmt: skip
+OURS = "jamie"
 FEWEST = 3  # pairs of cells to score
+Latents = dict[str, tuple[Array, Array, float]]
+"""Of a source and a target by method, and the seconds that they took."""
 HOLD_OUT = (
     "call jm.pp.split(mdata) with a larger test_fraction before jm.tl.train(mdata), or name more pairs with "
     "jm.pp.correspondence"
@@ -86,7 +102,10 @@ def evaluate(
 
     Returns
     -------
-    A data frame with a row for each source, target and method:
+    A data frame with a row for each source, target and method; of three modalities or more also for each target from
+    all others together, `source` ``"rna + ephys"``, in the cells that have all of them, without `pairs`. There the
+    model is also scored from each source alone, as ``"jamie from rna"``, and baselines see the inputs of all sources
+    side by side:
 
     =================== =========================================================================================
     column              meaning
@@ -154,72 +173,97 @@ def evaluate(
     pairs_of = _enough(pairs_to_score(cells, pairs), are_given=pairs is not None)
     _require_labels(pairs_of, labels_of, labels)
     drawn = {name: _drawn(len(model.preparations_[name].features), n_features, rng) for name in cells.names}
+    directions = list(_of_pairs(cells, model, pairs_of, aligners, rng))
+    if pairs is None:
+        directions += [(sources, target, joined, {}) for sources, target, joined in _several(cells, pairs_of)]
     rng_limits = np.random.default_rng(0)  # the same limits beside every model
-    in_use = [name for name in cells.names if any(name in pair for pair in pairs_of)]
+    in_use = [name for name in cells.names if any(name == target for _, target, *_ in directions)]
     r_max = {name: cells.max_correlation(name, drawn[name], rng_limits) for name in in_use}
     rows: list[dict[str, object]] = []
-    scores: dict[Pair, FeatureScores] = {}
-    for (a, b), both in pairs_of.items():
-        latents = {"jamie": (model.encode(cells.inputs(a), a), model.encode(cells.inputs(b), b), np.nan)}
-        latents |= _aligner_latents(cells, (a, b), both, aligners, rng)
-        for source, target, of_direction in ((a, b, both), (b, a, both.reversed())):
-            direction = _Direction(
-                source, target, of_direction, drawn[target], *(labels_of[m] for m in (source, target))
-            )
-            scores[source, target] = FeatureScores(
-                model.preparations_[target].features[drawn[target]], direction.labels[1]
-            )
-            limits = _bounded(cells, direction, scores[source, target], r_max[target], rng_limits)
-            placed = {m: (x, y, s) if source == a else (y, x, s) for m, (x, y, s) in latents.items()}
-            scored = _rows(cells, model, direction, placed, baselines, scores[source, target], rng)
-            rows += [{**row, **limits} if "correlation" in row else row for row in scored]
+    scores: dict[tuple[tuple[str, ...], str], FeatureScores] = {}
+    for sources, target, joined, latents in directions:
+        direction = _Direction(sources, target, joined, drawn[target], labels_of[target])
+        of_features = FeatureScores(model.preparations_[target].features[drawn[target]], direction.test_labels)
+        limits = _bounded(cells, direction, of_features, r_max[target], rng_limits)
+        aligned = _aligned(direction, latents, labels_of[sources[0]])
+        scored = _rows(cells, model, direction, aligned, baselines, of_features, rng)
+        rows += [{**row, **limits} if "correlation" in row else row for row in scored]
+        scores[sources, target] = of_features
     table = pd.DataFrame(rows)[[name for name in COLUMNS if any(name in row for row in rows)]]
-    for (source, target), of_pair in scores.items():
-        _write(cells, source, target, of_pair)
+    for (sources, target), of_pair in scores.items():
+        _write(cells, sources, target, of_pair)
     write(mdata, None, "uns", cells.keys.evaluation, table)
     return table
 
 
 class _Direction(NamedTuple):
-    """One target imputed from one source, in the cells that are scored."""
+    """One target imputed from one source, or from several, in the cells that are scored."""
 
-    source: str
+    sources: tuple[str, ...]
     target: str
-    pairs: CellPairs
+    cells: JoinedCells
     columns: Array  # features of the target
-    of_source: pd.Series | None  # labels of all cells
-    of_target: pd.Series | None
+    of_target: pd.Series | None  # labels of all its cells
 
     @property
-    def labels(self) -> tuple[pd.Series | None, pd.Series | None]:
-        """Labels of the scored cells on either side."""
-        sides = zip((self.of_source, self.of_target), self.pairs.test, strict=True)
-        source, target = (None if labels is None else labels.iloc[rows] for labels, rows in sides)
-        return source, target
+    def test_labels(self) -> pd.Series | None:
+        """Labels of the scored cells."""
+        return None if self.of_target is None else self.of_target.iloc[self.cells.test[self.target]]
+
+
+def _several(cells: Cells, pairs_of: dict[Pair, CellPairs]) -> Iterator[tuple[tuple[str, ...], str, JoinedCells]]:
+    """Each target with all other modalities, of three or more, if enough cells have them all."""
+    any_unseen = any(pairs.cells != IN_SAMPLE for pairs in pairs_of.values())
+    for target in cells.names if len(cells.names) > 2 else ():
+        sources = tuple(name for name in cells.names if name != target)
+        joined = cells.joined(sources, target)
+        if len(joined.test[target]) >= FEWEST and not (any_unseen and joined.cells == IN_SAMPLE):
+            yield sources, target, joined
+        else:
+            logger.info("%s → %r is left out: too few cells to score have them all", of_sources(sources), target)
+
+
+def _of_pairs(
+    cells: Cells, model: JAMIE, pairs_of: dict[Pair, CellPairs], aligners: Sequence[str], rng: np.random.Generator
+) -> Iterator[tuple[tuple[str, ...], str, JoinedCells, Latents]]:
+    """Each of two modalities from the other, and latents of both by method."""
+    for (a, b), both in pairs_of.items():
+        latents = {OURS: (model.encode(cells.inputs(a), a), model.encode(cells.inputs(b), b), np.nan)}
+        latents |= _aligner_latents(cells, (a, b), both, aligners, rng)
+        turned = {method: (y, x, seconds) for method, (x, y, seconds) in latents.items()}
+        for source, target, of, placed in ((a, b, both, latents), (b, a, both.reversed(), turned)):
+            train, test = (dict(zip((source, target), rows, strict=True)) for rows in (of.train, of.test))
+            yield (source,), target, JoinedCells(train, test, of.cells), placed
+
+
+def _aligned(direction: _Direction, latents: Latents, of_source: pd.Series | None) -> dict[str, dict[str, float]]:
+    """Scores of the alignment by method."""
+    x_rows, y_rows = (direction.cells.test[name] for name in (direction.sources[0], direction.target))
+    labels = (None if of_source is None else of_source.iloc[x_rows]), direction.test_labels
+    return {
+        method: {"seconds": seconds, **alignment_scores(x[x_rows], y[y_rows], *labels)}
+        for method, (x, y, seconds) in latents.items()
+    }
 
 
 def _rows(
     cells: Cells,
     model: JAMIE,
     direction: _Direction,
-    latents: dict[str, tuple[Array, Array, float]],
+    aligned: dict[str, dict[str, float]],
     baselines: list[str],
     scores: FeatureScores,
     rng: np.random.Generator,
 ) -> Iterator[dict[str, object]]:
     """Rows of the table for one direction: the model, the baselines, and aligners, which impute nothing."""
-    pairs, labels = direction.pairs, direction.labels
+    test = direction.cells.test[direction.target]
     about = {
-        "source": direction.source,
+        "source": of_sources(direction.sources),
         "target": direction.target,
-        "cells": pairs.cells,
-        "n_cells": len(pairs.test[0]),
+        "cells": direction.cells.cells,
+        "n_cells": len(test),
     }
-    aligned = {
-        method: {"seconds": seconds, **alignment_scores(x[pairs.test[0]], y[pairs.test[1]], *labels)}
-        for method, (x, y, seconds) in latents.items()
-    }
-    measured = cells.measured(direction.target, pairs.test[1], direction.columns)
+    measured = cells.measured(direction.target, test, direction.columns)
     for method, imputed, seconds in _predictions(cells, model, direction, baselines, rng):
         scored = {**scores.add(method, measured, imputed), **aligned.pop(method, {}), "seconds": seconds}
         yield {**about, "method": method, **scored}
@@ -230,7 +274,7 @@ def _bounded(
     cells: Cells, direction: _Direction, scores: FeatureScores, r_max: Array, rng: np.random.Generator
 ) -> dict[str, float]:
     """Note how far apart two measured samples are, of the cells that are scored and as many others of each label."""
-    test, labels = direction.pairs.test[1], direction.of_target
+    test, labels = direction.cells.test[direction.target], direction.of_target
     others = rng.permutation(np.setdiff1d(np.arange(len(cells.cells(direction.target))), test))
     codes = np.zeros(len(test) + len(others), int) if labels is None else labels.cat.codes.to_numpy() + 1
     wanted, of_others = np.bincount(codes[test], minlength=codes.max() + 1), codes[others]
@@ -244,22 +288,33 @@ def _predictions(
     cells: Cells, model: JAMIE, direction: _Direction, baselines: list[str], rng: np.random.Generator
 ) -> Iterator[tuple[str, Array, float]]:
     """Yield (method, imputed test cells × columns, seconds), the model first."""
-    source, target, pairs, columns = direction[:4]
-    inputs = cells.inputs(source)
+    sources, target, of, columns = direction[:4]
+    inputs = {name: cells.inputs(name)[of.test[name]] for name in sources}
     began = time.perf_counter()
-    imputed = model.translate(inputs[pairs.test[0]], source, target, columns)
-    yield "jamie", imputed, time.perf_counter() - began
-    if not baselines or len(pairs.train[0]) < 2:
+    imputed = model.translate_jointly(inputs, target, columns)
+    yield OURS, imputed, time.perf_counter() - began
+    for name in sources if len(sources) > 1 else ():
+        began = time.perf_counter()
+        imputed = model.translate(inputs[name], name, target, columns)
+        yield f"{OURS} from {safe_name(name)}", imputed, time.perf_counter() - began
+    train = of.train[target]
+    if not baselines or len(train) < 2:
         return
-    outcomes = cells.measured(target, pairs.train[1], columns)
+    x_train, x_test = (_side_by_side(cells, model, sources, rows) for rows in (of.train, of.test))
+    outcomes = cells.measured(target, train, columns)
     origin = known_mean(outcomes, axis=0) if outcomes.dtype == np.float64 else 0  # baselines compute in float32
-    components = Components(cells.inputs(target)[pairs.train[1]], model.preparations_[target].readout(columns)[0])
+    components = Components(cells.inputs(target)[train], model.preparations_[target].readout(columns)[0])
     began = time.perf_counter()
-    for method, imputed in predict_each(
-        baselines, inputs[pairs.train[0]], outcomes - origin, inputs[pairs.test[0]], components=components, rng=rng
-    ):
+    for method, imputed in predict_each(baselines, x_train, outcomes - origin, x_test, components=components, rng=rng):
         yield method, imputed + origin, time.perf_counter() - began
         began = time.perf_counter()
+
+
+def _side_by_side(cells: Cells, model: JAMIE, sources: Sequence[str], rows: Mapping[str, Array]) -> Array:
+    """Inputs of cells; of several sources, divided as the network's, beside each other."""
+    if len(sources) == 1:
+        return cells.inputs(sources[0])[rows[sources[0]]]
+    return np.hstack([cells.inputs(name)[rows[name]] / np.float32(model.divisors_[name]) for name in sources])
 
 
 def _enough(pairs_of: dict[Pair, CellPairs], *, are_given: bool) -> dict[Pair, CellPairs]:
@@ -345,19 +400,19 @@ def _aligner_latents(
     return latents
 
 
-def _write(cells: Cells, source: str, target: str, scores: FeatureScores) -> None:
+def _write(cells: Cells, sources: tuple[str, ...], target: str, scores: FeatureScores) -> None:
     mdata, keys, features = cells.mdata, cells.keys, cells.features(target)
     frame, distances = scores.frame(features), scores.distances(features)
     frame.index = mdata[target].var_names
-    write(mdata, target, "varm", keys.scores_from(source), frame)
+    write(mdata, target, "varm", keys.scores_from(*sources), frame)
     if distances is not None:
         distances.index = mdata[target].var_names
         distances.columns = make_index_unique(pd.Index([safe_name(name) for name in distances]))
-        write(mdata, target, "varm", keys.js_distance_from(source), distances)
+        write(mdata, target, "varm", keys.js_distance_from(*sources), distances)
     else:  # those of an earlier call are of other imputed values
-        mdata[target].varm.pop(keys.js_distance_from(source), None)
+        mdata[target].varm.pop(keys.js_distance_from(*sources), None)
     for measure in MEASURES:
-        write(mdata, target, "var", keys.score(measure), frame[f"{measure}_jamie"].to_numpy())
+        write(mdata, target, "var", keys.score(measure), frame[f"{measure}_{OURS}"].to_numpy())
 
 
 def _drawn(n: int, most: int, rng: np.random.Generator) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -107,11 +107,12 @@ def impute(
     interval
         Level of intervals to write beside the imputed values: 0.9 for bounds that nine in ten measurements lie within,
         on the imputed scale. They are calibrated in the training on at least 30 known pairs, each predicted from all
-        others, per feature and imputed value. They hold for cells like those of the training.
+        others, per feature and imputed value. They hold for cells like those of the training. What is imputed from
+        several sources is calibrated on training cells that were measured in all of them; a cell that has only some of
+        them has the intervals of those.
     n_samples
         Draws from what may be measured to write beside the imputed values, which are expectations and vary less. The
-        features of one cell are drawn together, so that they correlate as measured ones do. Intervals, draws and
-        confidence are calibrated of one source.
+        features of one cell are drawn together, so that they correlate as measured ones do.
     min_confidence
         Leave NaN in place of everything that is imputed for cells of a lower confidence; 0 leaves all values and writes
         how sure they are. Half of the cells like those of the training have a confidence above 0.5.
@@ -152,10 +153,10 @@ def impute(
         target, in units of what one in twenty known cells exceeds. Above 1 the cell is of a type that was not there, or
         rare, and its intervals and confidence are guesses.
 
-    From several sources the first two are of all cells of the MuData, NaN where a cell was measured in none of them.
-    They are `mdata.obsm['jamie_imputed_<target>_<sources>']` and `mdata.uns` likewise, with the sources in the order
-    of the model, joined by an underscore, and a name that holds an underscore in brackets.
-    :func:`jamie.get.imputed` reads them.
+    From several sources all but the layers are of all cells of the MuData, NaN where a cell was measured in none of
+    them: `mdata.obsm['jamie_imputed_<target>_<sources>']`, and `mdata.uns` and `mdata.obs` likewise, with the sources
+    in the order of the model, joined by an underscore, and a name that holds an underscore in brackets. Novelty is the
+    mean of that by each source, weighted as they are. :func:`jamie.get.imputed` reads them.
 
     With `out` nothing is set. The file is an AnnData, cells of the source × features of the target, with bounds and
     draws in `.layers` under the names that they have in the target, `.obs` of the source with confidence and novelty,
@@ -204,11 +205,10 @@ def impute(
     mdata = writable_one(mdata, cast(str, source), copy=copy, argument="source")
     cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     beside = _Beside.of(cells, model, asked)
-    imputed = model.impute(cells, source=source, target=target, features=features)
-    if isinstance(source, str):
-        _write(cells, model, beside, imputed)
+    if beside.sources is None:
+        _write(cells, model, beside, model.impute(cells, source=source, target=target, features=features))
     else:
-        _write_joint(cells, model, SeveralSources.of(cells, source, target), beside, imputed)
+        _write_joint(cells, model, beside.sources, beside)
     return as_given(mdata) if copy else None
 
 
@@ -239,12 +239,13 @@ class _Beside(NamedTuple):
     """What is written beside imputed values: bounds, draws, and how sure they are; and which are left out."""
 
     asked: _Asked
-    calibration: Calibration | None
+    sources: SeveralSources | None  # where there are several
+    calibrations: list[tuple[Array | slice, Calibration]]  # by the cells that have it, which are all for one source
     columns: Array | slice  # of the target's features
     seed: int
     preparation: Preparation  # of the target
     cells: CellConfidence | None
-    left_out: Array | None  # (n,) bool, of the cells of the source
+    left_out: Array | None  # (n,) bool, of the cells of the source, or of any of the sources
 
     @classmethod
     def of(cls, cells: Cells, model: JAMIE, asked: _Asked) -> _Beside:
@@ -255,28 +256,42 @@ class _Beside(NamedTuple):
             require_name(
                 source, list(cells.names), name="source", hint="it names a modality of the MuData and the model"
             )
-        elif asked.is_calibrated:
-            msg = (
-                f"expected one source with `interval`, `n_samples` or `min_confidence`, found {list(source)}: what is "
-                f"imputed from several is not calibrated; pass source={source[0]!r}, or leave them out"
-            )
-            raise InvalidValueError(msg)
+        several = None if isinstance(source, str) else SeveralSources.of(cells, source, target)
         columns, preparation = model.columns(target, asked.features), model.preparations_[target]
         named = [] if asked.features is None else asked.features
         require_unique(named, where="features", remedy="impute with each of them once")
         if asked.batch is not None:
             preparation.as_in_batch(np.empty((0, len(preparation.features[columns]))), asked.batch, columns)
-        if not isinstance(source, str) or not asked.is_calibrated:
-            return cls(asked, None, columns, 0, preparation, None, None)
-        calibration = model.calibration(source, target)
+        if not asked.is_calibrated:
+            return cls(asked, several, [], columns, 0, preparation, None, None)
+        groups: list[tuple[Array | slice, Mapping[str, Array]]]
+        if several is None:
+            groups, n = [(slice(None), {(one := cast(str, source)): cells.inputs(one)})], len(cells.inputs(one))
+        else:
+            groups, n = list(several.by_presence()), len(several.rows)
+        calibrations = [(members, model.calibration(tuple(inputs), target)) for members, inputs in groups]
         if level is not None:
-            require_level(level, calibration.highest)
+            require_level(level, min((each.highest for _, each in calibrations), default=1))
         seed = int(generator(asked.rng).integers(2**63)) if asked.n_samples else 0
-        sure = model.confidence(cells.inputs(source), source, target) if asked.tells_confidence else None
-        left_out = None
+        sure, left_out = None, None
+        if asked.tells_confidence:
+            sure = CellConfidence(*np.empty((2, n), dtype=np.float32))
+            for members, inputs in groups:
+                found = model.confidence_jointly(inputs, target)
+                sure.confidence[members], sure.novelty[members] = found
         if sure is not None and asked.min_confidence is not None:
             left_out = sure.confidence < asked.min_confidence
-        return cls(asked, calibration, columns, seed, preparation, sure, left_out)
+        return cls(asked, several, calibrations, columns, seed, preparation, sure, left_out)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Ends of slots of several sources; none for one."""
+        return () if self.sources is None else self.sources.names
+
+    @property
+    def shown(self) -> str:
+        """The sources, for a message."""
+        return repr(self.asked.source) if self.sources is None else " and ".join(map(repr, self.sources.names))
 
     @property
     def names(self) -> list[str]:
@@ -305,17 +320,28 @@ class _Beside(NamedTuple):
 
     def block(self, imputed: Array, start: int) -> dict[str, Array]:
         """Imputed values, bounds and draws of the cells from `start` on; the same whatever else was asked for."""
-        found = {"": imputed}
-        if self.calibration is not None and self.asked.interval is not None:
-            found["lower"], found["upper"] = self.calibration.interval(imputed, self.asked.interval, self.columns)
-        for i in range(self.asked.n_samples):
-            assert self.calibration is not None  # there is one where anything is asked for
-            rng = np.random.default_rng([self.seed, i, start])
-            found[f"sample_{i}"] = self.calibration.draw(imputed, rng, self.columns)
+        found = {"": imputed} | {name: np.empty_like(imputed) for name in self.names}
+        draws = [np.random.default_rng([self.seed, i, start]) for i in range(self.asked.n_samples)]
+        for members, calibration in self._calibrations(start, start + len(imputed)):
+            values = imputed[members]
+            if self.asked.interval is not None:
+                bounds = calibration.interval(values, self.asked.interval, self.columns)
+                found["lower"][members], found["upper"][members] = bounds
+            for i, rng in enumerate(draws):
+                found[f"sample_{i}"][members] = calibration.draw(values, rng, self.columns)
         if self.left_out is not None:
             out = self.left_out[start : start + len(imputed), None]
             found = {what: np.where(out, np.float32(np.nan), values) for what, values in found.items()}
         return {what: self._in_batch(values) for what, values in found.items()}
+
+    def _calibrations(self, start: int, end: int) -> Iterator[tuple[Array | slice, Calibration]]:
+        """Of the cells from `start` to `end`, counted from `start`."""
+        for members, calibration in self.calibrations:
+            if isinstance(members, slice):
+                yield members, calibration
+            else:
+                inside = members[(members >= start) & (members < end)]
+                yield inside - start, calibration
 
     def whole(self, imputed: Array) -> dict[str, Array]:
         """The same of all cells, a block at a time; `imputed` is changed."""
@@ -329,21 +355,22 @@ class _Beside(NamedTuple):
 
     def of_cells(self, keys: Keys) -> dict[str, Array | None]:
         """Columns of `.obs` of the source; `None` for those that are not of these values."""
-        confidence, novelty = (None, None) if self.cells is None else self.cells
-        return {keys.imputation_confidence(self.asked.target): confidence, keys.novelty(self.asked.target): novelty}
+        (confidence, novelty), at = (None, None) if self.cells is None else self.cells, self.source_names
+        target = self.asked.target
+        return {keys.imputation_confidence(target, *at): confidence, keys.novelty(target, *at): novelty}
 
     def tell(self) -> None:
         """Log how many cells are left out, and whether many are of a sort for which confidence was not learned."""
         if self.cells is not None and (share := (self.cells.novelty > 1).mean()) > MANY_NEW:
             logger.warning(
-                "%.0f %% of the cells of %r are unlike those of the training (novelty above 1): neither intervals nor "
+                "%.0f %% of the cells of %s are unlike those of the training (novelty above 1): neither intervals nor "
                 "confidence hold for them",
-                100 * share, self.asked.source,
+                100 * share, self.shown,
             )  # fmt: skip
         if self.left_out is not None:
             logger.info(
-                "%d of %d cells of %r have a confidence below %g: NaN is imputed for them",
-                self.left_out.sum(), len(self.left_out), self.asked.source, self.asked.min_confidence,
+                "%d of %d cells of %s have a confidence below %g: NaN is imputed for them",
+                self.left_out.sum(), len(self.left_out), self.shown, self.asked.min_confidence,
             )  # fmt: skip
 
 
@@ -383,23 +410,41 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
         write(mdata, target, "layers", layer, aligned)
 
 
-def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _Beside, imputed: Array) -> None:
-    """Write what was imputed from several sources, for all cells of the MuData."""
+def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _Beside) -> None:
+    """Write what is imputed from several sources, and what is beside it, for all cells of the MuData."""
     mdata, keys, target = cells.mdata, cells.keys, beside.asked.target
     names = model.preparations_[target].features[beside.columns]
     slot, columns = keys.imputed_from_sources(target, *sources.names), _columns(names)
-    imputed = beside.whole(imputed)[""]
-    write(mdata, None, "obsm", slot, pd.DataFrame(imputed, index=mdata.obs_names, columns=columns, copy=False))
+    found = beside.whole(model.impute_jointly(sources, target, beside.columns))
+    values = {slot_beside(slot, what) if what else slot: _of_all(each, sources) for what, each in found.items()}
+    _forget(mdata.obsm, keys, slot)
+    for key, each in values.items():
+        write(mdata, None, "obsm", key, pd.DataFrame(each, index=mdata.obs_names, columns=columns, copy=False))
     weights = model.source_weights(sources.names, target)
     about = {**_about(cells, model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
     write(mdata, None, "uns", slot, about)
+    write(mdata, None, "obs", keys.role_for(target, *sources.names), _roles(cells, sources.names, target))
+    for key, column in beside.of_cells(keys).items():
+        if column is not None:
+            write(mdata, None, "obs", key, _of_all(column, sources))
+        elif key in mdata.obs:
+            del mdata.obs[key]
+    beside.tell()
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
         _forget(mdata[target].layers, keys, keys.imputed)
         rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
-        write(mdata, target, "layers", keys.imputed, imputed[rows])
+        for key, each in values.items():
+            write(mdata, target, "layers", keys.imputed + key.removeprefix(slot), each[rows])
 
 
-def _roles(cells: Cells, source: str, target: str) -> pd.Categorical:
+def _of_all(values: Array, sources: SeveralSources) -> Array:
+    """Values of the cells that have any of the sources for all cells of the MuData, NaN for the others."""
+    found = np.full((sources.n_obs, *values.shape[1:]), np.nan, dtype=np.float32)
+    found[sources.rows] = values
+    return found
+
+
+def _roles(cells: Cells, source: str | tuple[str, ...], target: str) -> pd.Categorical:
     """What cells and their partners are to the model; cells alone where the target's values are none for it."""
     try:
         return cells.role_names(source, target)
@@ -462,7 +507,8 @@ def _impute_to(
         inputs, obs, slot = [cells.inputs(source)], mdata[source].obs, cells.keys.imputed_from_source(target)
         translate = lambda rows: model.translate(inputs[0][rows], source, target, columns)  # noqa: E731
     else:
-        sources = SeveralSources.of(cells, source, target)
+        assert beside.sources is not None  # there are several
+        sources = beside.sources
         inputs, obs = [*sources.inputs.values(), sources.position], mdata.obs.iloc[sources.rows]
         slot = cells.keys.imputed_from_sources(target, *sources.names)
         translate = lambda rows: model.impute_jointly(sources, target, columns, rows)  # noqa: E731
@@ -485,8 +531,8 @@ def _impute_to(
     if has_var:  # by the names that the model has for them
         var = mdata[target].var.iloc[cells.features(target).get_indexer(names)].set_axis(names)
     of_cells: dict[str, Any] = dict(beside.of_cells(keys))
-    if isinstance(source, str):
-        of_cells[keys.role_for(target)] = _roles(cells, source, target)
+    roles = _roles(cells, beside.source_names or cast(str, source), target)
+    of_cells[keys.role_for(target, *beside.source_names)] = roles if beside.sources is None else roles[sources.rows]
     obs = obs.drop(columns=list(of_cells), errors="ignore")  # of a model that imputed before
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
     frame.uns[slot] = _about(cells, model, target, names.to_numpy(), beside)
