@@ -78,12 +78,27 @@ def test_version_is_that_of_the_distribution():
     assert re.match(r"\d+\.\d+\.\d+", jm.__version__)
 
 
-def test_heavy_imports_wait_until_they_are_needed():
-    code = "import sys, jamie; print([name for name in ('shap', 'scanpy', 'umap', 'numba') if name in sys.modules])"
+@pytest.fixture(scope="module")
+def version_in_a_shell():
+    """What `python -m jamie --version` prints, and the packages that it imports."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-W", "ignore", "-X", "importtime", "-m", "jamie", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout, set(re.findall(r"^import time: .*\| +(\w+)$", done.stderr, re.MULTILINE))
+
+
+def test_version_from_a_shell(version_in_a_shell):
+    assert version_in_a_shell[0] == f"jamie-tools {importlib.metadata.version('jamie-tools')}\n"
+
+
+def test_imports_that_are_heavy_or_fetch_wait_until_they_are_needed(version_in_a_shell):
+    imported = version_in_a_shell[1]
+    assert {"jamie", "torch", "mudata"} <= imported
+    assert imported & {"shap", "scanpy", "umap", "numba", "pooch", "requests", "rdata"} == set()
 
 
 def private_imports(folder):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import jamie as jm
+from jamie._compat import quiet_mudata
+from jamie.datasets._cache import DIGEST
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
@@ -21,6 +26,7 @@ DATA = {
     "09_reference_and_query": ["citeseq_pbmc10k", "citeseq_pbmc5k_rna"],
     "gallery": ["patchseq_motor_cortex", "patchseq_motor_trio"],
 }
+N_CELLS = 500  # of each set, as many of each type as there are
 NEEDS = {"07_interoperability": ["igraph", "muon", "scib_metrics", "scvi"]}  # packages besides those of the tests
 FASTER = {
     "01_patchseq": {
@@ -48,23 +54,32 @@ FASTER = {
         'jm.pl.embedding(mdata, color="cell_type", n_cells=3_000, rng=0)': (
             'jm.pl.embedding(mdata, color="cell_type", n_cells=500, basis="pca")'
         ),
+        'seen_in["atac"] >= 100': 'seen_in["atac"] >= 10',
         'baselines=["knn", "ridge", "reduced_rank"], rng=0)': 'baselines=["knn"], n_features=100, rng=0)',
+        "n_test >= 20": "n_test >= 5",
         "n_cells=500, n_background=50": "n_cells=50, n_background=5",
         'features=["Plp1"], groups=sets, n_random=5)': 'features=["Plp1"], groups=sets, n_random=1, n_cells=100)',
         'groups="chromosome", n_random=5)': 'groups="chromosome", n_random=1, n_cells=100)',
-        "sim = jm.datasets.multiome(rng=0)": "sim = jm.datasets.multiome(n_cells=200, n_genes=40, n_peaks=240, rng=0)",
+        "sim = jm.datasets.multiome(rng=0)": "sim = jm.datasets.multiome(n_cells=200, n_genes=16, n_peaks=96, rng=0)",
+        "window=None, n_cells=200)": "window=None, n_cells=20)",
+        "window=100_000, n_cells=200)": "window=100_000, n_cells=20)",
+        "knockout=False, n_cells=100)": "knockout=False, n_cells=20)",
         "sim_model = jm.tl.train(sim, rng=0)": "sim_model = jm.tl.train(sim, rng=0, max_steps=20)",
-        "jm.datasets.multiome(n_cells=10_000, rng=0)": "jm.datasets.multiome(n_cells=2_000, n_genes=40, n_peaks=240)",
+        "jm.datasets.multiome(n_cells=10_000, rng=0)": "jm.datasets.multiome(n_cells=400, n_genes=16, n_peaks=96)",
         "thin_model = jm.tl.train(thin, rng=0)": "thin_model = jm.tl.train(thin, rng=0, max_steps=20)",
     },
     "04_unpaired": {
-        "N_CELLS = 2_000": "N_CELLS = 400",
+        "N_CELLS = 2_000": "N_CELLS = 300",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
         'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
+        'method="gw", rng=0)': 'method="gw", n_starts=2)',
+        "jm.tl.train(alone, rng=0)": "jm.tl.train(alone, max_steps=20)",
+        "jm.tl.train(few, rng=0)": "jm.tl.train(few, max_steps=20)",
     },
     "05_large_data": {
-        "N_CELLS = 50_000": "N_CELLS = 2_000",
+        "N_CELLS = 50_000": "N_CELLS = 1_000",
         "N_GENES, N_REGIONS = 2_000, 10_000": "N_GENES, N_REGIONS = 500, 2_000",
-        "memory_gb = 0.1": "memory_gb = 0.005",
+        "memory_gb = 0.1": "memory_gb = 0.0025",
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
         "n_cells=1_500, rng=0": 'basis="pca"',
     },
@@ -138,19 +153,61 @@ def in_fast_setting(notebook, substitutes):
     return notebook
 
 
+@pytest.fixture(scope="module")
+def small_sets(data_dir, tmp_path_factory):
+    """Function that puts some cells of a public set where notebooks find it, and returns the folder."""
+    folder = tmp_path_factory.mktemp("sets")
+
+    def put(name):
+        if not (data_dir / f"{name}.h5mu").is_file():
+            pytest.skip(f"no {name}.h5mu among the public data sets")
+        if not (folder / f"{name}.h5mu").is_file():
+            whole = jm.datasets.load(name, folder=data_dir)
+            types = whole.obs["cell_type"].astype(str) if "cell_type" in whole.obs else np.zeros(whole.n_obs)
+            rank = whole.obs.groupby(np.asarray(types)).cumcount()
+            with quiet_mudata():
+                mdata = whole[np.sort(np.argsort(rank, kind="stable")[:N_CELLS])].copy()
+                mdata.uns.pop(DIGEST, None)  # of all its cells
+                mdata.write(folder / f"{name}.h5mu")
+
+    return folder, put
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    """Client of one kernel for all notebooks, as its start and imports take longer than most of them."""
+    client = nbclient.NotebookClient(nbformat.v4.new_notebook(), timeout=300, kernel_name="python3")
+    with client.setup_kernel():
+        yield client
+
+
+CLEAN = """
+import os, warnings
+import jamie as jm
+os.environ["JAMIE_DATA_DIR"] = {data!r}
+os.chdir({folder!r})
+warnings.resetwarnings()
+jm.settings.verbosity, jm.settings.memory_gb = "info", {memory_gb}
+%reset -f
+"""
+
+
 @pytest.mark.tutorial
 @pytest.mark.real
 @every_tutorial
-def test_tutorial_runs(path, data_dir, tmp_path, monkeypatch):
-    for name in DATA.get(path.stem, []):
-        if not (data_dir / f"{name}.h5mu").is_file():
-            pytest.skip(f"no {name}.h5mu among the public data sets")
+def test_tutorial_runs(path, small_sets, kernel, tmp_path):
+    """On few cells, and with no name but its own."""
+    folder, put = small_sets
     for package in NEEDS.get(path.stem, []):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    monkeypatch.setenv("JAMIE_DATA_DIR", str(data_dir))
+    for name in DATA.get(path.stem, []):
+        put(name)
     notebook = in_fast_setting(nbformat.read(path, as_version=4), FASTER.get(path.stem, {}))
-    resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    clean = CLEAN.format(data=str(folder), folder=str(tmp_path), memory_gb=jm.settings.memory_gb)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(clean))
+    kernel.nb = notebook
+    for i, cell in enumerate(notebook.cells):
+        kernel.execute_cell(cell, i)
     assert all(cell.execution_count for cell in sources(notebook))
     assert list(tmp_path.iterdir()) == []  # a reader's folder is left as it was
 

@@ -4,10 +4,8 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 
 import mudata
 import numpy as np
@@ -158,11 +156,6 @@ def test_an_interrupt_ends_with_130(given, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jm.tl, "train", interrupt)
     assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu")]) == 130
     assert "output was not written" in capsys.readouterr().err
-
-
-def test_version_from_a_shell():
-    shown = subprocess.run([sys.executable, "-m", "jamie", "--version"], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == f"jamie-tools {version('jamie-tools')}"
 
 
 def test_an_interrupted_write_leaves_nothing(toy, tmp_path, monkeypatch):
