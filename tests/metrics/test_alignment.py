@@ -177,6 +177,20 @@ def test_foscttm_error_is_what_other_cells_would_move():
     assert np.isnan(foscttm_error(*drawn(2)))
 
 
+def test_foscttm_error_is_the_projection_by_loops(latents):
+    grid = np.random.default_rng(0).integers(0, 3, size=(2, 25, 2)).astype(float)  # full of ties
+    for x, y in ((latents[0][:25], latents[1][:25]), grid):
+        n, of_cell = 25, np.zeros(25)
+        for a, b in ((x, y), (y, x)):
+            for i in range(n):
+                for j in np.delete(np.arange(n), i):
+                    own, other = np.linalg.norm(a[i] - b[i]), np.linalg.norm(a[i] - b[j])
+                    closer = (other < own) + (other == own) / 2
+                    of_cell[[i, j]] += closer / (4 * (n - 1))
+        assert foscttm(x, y) == pytest.approx(of_cell.mean())
+        assert foscttm_error(x, y) == pytest.approx(2 * of_cell.std(ddof=1) / np.sqrt(n))
+
+
 def test_the_macro_average_is_over_labels():
     x = np.array([[0.0], [0.1], [0.2], [0.3], [9.0], [5.0]])
     y = np.array([[0.0], [0.1], [0.2], [0.3], [9.0], [0.0]])
@@ -255,6 +269,10 @@ def test_label_transfer_refuses(latents):
         label_transfer_accuracy(x, y, labels[1:], labels_y=labels)
     with pytest.raises(ValueError, match="at least one labelled cell in `x`"):
         label_transfer_accuracy(x, y, [None] * 60, labels_y=labels)
+    with pytest.raises(ValueError, match="`x` as cells × latent dimensions"):
+        label_transfer_accuracy(x[0], y, labels)
+    with pytest.raises(ValueError, match="`y` as cells × latent dimensions"):
+        label_transfer_accuracy(x, y[0], labels)
 
 
 @pytest.mark.slow
