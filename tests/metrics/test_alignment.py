@@ -118,6 +118,12 @@ def test_foscttm_leaves_out_cells_with_nan(latents):
     assert foscttm(x, y) == pytest.approx(loops(x[kept], y[kept]), abs=1e-12)
 
 
+def test_latents_of_any_type_of_numbers(latents):
+    whole = [np.rint(10 * latent) for latent in latents]
+    for kind in (object, int, np.float32):
+        assert foscttm(*(latent.astype(kind) for latent in whole)) == foscttm(*whole)
+
+
 def test_foscttm_changes_nothing_it_is_given(latents):
     before = [latent.copy() for latent in latents]
     foscttm(*latents)
@@ -130,7 +136,7 @@ def test_foscttm_refuses(latents):
         foscttm(x, y[1:])
     with pytest.raises(ValueError, match=r"`x` as cells × latent dimensions.*found shape \(60,\)"):
         foscttm(x[:, 0], y[:, 0])
-    with pytest.raises(ValueError, match=r"`y` .*infinite"):
+    with pytest.raises(ValueError, match=r"`y` .*found infinite values"):
         foscttm(x, np.where(y == y[0, 0], np.inf, y))
     with pytest.raises(ValueError, match="found none among 60"):
         foscttm(x, np.full_like(y, np.nan))
@@ -150,7 +156,7 @@ def test_foscttm_within_groups_counts_others_of_the_group_alone(latents):
     assert foscttm(x, y, groups=groups) == pytest.approx(np.mean(expected), abs=1e-12)
     assert foscttm(x, y, groups=["all"] * 60) == foscttm(x, y)
     assert np.isnan(foscttm(x, y, groups=np.arange(60)))
-    with pytest.raises(ValueError, match="one label for each of the 60"):
+    with pytest.raises(ValueError, match="one label for each of the 60 cells of `x`"):
         foscttm(x, y, groups=["a"])
 
 
