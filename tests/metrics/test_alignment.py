@@ -118,6 +118,12 @@ def test_foscttm_leaves_out_cells_with_nan(latents):
     assert foscttm(x, y) == pytest.approx(loops(x[kept], y[kept]), abs=1e-12)
 
 
+def test_latents_of_any_type_of_numbers(latents):
+    whole = [np.rint(10 * latent) for latent in latents]
+    for kind in (object, int, np.float32):
+        assert foscttm(*(latent.astype(kind) for latent in whole)) == foscttm(*whole)
+
+
 def test_foscttm_changes_nothing_it_is_given(latents):
     before = [latent.copy() for latent in latents]
     foscttm(*latents)
@@ -130,7 +136,7 @@ def test_foscttm_refuses(latents):
         foscttm(x, y[1:])
     with pytest.raises(ValueError, match=r"`x` as cells × latent dimensions.*found shape \(60,\)"):
         foscttm(x[:, 0], y[:, 0])
-    with pytest.raises(ValueError, match=r"`y` .*infinite"):
+    with pytest.raises(ValueError, match=r"`y` .*found infinite values"):
         foscttm(x, np.where(y == y[0, 0], np.inf, y))
     with pytest.raises(ValueError, match="found none among 60"):
         foscttm(x, np.full_like(y, np.nan))
@@ -150,7 +156,7 @@ def test_foscttm_within_groups_counts_others_of_the_group_alone(latents):
     assert foscttm(x, y, groups=groups) == pytest.approx(np.mean(expected), abs=1e-12)
     assert foscttm(x, y, groups=["all"] * 60) == foscttm(x, y)
     assert np.isnan(foscttm(x, y, groups=np.arange(60)))
-    with pytest.raises(ValueError, match="one label for each of the 60"):
+    with pytest.raises(ValueError, match="one label for each of the 60 cells of `x`"):
         foscttm(x, y, groups=["a"])
 
 
@@ -175,6 +181,20 @@ def test_foscttm_error_is_what_other_cells_would_move():
     assert np.mean([foscttm_error(*drawn()) for _ in range(10)]) == pytest.approx(anew, rel=0.2)
     assert foscttm_error(np.zeros((20, 2)), np.zeros((20, 2))) == 0
     assert np.isnan(foscttm_error(*drawn(2)))
+
+
+def test_foscttm_error_is_the_projection_by_loops(latents):
+    grid = np.random.default_rng(0).integers(0, 3, size=(2, 25, 2)).astype(float)  # full of ties
+    for x, y in ((latents[0][:25], latents[1][:25]), grid):
+        n, of_cell = 25, np.zeros(25)
+        for a, b in ((x, y), (y, x)):
+            for i in range(n):
+                for j in np.delete(np.arange(n), i):
+                    own, other = np.linalg.norm(a[i] - b[i]), np.linalg.norm(a[i] - b[j])
+                    closer = (other < own) + (other == own) / 2
+                    of_cell[[i, j]] += closer / (4 * (n - 1))
+        assert foscttm(x, y) == pytest.approx(of_cell.mean())
+        assert foscttm_error(x, y) == pytest.approx(2 * of_cell.std(ddof=1) / np.sqrt(n))
 
 
 def test_the_macro_average_is_over_labels():
@@ -255,6 +275,10 @@ def test_label_transfer_refuses(latents):
         label_transfer_accuracy(x, y, labels[1:], labels_y=labels)
     with pytest.raises(ValueError, match="at least one labelled cell in `x`"):
         label_transfer_accuracy(x, y, [None] * 60, labels_y=labels)
+    with pytest.raises(ValueError, match="`x` as cells × latent dimensions"):
+        label_transfer_accuracy(x[0], y, labels)
+    with pytest.raises(ValueError, match="`y` as cells × latent dimensions"):
+        label_transfer_accuracy(x, y[0], labels)
 
 
 @pytest.mark.slow

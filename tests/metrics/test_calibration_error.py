@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import calibration_curve
@@ -38,6 +39,22 @@ def test_by_hand():
     assert jm.metrics.calibration_error([*p, np.nan], [*right, True]) == pytest.approx(expected)
     assert jm.metrics.calibration_error([1.0, 0.0], [True, False]) == 0
     assert np.isnan(jm.metrics.calibration_error([], []))
+
+
+def test_by_default_there_are_ten_bins_of_the_same_width():
+    p, right = said()
+    for found, expected in zip(
+        reliability_bins(p, right), reliability_bins(p, right, n_bins=10, strategy="uniform"), strict=True
+    ):
+        assert_array_equal(found, expected)
+    assert jm.metrics.calibration_error(p, right) == reliability_bins(p, right).error
+
+
+@pytest.mark.parametrize("kind", [object, "Float64"])
+def test_columns_of_a_table_are_taken_as_they_come(kind):
+    p, right = said(50)
+    given = pd.Series([*p, None], dtype=kind), pd.Series([*right, None], dtype=object)
+    assert jm.metrics.calibration_error(*given) == jm.metrics.calibration_error(p, right)
 
 
 def test_equal_probabilities_are_one_bin():

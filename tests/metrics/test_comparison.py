@@ -176,6 +176,7 @@ def test_binomial_of_the_paper():
 def test_nothing_won_or_lost_says_nothing():
     assert binomial_test([1.0, np.nan], [1.0, 2.0]) == (0, 0, 1, 1.0)
     assert binomial_test([], []) == (0, 0, 0, 1.0)
+    assert binomial_test([0.9, None, 0.1], [0.1, 0.2, None]) == (1, 0, 0, 1.0)
 
 
 def test_binomial_refuses():

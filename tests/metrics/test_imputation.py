@@ -124,6 +124,9 @@ def test_matrix_threshold_is_the_median_of_everything(holed, shift):
         [5, 6, 7],
         [0, 2, 3, 4],
         [-3, -2, 0, 0, 1],
+        [-3, -2, -1, 0, 0],
+        [0, 0.2, 0.5, 2, 3],
+        [-0.5, 0, 0, 0.3, 0.6],
     ],
 )
 def test_matrix_threshold_counts_zeros_that_are_not_stored(measured):

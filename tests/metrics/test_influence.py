@@ -36,6 +36,17 @@ def test_it_is_the_bootstrap_with_gaps_and_constants():
     assert mean.standard_error == pytest.approx(correlation_error(measured, imputed, n_resamples=1000), rel=0.1)
 
 
+def test_a_constant_but_for_the_rounding_of_either_type_has_none():
+    rng = np.random.default_rng(0)
+    measured, _ = sample(rng)
+    single = (1 + 1e-7 * rng.normal(size=(150, 1))).astype(np.float32)
+    assert single.std() > 0
+    for sides in ((measured[:, :1], single), (single, measured[:, :1])):
+        mean = MeanCorrelation()
+        mean.add(*sides)
+        assert np.isnan(mean.value)
+
+
 def test_without_a_correlation_there_is_none():
     mean = of(np.ones((10, 12)), np.ones((10, 12)))
     assert np.isnan(mean.value)

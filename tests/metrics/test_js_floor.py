@@ -28,6 +28,7 @@ def test_with_as_many_cells_as_asked_for_it_is_carried_on_from_halves(n):
 def test_too_few_cells_have_none():
     values = np.random.default_rng(0).normal(size=(15, 3))
     assert np.isnan(js_floor(values, 15)).all()
+    assert np.isfinite(js_floor(np.random.default_rng(0).normal(size=(16, 3)), 16)).all()
     assert np.isfinite(js_floor(values, 7)).all()
     assert np.isnan(js_floor(values, 1)).all()
 
@@ -37,6 +38,7 @@ def test_what_does_not_vary_has_none():
     values[:, 1] = 2
     for n in (30, 60):
         assert_array_equal(np.isnan(js_floor(values, n)), [False, True, False])
+        assert_array_equal(js_floor(values, n)[[0, 2]], js_floor(values[:, [0, 2]], n))  # nor has it a say in others
     assert np.isnan(js_floor(np.ones((60, 2)), 60)).all()
 
 

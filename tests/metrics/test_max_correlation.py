@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import binom
 
-from jamie.metrics import feature_correlation, max_correlation
-from jamie.metrics._max_correlation import _heads
+from jamie.metrics import _max_correlation, feature_correlation, max_correlation
+from jamie.metrics._max_correlation import _correlation, _heads
 
 
 def simulated(means, n=3000, sd=0.7, seed=0):
@@ -93,8 +93,21 @@ def test_coins_are_binomial(n):
     expected = binom(n, 0.5).cdf(np.arange(n + 1))
     found = np.searchsorted(np.sort(heads), np.arange(n + 1), side="right") / len(heads)
     assert_allclose(found, expected, atol=0.012)
+    assert heads.dtype == np.int64
     assert heads.min() >= 0
     assert heads.max() <= n
+
+
+def test_correlations_of_sparse_matrices_come_from_what_is_stored(monkeypatch):
+    rng = np.random.default_rng(0)
+    sides = [rng.poisson(1, size=(60, 5)).astype(np.float32) for _ in range(2)]
+    for side in sides:
+        side[:, 1] = 3000 + rng.normal(size=60)  # whose variance sums in single precision would lose
+        side[:, 2] = 0
+    expected = feature_correlation(*sides)
+    monkeypatch.setattr(_max_correlation, "feature_correlation", None)
+    assert_allclose(_correlation(*map(sparse.csr_matrix, sides)), expected, rtol=1e-6)
+    assert np.isnan(_correlation(*(sparse.csr_matrix(side[:2]) for side in sides))).all()  # of two cells
 
 
 def test_missing_values_are_left_out():

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from jamie._errors import InvalidValueError
 from jamie.metrics import binomial_test, compare_methods, correlation_error, feature_correlation
-from jamie.metrics._resampled import resampled, resamples
+from jamie.metrics._resampled import mean_error, resampled, resamples
 
 
 def predicted(n=60, d=8, noise=(1.0, 1.0), seed=0):
@@ -120,6 +120,15 @@ def test_constants_of_single_precision_are_constants_here_too():
     b[:, 0] = 4 + 1e-6 * np.random.default_rng(0).normal(size=60)
     assert np.isnan(feature_correlation(measured, b)[0])
     assert compare_methods(measured, a, b) == pytest.approx(compare_methods(measured[:, 1:], a[:, 1:], b[:, 1:]))
+    double = measured.astype(float)  # the coarser of the two types decides
+    assert np.isnan(resampled(double, b, resamples(60, 3))[:, 0]).all()
+    assert np.isnan(resampled(b, double, resamples(60, 3))[:, 0]).all()
+
+
+def test_the_error_is_the_standard_deviation_of_the_draws():
+    values = np.array([[0.9, 0.8], [0.1, 0.3], [0.5, np.nan], [np.nan, np.nan]])
+    assert mean_error(values) == pytest.approx(np.std([0.2, 0.5], ddof=1))  # the first row is no draw
+    assert np.isnan(mean_error(values[[0, 1, 3]]))
 
 
 def test_no_cells_and_no_resamples_are_refused_in_our_words():

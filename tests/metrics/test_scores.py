@@ -93,6 +93,7 @@ def test_distances_within_labels_are_those_of_their_cells(sides, labels):
     found = scores.distances(index)
     assert list(found) == [f"{method}: {label}" for method in ("ours", "mlp") for label in labels.cat.categories]
     assert_array_equal(found.index, index)
+    assert set(found.dtypes) == {np.dtype(float)}
     for method, imputed in zip(("ours", "mlp"), sides[1:], strict=True):
         for label in "ab":
             rows = (labels == label).to_numpy()

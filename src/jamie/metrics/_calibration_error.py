@@ -75,7 +75,7 @@ def reliability_bins(probability: Any, right: Any, *, n_bins: int = 10, strategy
     inner = np.arange(1, n_bins) / n_bins
     edges = inner if strategy == "uniform" else np.unique(np.quantile(p, inner)) if len(p) else inner
     bins = np.searchsorted(edges, p, side="right")
-    n, of_bin, of_right = (np.bincount(bins, weights, minlength=n_bins) for weights in (None, p, is_right))
+    n, of_bin, of_right = (np.bincount(bins, weights) for weights in (None, p, is_right))
     kept = n > 0
     return Bins(of_bin[kept] / n[kept], of_right[kept] / n[kept], n[kept])
 
