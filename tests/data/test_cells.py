@@ -7,13 +7,15 @@ import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
 from jamie._keys import Keys
-from jamie.data import Preparation, open_cells, open_for_model, require_several, two_modalities
+from jamie.data import Preparation, open_cells, open_for_model, require_several, two_modalities, writable_one
+from jamie.metrics import max_correlation
 
 
 @pytest.fixture(scope="module")
@@ -572,3 +574,37 @@ def test_measured_values_without_some_features_are_on_the_scale_of_all(trained):
     found = cells.measured("rna", rows, np.arange(x.shape[1]))
     assert np.isnan(found[:, :4]).all()
     np.testing.assert_allclose(found[:, 4:], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_limit_of_features_is_that_of_their_counts(trained):
+    """As of the whole modality on the imputed scale, normalised by scanpy; a feature that is not there has none."""
+    mdata, model = trained
+    columns = np.array([5, 0, 7])
+
+    def normalised(counts):
+        of = ad.AnnData(counts.astype(np.float32))
+        sc.pp.normalize_total(of, target_sum=model.preparations_["rna"].normaliser.depth)
+        return sc.pp.log1p(of, copy=True).X[:, columns]
+
+    cells = open_cells(mdata, model=model)
+    found = cells.max_correlation("rna", columns, np.random.default_rng(0))
+    expected = max_correlation(mdata["rna"].X, normalise=normalised, rng=np.random.default_rng(0))
+    assert_allclose(found, expected, atol=1e-5)
+    assert ((found > 0) & (found <= 1)).all()
+    rna = mdata["rna"][:, 1:].copy()  # without the first
+    some = open_cells(MuData({"rna": rna, "protein": mdata["protein"]}), model=model)
+    limits = some.max_correlation("rna", columns, np.random.default_rng(0))
+    assert_array_equal(np.isnan(limits), [False, True, False])
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_an_anndata_is_written_to_or_its_copy(toy, copy):
+    adata = toy["rna"]
+    opened = writable_one(adata, "rna", copy=copy)
+    assert list(opened.mod) == ["rna"]
+    assert (opened["rna"] is adata) != copy
+    assert writable_one(toy, None, copy=False) is toy
+    with pytest.raises(TypeError, match="say which modality it is: pass query='rna'"):
+        writable_one(adata, None, copy=copy, argument="query")
+    with pytest.raises(TypeError, match="say which modality it is: pass modality='rna'"):
+        writable_one(adata, None, copy=copy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.data import CellMatrix, EffectColumns, Effects, value_stats
+from jamie.data._effects import _warn_far
 from jamie.data._fit_effects import MOST_CELLS, _even, fit_effects
 
 N, D = 600, 80
@@ -246,3 +247,70 @@ def test_the_modality_of_another_batch_keeps_its_own(batched):
     model = jm.tl.train(mdata, batch_key="batch", max_steps=2)
     assert model.preparations_["protein"].effects.batches == ("c",)
     assert not model.preparations_["protein"].effects.of_batch.any()
+
+
+def two_batches(rng, *, is_factor):
+    return Effects(
+        "batch",
+        ("a", "b"),
+        ("depth",),
+        center=np.array([2.0]),
+        spread=np.array([3.0]),
+        of_batch=rng.normal(size=(2, 9)),
+        of_covariate=rng.normal(size=(1, 9)),
+        is_factor=is_factor,
+    )
+
+
+def test_what_is_added_for_a_batch_is_what_was_taken_off_its_cells():
+    rng = np.random.default_rng(0)
+    x, some = rng.gamma(2.0, size=(20, 9)), np.array([7, 2])
+    design = np.column_stack([np.ones(20), np.zeros(20)])  # of the second batch, at the mean of the covariate
+    for is_factor in (True, False):
+        effects = two_batches(rng, is_factor=is_factor)
+        for columns in (slice(None), some):
+            left = effects.removed(x[:, columns], design, columns)
+            assert_allclose(effects.added(left, "b", "continuous", columns), x[:, columns])
+    effects = two_batches(rng, is_factor=True)
+    left = effects.removed(x, design)
+    for kind in ("counts", "protein", "accessibility"):  # whose imputed scale is logarithmic
+        assert_allclose(effects.added(np.log1p(left), "b", kind), np.log1p(x))
+    assert_allclose(effects.added(-x, "b", "counts"), -x * np.exp(effects.of_batch[1]))
+    with pytest.raises(KeyError, match=r"`batch` .*'c'.*it names a batch that 'batch' had in the training"):
+        effects.of("c")
+
+
+@pytest.mark.parametrize("is_factor", [True, False])
+def test_effects_survive_being_stored(is_factor):
+    effects = two_batches(np.random.default_rng(0), is_factor=is_factor)
+    stored = effects.to_dict()
+    assert list(stored)[:4] == ["batch_key", "batches", "covariates", "is_factor"]
+    assert (stored["batch_key"], stored["batches"], stored["covariates"]) == ("batch", ["a", "b"], ["depth"])
+    back = Effects.from_dict(stored)
+    for field in fields(Effects):
+        one, other = getattr(back, field.name), getattr(effects, field.name)
+        assert type(one) is type(other)
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("z", "said"),
+    [
+        (np.full(20, 1.6), "1.6 standard deviations from its mean on average, 0 cells more than 6"),
+        (np.full(20, -1.6), "-1.6 standard deviations"),
+        (np.full(20, 1.4), ""),
+        (np.full(19, 1.6), ""),
+        (np.r_[np.zeros(30), -6.5, 7.0], "2 cells more than 6"),
+        (np.r_[np.zeros(30), 5.9], ""),
+        (np.r_[0.0, 49.0], "1 cells more than 6"),
+    ],
+)
+def test_a_covariate_that_is_not_as_in_the_training_is_told(z, said, caplog):
+    _warn_far(z, "depth", "rna")
+    assert (said in caplog.text) if said else not caplog.text
+
+
+@pytest.mark.parametrize("value", [51.0, -51.0])
+def test_a_covariate_in_other_units_is_refused(value):
+    with pytest.raises(ValueError, match=r"covariate 'depth' of the cells of 'rna' .* found a value 51 standard"):
+        _warn_far(np.array([0.0, value]), "depth", "rna")

@@ -10,6 +10,7 @@ from mudata import MuData
 from numpy.testing import assert_allclose
 
 import jamie as jm
+from jamie.data._feature_names import mend_names
 
 
 @pytest.fixture
@@ -136,3 +137,15 @@ def test_symbols_where_the_model_has_ensembl_ids(toy):
     symbols = renamed(toy["rna"], lambda name: f"SYM{name[-3:]}")
     with pytest.raises(ValueError, match="these are symbols and the model has Ensembl ids: pass feature_names="):
         jm.tl.embed(symbols, model, modality="rna")
+
+
+@pytest.mark.parametrize("here", ["symbols", "Ensembl ids"])
+def test_the_mapping_that_would_help_is_named(here):
+    sorts = {"symbols": [f"GENE{i}X" for i in range(9)], "Ensembl ids": [f"ENSG{i:011}" for i in range(9)]}
+    (there,) = set(sorts) - {here}
+    adata = ad.AnnData(np.zeros((2, 9), np.float32), var=pd.DataFrame(index=sorts[here]))
+    said = mend_names("rna", adata, pd.Index(sorts[there]))
+    assert said == (
+        f"these are {here} and the model has {there}: pass feature_names=, a mapping from {here} to {there} or the "
+        f"column of `.var` that holds {there}"
+    )

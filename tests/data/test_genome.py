@@ -137,7 +137,7 @@ def test_positions_are_numbers_whatever_the_column(start):
     assert places["start"].tolist() == [1000, 5]
 
 
-@pytest.mark.parametrize("missing", [None, np.nan, "NA", "", -1, np.inf, pd.NA])
+@pytest.mark.parametrize("missing", [None, np.nan, "NA", "", -1, np.inf, pd.NA, pd.NaT])
 def test_a_feature_without_a_position_has_no_place(missing, caplog):
     start = pd.Series([1, missing], dtype=object)
     places = coordinates(frame("ab", chrom="1", start=start.to_numpy(), end=[2, 2]), modality="m")
@@ -172,7 +172,7 @@ def test_named_features_are_given_in_their_order_and_others_not_counted(caplog):
 MINUS = ["-", "-1", -1, -1.0, np.int8(-1), "−", "–", "−1", "-1.0", "minus", "Minus", "MINUS", "neg", "negative",
          "reverse", "rev", " - ", b"-"]  # fmt: skip
 PLUS = ["+", "1", "+1", 1, 1.0, np.int64(1), "1.0", "plus", "Plus", "pos", "positive", "forward", "fwd", " + "]
-UNKNOWN = [".", "*", "?", "", 0, 0.0, "0", np.nan, None, pd.NA, "nan", "NA", "None", "unknown"]
+UNKNOWN = [".", "*", "?", "", 0, 0.0, "0", np.nan, None, pd.NA, pd.NaT, "nan", "NA", "None", "unknown"]
 
 
 @pytest.mark.parametrize(

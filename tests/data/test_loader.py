@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -135,3 +136,20 @@ def test_what_is_mixed_by_is_both_in_rows_of_partners_and_else_f(problem, rho):
     for pair in (("a", "c"), ("b", "c")):
         assert found[pair] is batch.known[pair]
     assert batch.known["a", "b"].to_dense()[1].sum() == 0
+
+
+def test_what_is_largest_in_a_batch_is_named(problem):
+    """Component 1 of b, in the third cell of the second network, is the largest once it was divided by its number."""
+    features, loadings = np.array([f"f{i}" for i in range(7)]), np.zeros((7, 2))
+    loadings[:, 1] = [0.1, -0.9, 0.3, 0.0, 0.8, -0.5, 0.2]
+    views = dict(problem.modalities)
+    inputs = np.full((5, 2), 0.5, np.float32)
+    inputs[2, 1] = -3.0
+    preparation = SimpleNamespace(features=features, loadings=loadings)
+    views["b"] = replace(views["b"], inputs=inputs, preparation=preparation, values=None)
+    views["a"] = replace(views["a"], inputs=np.full((6, 3), 4.0, np.float32))  # larger, before it is divided
+    load = Loader(replace(problem, modalities=views), {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"))
+    draws = [Draw({"a": np.array([0]), "b": np.array(rows)}, None, {}) for rows in ([0, 1, 3], [4, 3, 2])]
+    assert load.extremes(draws) == (
+        "the largest value of its batch is 6, in component 1 of 'b', most of which is 'f1', 'f4', 'f5'"
+    )

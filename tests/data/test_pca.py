@@ -162,3 +162,10 @@ def test_cells_in_memory_have_the_components_of_scikit_learn(shape, container, n
     assert found.vectors.shape == (k, shape[1])
     assert_allclose(found.variance, oracle.explained_variance_, rtol=1e-8)
     assert_allclose(np.abs(np.diag(found.vectors @ oracle.components_.T)), 1, rtol=1e-6)
+
+
+def test_many_values_take_no_step_that_gains_nothing(z, monkeypatch):
+    steps, summed = [], _pca.summed
+    monkeypatch.setattr(_pca, "summed", lambda z, vectors: (steps.append(1), summed(z, vectors))[1])
+    _pca.of_many_values([sparse.csr_matrix(z)], n_comps=K, rng=np.random.default_rng(0))
+    assert 2 < len(steps) < 8

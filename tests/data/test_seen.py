@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import jamie as jm
-from jamie.data import HELD_OUT, NEW, TRAIN, VALIDATION, SeenCells, unseen_pairs
+from jamie.data import HELD_OUT, NEW, TRAIN, VALIDATION, SeenCells, _seen, unseen_pairs
 from jamie.data._seen import feature_codes, name_digests, value_digests
 
 N, D = 200, 30
@@ -421,3 +421,14 @@ def test_a_pair_is_unseen_only_if_the_model_saw_neither_cell():
     unseen, which = unseen_pairs(role_a[:3], role_b[:3])
     assert unseen.all()
     assert which == "in-sample"
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("at_once", [1, 50, 2**18])
+def test_cells_are_looked_at_once_a_few_at_a_time(x, form, at_once, monkeypatch):
+    monkeypatch.setattr(_seen, "AT_ONCE", at_once)
+    x = form(x)
+    pieces = list(_seen._pieces(x))
+    assert_array_equal(np.concatenate([np.arange(N)[rows] for rows in pieces]), np.arange(N))
+    size = x.nnz if sparse.issparse(x) else x.size
+    assert max(rows.stop - rows.start for rows in pieces) <= max(1, at_once * N / size)

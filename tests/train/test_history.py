@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from jamie.train import History, Losses
 
 
@@ -28,3 +30,8 @@ def test_what_is_read_back_from_columns_is_the_history():
     assert list(history.columns()) == ["step", "total", "kl", "score"]
     assert history.columns()["step"] == [20, 40, 60]
     assert History.of(history.columns()) == history
+
+
+def test_columns_that_lost_a_row_are_no_history():
+    with pytest.raises(ValueError, match="shorter"):
+        History.of({"step": [20, 40], "total": [1.0]})

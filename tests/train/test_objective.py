@@ -116,6 +116,22 @@ def test_cells_without_a_partner_do_not_thin_out_the_error_of_those_with_one(cas
     error = (decoded - batch.inputs["b"]).square().mean(1) / targets["b"].variance
     found = objective(outputs._replace(crossed=crossed), batch, targets, RECIPE, 1.0).cross
     assert found.item() == pytest.approx((0.5 * error[0] + error[2]).item() / 2)
+    crossed = {("a", "b"): (decoded, torch.tensor([0.0, 0.0, 0.4, 0.0], dtype=torch.float64))}
+    found = objective(outputs._replace(crossed=crossed), batch, targets, RECIPE, 1.0).cross
+    assert found.item() == pytest.approx(0.4 * error[2].item())
+
+
+def test_each_block_of_a_batch_is_contrasted_by_itself(case):
+    outputs, batch, targets = case
+    f = torch.zeros(6, 4, dtype=torch.float64)
+    f[[0, 2, 4], [0, 1, 3]] = torch.tensor(
+        [1, 0.5, 1], dtype=torch.float64
+    )  # cells 0 to 2 with 0 and 1, 3 to 5 with 2 and 3
+    batch = batch._replace(known={("a", "b"): Links.of(f)}, inferred={}, n_blocks=2)
+    a, b = outputs.mean["a"], outputs.mean["b"]
+    blocks = [contrastive(a[:3], b[:2], Links.of(f[:3, :2]), 0.4), contrastive(a[3:], b[2:], Links.of(f[3:, 2:]), 0.4)]
+    expected = (2 * blocks[0] + blocks[1]).item() / 3  # a mean over the three cells with a partner
+    assert objective(outputs, batch, targets, RECIPE, 1.0).contrastive.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -16,7 +16,7 @@ from jamie.train import RECIPES, Target, fit, kl_weight, objective, one_cycle
 from jamie.train._objective import held_out_cells, held_out_error
 from jamie.train._optimiser import FlatAdamW, RunningAverage
 from jamie.train._schedule import averaging_weight, cycle_ends
-from jamie.train._trainer import _Best, _predicted, _surely_less
+from jamie.train._trainer import _Best, _predicted, _requests, _surely_less
 
 SIZES = {"a": 4, "b": 3}
 TARGETS = dict.fromkeys(SIZES, Target(1.0, None))
@@ -707,7 +707,7 @@ def test_the_bar_counts_all_steps_and_the_time_goes_on_with_a_state(monkeypatch,
     with pytest.raises(Killed):
         Watched(recipe).fit(checkpoint=checkpoint)
     assert (bars[0].total, bars[0].n, bars[0].is_open) == (20, 11, False)
-    assert bars[0].options["scale"] == recipe.batch_size
+    assert bars[0].options == {"description": "jamie, recipe 'default'", "unit": "cells", "scale": recipe.batch_size}
     assert [shown["best"] for shown in bars[0].shown] == ["3.000", "2.000"]
     before = checkpoint.state
     scored(monkeypatch, *scores[2:])
@@ -718,6 +718,34 @@ def test_the_bar_counts_all_steps_and_the_time_goes_on_with_a_state(monkeypatch,
     assert 1000 < fitted.seconds < 1100
     assert 0 < before.seconds < 100
     assert "going on after step 11 of 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_processes_that_train_together_end_at_once(monkeypatch, n):
+    """One that waits for the end of its step would wait for the others, who have ended."""
+    monkeypatch.setattr("jamie.train._trainer.n_ranks", lambda: n)
+    usual = signal.getsignal(signal.SIGTERM)
+    with _requests() as requests:
+        assert not requests.came
+        assert (signal.getsignal(signal.SIGTERM) == usual) == (n > 1)
+    assert signal.getsignal(signal.SIGTERM) == usual
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "remedy"),
+    [
+        ("default", 0.5, "jm.recipes['default'], learning_rate=0.002)"),
+        ("default", 0.002, "jm.recipes['default'], learning_rate=0.0002)"),
+        ("default", 0.001, "jm.recipes['default'], learning_rate=0.0001)"),
+        ("paper", 0.002, "jm.recipes['paper'], learning_rate=0.001)"),
+        ("mine", 0.5, "recipe, learning_rate=0.05)"),
+    ],
+)
+def test_the_rate_that_would_do_is_lower_than_that_of_the_training(monkeypatch, name, rate, remedy):
+    losses(monkeypatch, [NAN] * 40)
+    with pytest.raises(InvalidValueError) as caught:
+        Watched(replace(RECIPE, name=name, learning_rate=rate)).fit()
+    assert f"; pass a lower learning rate, recipe=dataclasses.replace({remedy}, and look for" in str(caught.value)
 
 
 def test_an_error_of_one_cell_or_none_has_no_spread(monkeypatch):
