@@ -22,6 +22,8 @@ from jamie.data import CellPairs, Cells, Layers, Pairs, as_text, open_for_model,
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores
 from jamie.model import JAMIE
 
+from ._made_by import write_model
+
 COLUMNS = (
     "source", "target", "method", "cells", "n_cells", *MEASURES, *LIMITS, "n_failed", "correlation_se", "gain",
     "gain_se", "p_value", "foscttm", "foscttm_within", "lta", "lta_chance", "lta_macro", "lta_macro_chance", "seconds",
@@ -176,6 +178,7 @@ def evaluate(
     for (source, target), of_pair in scores.items():
         _write(cells, source, target, of_pair)
     write(mdata, None, "uns", cells.keys.evaluation, table)
+    write_model(cells, model, cells.keys.evaluation)
     return table
 
 

@@ -420,6 +420,7 @@ def _about(model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str
     levels = preparation.normaliser.levels
     return {
         "schema": SCHEMA,
+        "model": model.fingerprint,
         "features": list(names),
         "kind": preparation.kind,
         "scale": preparation.scale,
