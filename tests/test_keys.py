@@ -26,7 +26,7 @@ def slots(keys, names):
     pairs = list(permutations(names, 2)) + [(name, name) for name in names]
     plain = {
         "mdata.obs": ["split"],
-        "mdata.uns": ["model", "correspondence", "diagnosis", "evaluation", "links", "knockout_by_distance"],
+        "mdata.uns": ["model", "models", "correspondence", "diagnosis", "evaluation", "links", "knockout_by_distance"],
         "mdata.obsm": ["latent"],
         "obs": ["role", "imputed", "completed_confidence", "completed_novelty"],
         "obsm": ["input", "latent"],

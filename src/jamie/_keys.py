@@ -21,7 +21,7 @@ KIND = "jamie_kind"
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputation", "imputed",
     "inferred", "input", "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links",
-    "loadings", "match", "novelty", "reconstructed", "role", "scores", "sd_ratio", "seen", "shap", "split",
+    "loadings", "match", "models", "novelty", "reconstructed", "role", "scores", "sd_ratio", "seen", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
@@ -143,6 +143,11 @@ class Keys:
     def model(self) -> str:
         """`mdata.uns`: parameters and history of the training."""
         return self.prefix
+
+    @property
+    def models(self) -> str:
+        """`mdata.uns`: fingerprint of the model by which latents, verdicts and scores are, by slot."""
+        return f"{self.prefix}_models"
 
     @property
     def imputed(self) -> str:

@@ -231,3 +231,37 @@ def test_the_page_says_how_sure_cells_are_where_it_is_known(whole, whole_session
     assert f"{(held_out['jamie_novelty_protein'] > 1).mean():.0%}" in whole.text
     assert {"coverage", "confidence", "novelty"} <= set(mdata.uns["jamie_diagnosis"]["measure"])
     assert "of the measured values lie within their 90% intervals" in whole.text
+
+
+def test_what_another_model_made_is_not_shown_as_that_of_this_one(trained, tmp_path):
+    mdata, model = trained
+    jm.tl.diagnose(mdata, model)
+    jm.tl.evaluate(mdata, model, baselines=[])
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+
+    def page(model):
+        return Page(jm.pl.report(mdata, model, tmp_path / "x.html", basis="pca").read_text(encoding="utf-8")).text
+
+    model.save(tmp_path / "model.jamie")
+    own = page(jm.JAMIE.load(tmp_path / "model.jamie"))  # the same one
+    assert "nother model" not in own
+    other = jm.JAMIE(max_steps=2, rng=7).fit(mdata)
+    of_other = page(other)
+    for call in (
+        "tl.diagnose(mdata, model)",
+        "tl.evaluate(mdata, model)",
+        "tl.embed(mdata, model)",
+        "of another MuData",
+    ):
+        assert call in of_other
+        assert call not in own
+    assert "imputed by another model" in of_other
+    again = jm.tl.train(mdata, max_steps=3, rng=8)
+    assert "Another model was diagnosed" in page(again)
+    assert "latents are of another model" in page(model)
+    assert "latents are of another model" not in page(again)
+    jm.tl.embed(mdata, other)
+    jm.tl.diagnose(mdata, other)
+    jm.tl.evaluate(mdata, other, baselines=[])
+    jm.tl.impute(mdata, other, source="rna", target="protein")
+    assert "nother model" not in page(other)

@@ -87,7 +87,10 @@ def test_the_control_collapses_where_pairs_made_it_work(real, caplog):
     table = jm.tl.diagnose(mdata, model, negative_control=True)
     assert verdicts(table, "control: alignment") == ["good"]
     assert verdicts(table, "control: imputation") == ["good", "good"]
-    assert (set(mdata.uns), set(mdata.obsp), set(mdata.obs)) == (slots[0] | {"jamie_diagnosis"}, *slots[1:])
+    assert (set(mdata.uns), set(mdata.obsp), set(mdata.obs)) == (
+        slots[0] | {"jamie_diagnosis", "jamie_models"},
+        *slots[1:],
+    )
 
 
 def test_the_control_tells_that_a_training_on_wrong_pairs_was_no_better():

@@ -47,7 +47,7 @@ def assert_same(found, written):
 
 def test_every_slot_comes_back(files):
     mdata, read, _ = files
-    assert set(mdata.uns) == {"jamie", "jamie_evaluation"}
+    assert set(mdata.uns) == {"jamie", "jamie_evaluation", "jamie_models"}
     for name in mdata.mod:
         assert set(filter(None, mdata[name].layers)) == {"jamie_imputed", "jamie_reconstructed"}
         for slot in ("X", "obs", "var", "obsm", "varm", "layers", "uns"):

@@ -29,6 +29,7 @@ from jamie.data import (
     LinkedCells,
     Loader,
     SeenCells,
+    digest,
     open_cells,
     open_for_model,
     read,
@@ -587,6 +588,11 @@ class JAMIE(BaseEstimator):
             yield from learned.arrays().values()
         for errors in self.source_errors_.values():
             yield from errors
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that tells this model from others, the same after it was saved and loaded: of all `arrays`."""
+        return digest(*self.arrays())[:16]
 
     @isolated()
     def save(self, path: str | Path) -> None:

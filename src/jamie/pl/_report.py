@@ -71,8 +71,8 @@ def report(
     """Write one page that says what went in, whether it worked, how good it is, and with what it was made.
 
     The page is a single HTML file with its figures in it: it needs no network, opens from disk, and prints. It shows
-    what was computed before and computes nothing but coordinates for the eye: in place of what is missing stands the
-    call that makes it. Nothing is written to `mdata`.
+    what was computed before and computes nothing but coordinates for the eye: in place of what is missing, or was
+    computed with another model, stands the call that makes it. Nothing is written to `mdata`.
 
     Parameters
     ----------
@@ -122,15 +122,17 @@ def report(
         require_name(labels, list(dict.fromkeys(column for frame in frames for column in frame)), name="labels")
     directions: list[tuple[Sources, str]] = list(permutations(names, 2))
     directions += [(tuple(other for other in names if other != name), name) for name in names if len(names) > 2]
+    fingerprint = model.fingerprint
+    others = _of_other_models(mdata, fingerprint, Keys(key_added))
     sections = [
-        Section("Did it work", tuple(_diagnosis(mdata, key_added))),
+        Section("Did it work", tuple(_diagnosis(mdata, key_added, others))),
         Section("What went in", tuple(_inputs(inputs))),
-        Section("Scores", tuple(_scores(mdata, directions, key_added))),
-        Section("Embedding", tuple(_embedding(mdata, labels, basis, key_added))),
-        Section("Imputed features", tuple(_features(mdata, directions, key_added))),
+        Section("Scores", tuple(_scores(mdata, directions, key_added, others))),
+        Section("Embedding", tuple(_embedding(mdata, labels, basis, key_added, others))),
+        Section("Imputed features", tuple(_features(mdata, directions, key_added, fingerprint))),
         Section("Correspondence", tuple(_correspondence(mdata, list(combinations(names, 2)), labels, key_added))),
         Section("What drives it", tuple(_drivers(mdata, list(permutations(names, 2)), key_added))),
-        Section("How it was made", tuple(_made(mdata, key_added))),
+        Section("How it was made", tuple(_made(mdata, key_added, others))),
         Section("Cite", (Note(CITATION),)),
     ]
     now = datetime.now(tz=UTC)
@@ -141,7 +143,15 @@ def report(
     return path
 
 
-def _diagnosis(mdata: MuData, key_added: str) -> Iterator[Block]:
+def _of_other_models(mdata: MuData, fingerprint: str, keys: Keys) -> frozenset[str]:
+    """Slots that say which model they are of, and name another than this one."""
+    return frozenset(slot for slot, of in mdata.uns.get(keys.models, {}).items() if of != fingerprint)
+
+
+def _diagnosis(mdata: MuData, key_added: str, others: frozenset[str]) -> Iterator[Block]:
+    if Keys(key_added).diagnosis in others:
+        yield Note("Another model was diagnosed; for verdicts on this one call", "jm.tl.diagnose(mdata, model)")
+        return
     try:
         table = get.diagnosis(mdata, key_added=key_added)
     except MissingNameError:
@@ -170,7 +180,12 @@ def _inputs(inputs: pd.DataFrame) -> Iterator[Block]:
     yield _table("Modalities as the model takes them, and what their cells are to it.", inputs)
 
 
-def _scores(mdata: MuData, directions: list[tuple[Sources, str]], key_added: str) -> Iterator[Block]:
+def _scores(
+    mdata: MuData, directions: list[tuple[Sources, str]], key_added: str, others: frozenset[str]
+) -> Iterator[Block]:
+    if Keys(key_added).evaluation in others:
+        yield Note("Another model was scored; for scores of this one call", "jm.tl.evaluate(mdata, model)")
+        return
     try:
         table = get.evaluation(mdata, key_added=key_added)
     except MissingNameError:
@@ -218,8 +233,13 @@ def _scores_of(row: pd.Series, rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _embedding(mdata: MuData, labels: str | None, basis: Literal["umap", "pca"], key_added: str) -> Iterator[Block]:
+def _embedding(
+    mdata: MuData, labels: str | None, basis: Literal["umap", "pca"], key_added: str, others: frozenset[str]
+) -> Iterator[Block]:
     slot = Keys(key_added).latent
+    if slot in others:
+        yield Note("The latents are of another model; for those of this one call", "jm.tl.embed(mdata, model)")
+        return
     shown = [name for name in mdata.mod if slot in mdata[name].obsm]
     if not shown:
         yield Note("No cells were embedded; call", "jm.tl.embed(mdata, model)")
@@ -234,13 +254,21 @@ def _embedding(mdata: MuData, labels: str | None, basis: Literal["umap", "pca"],
         yield Note("Cells are not coloured by type; pass", "jm.pl.report(..., labels='cell_type')")
 
 
-def _features(mdata: MuData, directions: list[tuple[Sources, str]], key_added: str) -> Iterator[Block]:
-    imputed = [(a, b) for a, b in directions if _is_imputed(mdata, a, b, Keys(key_added))]
+def _features(
+    mdata: MuData, directions: list[tuple[Sources, str]], key_added: str, fingerprint: str
+) -> Iterator[Block]:
+    keys = Keys(key_added)
+    imputed = [(a, b) for a, b in directions if _is_imputed(mdata, a, b, keys)]
     if not imputed:
         source, target = directions[0] if directions else ("rna", "protein")
         call = f"jm.tl.impute(mdata, model, source={source!r}, target={target!r})"
         yield Note("Nothing was imputed; for features and their accuracy call", call)
     for i, (source, target) in enumerate(imputed):
+        call = f"jm.tl.impute(mdata, model, source={_argument(source)}, target={target!r}, interval=0.9)"
+        if _model_of(mdata, source, target, keys) not in (fingerprint, None):
+            of_another = Note("These were imputed by another model; for what this one imputes call", call)
+            yield Part(f"{of_sources(source)} → {target}", (of_another,))
+            continue
         try:
             table = get.imputed_features(mdata, source=source, target=target, key_added=key_added)
         except InvalidValueError as error:
@@ -254,10 +282,8 @@ def _features(mdata: MuData, directions: list[tuple[Sources, str]], key_added: s
         if len(worst):
             blocks.append(_table(f"The {len(worst)} worst.", worst))
         if "coverage" not in table:
-            named = source if isinstance(source, str) else list(source)
-            call = f"jm.tl.impute(mdata, model, source={named!r}, target={target!r}, interval=0.9)"
             blocks.append(Note("These have no intervals; for them call", call))
-        blocks += _sureness(mdata, source, target, Keys(key_added))
+        blocks += _sureness(mdata, source, target, keys)
         if i < MOST_DIRECTIONS and len(ranked):
             blocks.append(
                 picture(
@@ -275,6 +301,17 @@ def _is_imputed(mdata: MuData, source: Sources, target: str, keys: Keys) -> bool
     if isinstance(source, str):
         return keys.imputed_from_source(target) in mdata[source].obsm
     return keys.imputed_from_sources(target, *source) in mdata.obsm
+
+
+def _argument(source: Sources) -> str:
+    return repr(source if isinstance(source, str) else list(source))
+
+
+def _model_of(mdata: MuData, source: Sources, target: str, keys: Keys) -> str | None:
+    """Fingerprint of the model by which this was imputed."""
+    if isinstance(source, str):
+        return mdata[source].uns.get(keys.imputed_from_source(target), {}).get("model")
+    return mdata.uns.get(keys.imputed_from_sources(target, *source), {}).get("model")
 
 
 def _sureness(mdata: MuData, source: Sources, target: str, keys: Keys) -> list[Block]:
@@ -344,15 +381,18 @@ def _drivers(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[
         )
 
 
-def _made(mdata: MuData, key_added: str) -> Iterator[Block]:
+def _made(mdata: MuData, key_added: str, others: frozenset[str]) -> Iterator[Block]:
+    elsewhere = Note(
+        "The training was of another MuData, so that its history is not here; it is written by", "jm.tl.train(mdata)"
+    )
+    if Keys(key_added).model in others:
+        yield elsewhere
+        return
     try:
         made = get.provenance(mdata, key_added=key_added)
         summary = get.summary(mdata, key_added=key_added)
     except MissingNameError:
-        yield Note(
-            "The training was of another MuData, so that its history is not here; it is written by",
-            "jm.tl.train(mdata)",
-        )
+        yield elsewhere
         return
     seed = "a generator" if made.seed is None else str(made.seed)
     about = {"jamie": made.version, **made.versions, "device": made.device, "seed": seed}

@@ -41,6 +41,8 @@ from jamie.diagnosis import (
 )
 from jamie.model import JAMIE
 
+from ._made_by import write_model
+
 
 @in_one_line
 @document("mdata", "model", "feature_names", "rng", "key_added")
@@ -149,6 +151,7 @@ def diagnose(
     table = as_table(findings)
     _tell(table)
     write(mdata, None, "uns", cells.keys.diagnosis, table)
+    write_model(cells, model, cells.keys.diagnosis)
     return table
 
 

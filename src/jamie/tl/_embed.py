@@ -16,6 +16,8 @@ from jamie.correspondence import cap_rows
 from jamie.data import Cells, FeatureNames, Layers, as_given, open_for_model, writable_one
 from jamie.model import JAMIE
 
+from ._made_by import write_model
+
 
 @in_one_line
 @document("mdata or adata", "model", "modality", "feature_names", "key_added", "copy")
@@ -103,6 +105,7 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
             del cells.mdata[source].obs[cells.keys.novelty(target)]  # of another model
     _forget_others(cells, latents)
     write(cells.mdata, None, "obsm", cells.keys.latent, joint)
+    write_model(cells, model, cells.keys.latent)
 
 
 def _forget_others(cells: Cells, latents: dict[str, Array]) -> None:

@@ -35,6 +35,8 @@ from jamie.data import (
 from jamie.metrics import LIMITS, MEASURES, FeatureScores, alignment_scores, known_mean
 from jamie.model import JAMIE
 
+from ._made_by import write_model
+
 COLUMNS = (
     "source", "target", "method", "cells", "n_cells", *MEASURES, *LIMITS, "n_failed", "correlation_se", "gain",
     "gain_se", "p_value", "foscttm", "foscttm_within", "lta", "lta_chance", "lta_macro", "lta_macro_chance", "seconds",
@@ -193,6 +195,7 @@ def evaluate(
     for (sources, target), of_pair in scores.items():
         _write(cells, sources, target, of_pair)
     write(mdata, None, "uns", cells.keys.evaluation, table)
+    write_model(cells, model, cells.keys.evaluation)
     return table
 
 

@@ -469,6 +469,7 @@ def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Besid
     own = cells.own_names(target) if target in cells.mdata.mod else pd.DataFrame({"name": []})
     return {
         "schema": SCHEMA,
+        "model": model.fingerprint,
         "features": list(names),
         "kind": preparation.kind,
         "scale": preparation.scale,

@@ -19,6 +19,7 @@ from jamie.model import JAMIE, announce
 from jamie.train import Recipe
 
 from ._embed import write_latents
+from ._made_by import write_model
 
 
 @in_one_line
@@ -157,4 +158,5 @@ def train(
         "summary": model.summary_.to_dict(),
     }
     write(mdata, None, "uns", Keys(key_added).model, parameters)
+    write_model(cells, model, Keys(key_added).model)
     return model
