@@ -183,6 +183,6 @@ def test_partners_that_the_model_knows_under_their_own_names_make_no_pair_new():
     assert set(found.measured.index) == set(rna.obs_names[:n][held_out])
 
 
-def test_several_sources_are_not_compared_and_say_what_is(imputed):
-    with pytest.raises(TypeError, match=r"one modality as `source`.*jm\.get\.imputed"):
+def test_several_sources_that_were_not_imputed_name_the_call(imputed):
+    with pytest.raises(KeyError, match=r"call jm\.tl\.impute\(mdata, model, source=\['rna', 'protein'\], target"):
         comparison(imputed, source=["rna", "protein"], target="protein")
