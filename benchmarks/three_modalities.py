@@ -113,8 +113,8 @@ def page(table: pd.DataFrame) -> str:
     ratio = (table["seconds"] / table["seconds of two"]).mean()
     lines += [
         "",
-        f"Means of {table['split'].nunique()} splits; coverage is that of the 90 % intervals. A step of the training took "
-        f"{ratio:.1f} times the CPU time of one on genes and electrophysiology alone.",
+        f"Means of {table['split'].nunique()} splits; coverage is that of the 90 % intervals. A step of the training "
+        f"took {ratio:.1f} times the CPU time of one on genes and electrophysiology alone.",
     ]
     return "\n".join(lines) + "\n"
 

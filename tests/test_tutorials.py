@@ -24,6 +24,7 @@ DATA = {
     "07_interoperability": ["citeseq_pbmc10k"],
     "08_three_modalities": ["patchseq_motor_trio"],
     "09_reference_and_query": ["citeseq_pbmc10k", "citeseq_pbmc5k_rna"],
+    "10_batches_and_mosaic": ["citeseq_pbmc_mosaic"],
     "gallery": ["patchseq_motor_cortex", "patchseq_motor_trio"],
 }
 N_CELLS = 500  # of each set, as many of each type as there are
@@ -112,6 +113,19 @@ FASTER = {
         "model = jm.tl.train(reference, rng=0)": "model = jm.tl.train(reference, rng=0, max_steps=20)",
         'jm.pl.embedding(query, reference=reference, color="cell_type", rng=0)': (
             'jm.pl.embedding(query, reference=reference, color="cell_type", basis="pca")'
+        ),
+    },
+    "10_batches_and_mosaic": {
+        "whole = jm.datasets.citeseq_pbmc_mosaic()": "whole = jm.datasets.citeseq_pbmc_mosaic()[::3].copy()",
+        "jm.tl.train(mdata, batch_key=batch_key, rng=0)": (
+            "jm.tl.train(mdata, batch_key=batch_key, rng=0, max_steps=20)"
+        ),
+        'jm.tl.train(reference, batch_key="batch", rng=0)': (
+            'jm.tl.train(reference, batch_key="batch", rng=0, max_steps=20)'
+        ),
+        'jm.pl.embedding(mdata, color="batch", rng=0)': 'jm.pl.embedding(mdata, color="batch", basis="pca")',
+        'jm.pl.embedding(cells, reference=reference, color="cell_type", rng=0)': (
+            'jm.pl.embedding(cells, reference=reference, color="cell_type", basis="pca")'
         ),
     },
     "gallery": {

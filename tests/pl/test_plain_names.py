@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from mudata import MuData
 
 import jamie as jm
+from jamie.pl._style import with_plain_names
 
 DIRECTION = {"source": "rna$\\bad", "target": "$protein$"}
 PLOTS = {
@@ -63,3 +64,14 @@ def test_every_plot_does_so_and_leaves_the_setting_alone():
     public = {name for name in jm.pl.__all__ if inspect.isfunction(getattr(jm.pl, name))}
     assert all(hasattr(getattr(jm.pl, name), "__wrapped__") for name in public)
     assert mpl.rcParams["text.parse_math"]
+
+
+def test_what_a_figure_sets_for_the_session_stays():
+    """The first figure of a notebook makes matplotlib interactive, without which later ones are not shown."""
+    before = mpl.is_interactive()
+    try:
+        with_plain_names(mpl.interactive)(not before)
+        assert mpl.is_interactive() is not before
+        assert mpl.rcParams["text.parse_math"]
+    finally:
+        mpl.interactive(before)

@@ -37,8 +37,12 @@ def with_plain_names(plot: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(plot)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context({"text.parse_math": False}):
+        before = mpl.rcParams["text.parse_math"]
+        mpl.rcParams["text.parse_math"] = False
+        try:
             return plot(*args, **kwargs)
+        finally:  # this one alone: the first figure of a notebook makes matplotlib interactive
+            mpl.rcParams["text.parse_math"] = before
 
     return drawn
 
