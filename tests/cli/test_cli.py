@@ -113,6 +113,11 @@ def test_two_outputs_are_not_one_file(given, tmp_path, capsys):
             ["--interval", "0.9", "--impute", "rna:protein", "--recipe", "paper"],
             "found 'paper' with --interval; pass --recipe default",
         ),
+        (["--interval", "0.9", "--impute", "rna:rna"], "found rna:rna, a reconstruction; leave out --interval"),
+        (
+            ["--interval", "0.9", "--impute", "rna:protein", "--test-fraction", "0.5"],
+            "at least 30 known pairs of 'rna' and 'protein' to learn from with --interval, found 2",
+        ),
         (["--recipe", "papers"], "did you mean 'paper'"),
         (["--test-fraction", "2"], "expected 0 < `test_fraction` < 1"),
         (["--device", "gpu"], "expected `device` to be one of what this machine has"),
@@ -125,6 +130,7 @@ def test_wrong_arguments_end_with_a_message_and_no_file(given, tmp_path, capsys,
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert "Traceback" not in error
+    assert "trained in" not in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5mu"]
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 import jamie as jm
+from jamie.tl import _impute
 
 
 def by_hand(mdata, model):
@@ -360,3 +362,51 @@ def test_many_new_cells_are_warned_of(trained, caplog, monkeypatch):
     jm.tl.impute(mdata, model, **DIRECTION, interval=0.9)
     assert "100 % of the cells of 'rna' are unlike those of the training" in caplog.text
     assert [record.levelname for record in caplog.records if "unlike" in record.message] == ["WARNING"]
+
+
+@pytest.mark.parametrize("options", [{"dtype": "float16"}, {"threshold": 1.5}])
+def test_bounds_in_a_file_hold_all_that_they_held(trained, tmp_path, options):
+    mdata, model = trained
+    for source, target in (("rna", "protein"), ("protein", "rna")):
+        asked = {"source": source, "target": target, "interval": 0.9, "n_samples": 1}
+        jm.tl.impute(mdata, model, **asked)
+        exact = jm.get.imputed(mdata, source=source, target=target).layers
+        jm.tl.impute(mdata, model, **asked, out=tmp_path / "x.h5ad", **options)
+        found = ad.read_h5ad(tmp_path / "x.h5ad")
+        values = {name: found.layers[name] for name in exact}
+        values = {name: of.toarray() if sparse.issparse(of) else of for name, of in values.items()}
+        lower, upper, draw = (values[f"jamie_imputed_{what}"].astype(float) for what in ("lower", "upper", "sample_0"))
+        assert (lower <= exact["jamie_imputed_lower"]).all()
+        assert (upper >= exact["jamie_imputed_upper"]).all()
+        off = 1e-3 * exact["jamie_imputed_upper"] + 1e-6  # of float16
+        assert (upper <= exact["jamie_imputed_upper"] + off).all()
+        dropped = np.abs(exact["jamie_imputed_lower"]) <= options.get("threshold", -1)
+        assert (lower >= np.where(dropped, 0, exact["jamie_imputed_lower"] - off)).all()
+        assert (np.abs(draw[draw != 0]) > options.get("threshold", 0)).all()
+
+
+def test_bounds_below_zero_are_kept_where_zero_is_narrower():
+    values = np.array([[-2.0, -0.1, 0.0, 0.1, 2.0, np.nan]], dtype=np.float32)
+    assert _impute._small(values, "", 0.5).tolist() == [[False, True, True, True, False, False]]
+    assert _impute._small(values, "lower", 0.5).tolist() == [[False, False, True, True, False, False]]
+    assert _impute._small(values, "upper", 0.5).tolist() == [[False, True, True, False, False, False]]
+
+
+def test_values_that_a_type_does_not_hold_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 2))
+    names = [f"cell{i}" for i in range(60)]
+    a, b = (
+        ad.AnnData((scale * z @ rng.normal(size=(2, 5))).astype(np.float32), pd.DataFrame(index=names))
+        for scale in (1, 1e6)
+    )
+    a.var_names, b.var_names = list("abcde"), list("vwxyz")
+    mdata = mudata.MuData({"a": a, "b": b})
+    model = jm.tl.train(mdata, max_steps=2)
+    with pytest.raises(ValueError, match=r"float16 holds, up to 65504, found .*; pass dtype='float32'"):
+        jm.tl.impute(mdata, model, source="a", target="b", out=tmp_path / "x.h5ad", dtype="float16")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="nothing reads a sparse matrix of it"):
+        jm.tl.impute(mdata, model, source="a", target="b", out=tmp_path / "x.h5ad", dtype="float16", threshold=1.0)
+    assert list(tmp_path.iterdir()) == []
+    jm.tl.impute(mdata, model, source="a", target="b", out=tmp_path / "x.h5ad")

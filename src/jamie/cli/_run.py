@@ -16,8 +16,9 @@ from jamie._checks import require_name
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError, WriteError
 from jamie._settings import is_first
-from jamie.data import labels
-from jamie.model import HIGHEST_LEVEL, require_level
+from jamie.correspondence import likeliest
+from jamie.data import labels, open_cells
+from jamie.model import FEWEST_CALIBRATED, HIGHEST_LEVEL, require_level
 from jamie.train import RECIPES
 
 from ._figures import headless, save
@@ -43,6 +44,8 @@ def run(given: argparse.Namespace) -> str:
         labels(mdata, given.labels, argument="--labels")
     if given.test_fraction is not None:
         jm.pp.split(mdata, test_fraction=given.test_fraction, rng=given.seed)
+    if given.interval is not None:
+        _require_pairs(given, mdata)
     with _outputs(given):
         return _results(given, mdata)
 
@@ -56,6 +59,25 @@ def _require_interval(given: argparse.Namespace) -> None:
     if given.recipe in RECIPES and not RECIPES[given.recipe].kernel_mix:
         msg = f"expected a recipe that is calibrated, found {given.recipe!r} with --interval; pass --recipe default"
         raise InvalidValueError(msg)
+
+
+def _require_pairs(given: argparse.Namespace, mdata: MuData) -> None:
+    """Raise if an imputation that is asked for cannot be calibrated, before anything is trained."""
+    cells = open_cells(mdata)
+    for source, target in given.impute:
+        if source == target:
+            msg = (
+                f"expected --impute of another modality with --interval, found {source}:{target}, a reconstruction; "
+                "leave out --interval"
+            )
+            raise InvalidValueError(msg)
+        n = len(likeliest(cells.known_of_training(source, target))[0])
+        if n < FEWEST_CALIBRATED:
+            msg = (
+                f"expected at least {FEWEST_CALIBRATED} known pairs of {source!r} and {target!r} to learn from with "
+                f"--interval, found {n}; leave out --interval, or hold out fewer cells"
+            )
+            raise InvalidValueError(msg)
 
 
 @contextmanager

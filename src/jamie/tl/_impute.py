@@ -99,9 +99,11 @@ def impute(
         values than fit into memory. A call that was cut off goes on where it was when it is made again. What is there
         under that name is replaced at the end, if it was written by such a call; a link is followed.
     dtype
-        Of what is written to `out`; if `None` that of the imputed values.
+        Of what is written to `out`; if `None` that of the imputed values. Bounds are rounded outwards, so that what lies
+        within them still does.
     threshold
-        Write a sparse matrix to `out`, without values that are no further from 0; NaN stays.
+        Write a sparse matrix to `out`, float32, without values that are no further from 0; NaN stays, and so do bounds
+        in place of which 0 would be narrower.
     layer
         Layer that holds the values of the source, instead of that of the training; ``"X"`` for the matrix itself.
     interval
@@ -168,7 +170,8 @@ def impute(
     KeyError
         If a modality, feature or `batch` is not there.
     ValueError
-        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if the imputation
+        If `out` ends otherwise or is something else, or `dtype` or `threshold` are given without it; if `dtype` does
+        not hold a value; if the imputation
         is not calibrated, or on too few pairs for this `interval`; if `min_confidence` is not from 0 to 1; if sources
         are named twice, or with the target; if `batch` is given and the model knows none of the target.
     OSError
@@ -494,6 +497,27 @@ def _effects_of(cells: Cells, target: str, preparation: Preparation) -> dict[str
     return found
 
 
+def _held(values: Array, what: str, dtype: str) -> Array:
+    """Values as `dtype` holds them: bounds at least as far out, so that what lies within them still does."""
+    with np.errstate(over="ignore"):
+        held = values.astype(dtype)
+    if np.isinf(held).any():
+        most, found = np.finfo(dtype).max, np.nanmax(np.abs(values))
+        msg = f"expected values that {dtype} holds, up to {most:g}, found {found:g}; pass dtype='float32'"
+        raise InvalidValueError(msg)
+    if what == "lower":
+        held = np.where(held > values, np.nextafter(held, held.dtype.type(-np.inf)), held)
+    if what == "upper":
+        held = np.where(held < values, np.nextafter(held, held.dtype.type(np.inf)), held)
+    return held.astype(values.dtype)
+
+
+def _small(values: Array, what: str, threshold: float) -> Array:
+    """Which values are stored as 0: those that are no further from it; of bounds those that 0 is no narrower than."""
+    small = np.abs(values) <= threshold
+    return small & (values >= 0) if what == "lower" else small & (values <= 0) if what == "upper" else small
+
+
 def _impute_to(
     out: Path, cells: Cells, model: JAMIE, beside: _Beside, dtype: str | None, threshold: float | None
 ) -> None:
@@ -502,6 +526,12 @@ def _impute_to(
     require_option(dtype, ["float64", "float32", "float16"], name="dtype")
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
+        raise InvalidValueError(msg)
+    if threshold is not None and dtype != "float32":
+        msg = (
+            f"expected dtype='float32' with `threshold`, found {dtype!r}: nothing reads a sparse matrix of it; leave "
+            "one of them out"
+        )
         raise InvalidValueError(msg)
     mdata, (source, target), columns = cells.mdata, beside.asked[:2], beside.columns
     if isinstance(source, str):
@@ -521,8 +551,8 @@ def _impute_to(
         if rows.start not in kept:  # what is beside the imputed values is written right after them
             kept.clear()
             kept[rows.start] = beside.block(translate(rows), rows.start)
-        values = kept[rows.start][what]
-        return values if threshold is None else sparse.csr_matrix(np.where(np.abs(values) <= threshold, 0, values))
+        values = _held(kept[rows.start][what], what, dtype)
+        return values if threshold is None else sparse.csr_matrix(np.where(_small(values, what, threshold), 0, values))
 
     keys, shape, is_sparse = cells.keys, (len(obs), len(names)), threshold is not None
     paths = {"": "X"} | {what: f"layers/{slot_beside(keys.imputed, what)}" for what in beside.names}
