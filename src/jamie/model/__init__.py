@@ -7,6 +7,7 @@ from ._device import by_rows, isolated, on_threads
 from ._intervals import HIGHEST as HIGHEST_LEVEL
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
+from ._sealed import is_sealed
 from ._sources import SeveralSources
 from ._summary import Summary, announce
 
@@ -19,6 +20,7 @@ __all__ = [
     "Summary",
     "announce",
     "by_rows",
+    "is_sealed",
     "isolated",
     "on_threads",
     "require_level",

@@ -535,7 +535,8 @@ class JAMIE(BaseEstimator):
         """Write the model to one file: tensors and JSON, no pickle.
 
         The file is there whole, or as it was before; who reads it meanwhile has the old one. Two processes that write
-        one file at a time are an :class:`OSError` of the second.
+        one file at a time are an :class:`OSError` of the second. A model that is there is replaced; another file, which
+        would be lost, is a :class:`ValueError`.
         """
         require_model(self)
         parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}

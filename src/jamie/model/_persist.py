@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from safetensors.numpy import load as deserialised
 
-from jamie._atomic import require_place, whole
+from jamie._atomic import require_ours, require_place, whole
 from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
@@ -32,7 +32,7 @@ from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check
-from ._sealed import BLANK, UNREADABLE, opened, require_unchanged, sealed
+from ._sealed import BLANK, UNREADABLE, is_sealed, opened, require_unchanged, sealed
 from ._sources import SourceErrors
 from ._summary import Summary
 
@@ -82,12 +82,12 @@ class LearnedState:
 
 def save(state: LearnedState, path: Path) -> None:
     """Write through a temporary file, so that `path` is never half a model."""
-    require_place(path)
+    require_ours(require_place(path), path, is_sealed, argument="path")
     header, arrays = _described(state)
     _require(header, arrays, "expected a model that can be read again")
     if not is_first():
         return
-    with whole(path) as temporary:
+    with whole(path, is_ours=is_sealed) as temporary:
         temporary.write_bytes(sealed(header, arrays))
 
 

@@ -130,7 +130,7 @@ def impute(
         Names of the imputed features, and the kind, scale and depth of the target, and the levels of its features.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
-        the model's features, and all of them are imputed.
+        the model's features, and all of them are imputed; otherwise what an earlier call wrote goes.
     `mdata[source].obsm['jamie_imputed_<target>_lower']`, `…_upper` : :class:`~pandas.DataFrame`, float32
         Bounds of the interval, of the same shape. Of counts and proteins they are not below 0. Accessibility is 0 or 1,
         so that an interval is 0 to 0, closed, 1 to 1, open, or 0 to 1. NaN where a feature was measured in fewer
@@ -372,11 +372,13 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
         elif key == keys.imputation_confidence(target) and key in mdata[source].obs:
             del mdata[source].obs[key]
     beside.tell()
-    if target not in mdata.mod or not pd.Index(names).equals(cells.features(target)):
+    if target not in mdata.mod:
+        return
+    _forget_layers(cells, target)
+    if not pd.Index(names).equals(cells.features(target)):
         return
     position = cells.cells(source).get_indexer(cells.cells(target))
     same = len(position) == len(imputed) and bool((position == np.arange(len(imputed))).all())
-    _forget(mdata[target].layers, keys, keys.imputed)
     for key, found in values.items():
         layer = keys.imputed + key.removeprefix(slot)
         aligned = found if same else np.where((position >= 0)[:, None], found[position], np.float32(np.nan))
@@ -393,8 +395,9 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
     weights = model.source_weights(sources.names, target)
     about = {**_about(cells, model, target, names, beside), "sources": list(weights), "weights": list(weights.values())}
     write(mdata, None, "uns", slot, about)
+    if target in mdata.mod:
+        _forget_layers(cells, target)
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
-        _forget(mdata[target].layers, keys, keys.imputed)
         rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
         write(mdata, target, "layers", keys.imputed, imputed[rows])
 
@@ -416,6 +419,14 @@ def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
     """Drop bounds and draws of values that are replaced."""
     for key in [key for key in slots if key is not None and is_beside(key, imputed)]:
         del slots[key]
+
+
+def _forget_layers(cells: Cells, target: str) -> None:
+    """Drop imputed values of an earlier call that the target has, and what is beside them: they are of other values."""
+    layers, keys = cells.mdata[target].layers, cells.keys
+    _forget(layers, keys, keys.imputed)
+    if keys.imputed in layers:
+        del layers[keys.imputed]
 
 
 def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
