@@ -20,7 +20,7 @@ KIND = "jamie_kind"
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputation", "imputed",
     "inferred", "input", "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links",
-    "loadings", "match", "novelty", "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
+    "loadings", "match", "novelty", "placed_by", "reconstructed", "role", "scores", "sd_ratio", "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
@@ -133,6 +133,11 @@ class Keys:
     def role_for(self, target: str) -> str:
         """`mdata[source].obs`: what each cell is to the model that imputed the target for it."""
         return f"{self.prefix}_role_{_free(target)}"
+
+    @property
+    def placed_by(self) -> str:
+        """`mdata[m].uns`: which model placed the cells."""
+        return f"{self.prefix}_placed_by"
 
     @property
     def model(self) -> str:

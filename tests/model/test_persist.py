@@ -104,7 +104,7 @@ def test_the_file_holds_tensors_and_json_alone(saved):
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
     about = json.loads(header.pop("__metadata__")["jamie"])
-    assert about["schema"] == 7
+    assert about["schema"] == 8
     assert about["version"] == jm.__version__
     assert all(set(entry) == {"dtype", "shape", "data_offsets"} for entry in header.values())
     assert len(raw) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
@@ -185,8 +185,8 @@ def test_what_is_no_model_is_named(tmp_path):
 
 def test_a_newer_schema_asks_to_upgrade(saved):
     _, _, path = saved
-    rewrite(path, lambda header: header.update(schema=8, version="9.9", recipe={"unknown": 1}))
-    with pytest.raises(ValueError, match=r"schema 7 in .*found schema 8, written by jamie-tools 9\.9; upgrade"):
+    rewrite(path, lambda header: header.update(schema=9, version="9.9", recipe={"unknown": 1}))
+    with pytest.raises(ValueError, match=r"schema 8 in .*found schema 9, written by jamie-tools 9\.9; upgrade"):
         jm.JAMIE.load(path)
 
 
@@ -207,7 +207,7 @@ def test_an_unfitted_model_is_not_saved(tmp_path):
 def test_an_older_schema_asks_to_train_again(saved):
     path = saved[-1]
     rewrite(path, lambda header: header.update(schema=1, version="0.0.1"))
-    with pytest.raises(ValueError, match=r"schema 7 in .*found schema 1, written by jamie-tools 0\.0\.1; train again"):
+    with pytest.raises(ValueError, match=r"schema 8 in .*found schema 1, written by jamie-tools 0\.0\.1; train again"):
         jm.JAMIE.load(path)
 
 

@@ -29,6 +29,7 @@ from jamie.data import (
     LinkedCells,
     Loader,
     SeenCells,
+    digest,
     open_cells,
     open_for_model,
     read,
@@ -99,7 +100,8 @@ class JAMIE(BaseEstimator):
     history_
         Losses by step, a data frame.
     seen_
-        By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
+        By modality, digests of the cells that were learned from, chosen by or held out, and in which modalities they
+        had known partners: it knows them again.
     summary_
         Best step, seconds, whether it was interrupted, and scores on validation pairs, or on training pairs if none
         were set aside: `cells` says which, `table()` gives FOSCTTM and correlations of all modalities with standard
@@ -530,6 +532,17 @@ class JAMIE(BaseEstimator):
         for errors in self.source_errors_.values():
             yield from errors
 
+    @property
+    def placement(self) -> str:
+        """Which latents it gives, as text: one model, its copies and what is adapted of it place cells alike."""
+        weights = {k: v for k, v in self.network_.state_dict().items() if not k.startswith("kernel_mixes.")}
+        arrays = [tensor.cpu().numpy() for tensor in weights.values()]
+        for preparation in self.preparations_.values():
+            own = preparation.arrays()
+            arrays += [preparation.loadings, *(own[name] for name in own if name != "recovery")]
+            arrays += preparation.effects.arrays().values() if preparation.effects else ()
+        return digest(*self.preparations_, *self.divisors_.values(), *arrays)[:16]
+
     @isolated()
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle.
@@ -601,4 +614,7 @@ def _seen(cells: Cells, name: str, validation: Array) -> SeenCells:
     """What each cell of a modality was to the training."""
     role = np.where(cells.role(name) == HELD_OUT, HELD_OUT, TRAIN)
     role[validation] = VALIDATION
-    return SeenCells.of(cells.cells(name), cells.prepared(name).digests, role)
+    none = sparse.csr_matrix((len(role), 1))
+    known = [none if other == name else cells.known_of_training(name, other) for other in cells.names]
+    partners = np.column_stack([np.asarray(f.sum(axis=1)).ravel() > 0 for f in known])
+    return SeenCells.of(cells.cells(name), cells.prepared(name).digests, role, partners)

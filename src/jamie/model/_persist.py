@@ -39,6 +39,7 @@ from ._summary import Summary
 REMEDY = "take a copy of the file that is whole, or train again with jm.tl.train(mdata)"
 PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole", "is_nonnegative")
 """Plain values of a preparation that the header has."""
+SEEN = ("seen_names", "seen_values", "seen_partners")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             "loadings": preparation.loadings,
             "seen_names": seen.names.view(np.int32),
             "seen_values": seen.values.view(np.int32),
+            "seen_partners": seen.partners,
         }
         arrays |= {f"preparation/{i}/{key}": array for key, array in of_modality.items()}
         modalities[name] = {
@@ -172,7 +174,7 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
     for i, (name, stored) in enumerate(header["modalities"].items()):
         prefix = f"preparation/{i}/"
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-        loadings, names, values = (own.pop(key) for key in ("loadings", "seen_names", "seen_values"))
+        loadings, names, values, partners = (own.pop(key) for key in ("loadings", *SEEN))
         about = {key: value for key, value in stored.items() if key != "effects"}
         if stored["effects"] is not None:
             prefix = f"effects/{i}/"
@@ -180,7 +182,7 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
             about["effects"] = stored["effects"] | of
         preparations[name] = Preparation.from_dict({**about, **own}, features=stored["features"], loadings=loadings)
         divisors[name] = float(stored["divisor"])
-        seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"])
+        seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"], partners)
     prefix = "network/"
     weights = {key.removeprefix(prefix): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(prefix)}
     network = empty_ensemble(widths_of(preparations), recipe)
