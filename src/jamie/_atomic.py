@@ -14,10 +14,11 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeAlias
 
 from jamie._checks import typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError, WriteError, WrongTypeError
@@ -25,23 +26,37 @@ from jamie._settings import logger
 
 POLL = 0.2
 """Seconds between two looks at a lock that is waited for."""
+IsOurs: TypeAlias = Callable[[Path], bool]
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 _LOST = {errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _mine: ContextVar[frozenset[Path]] = ContextVar("paths that this thread writes", default=frozenset())
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, is_ours: IsOurs | None = None, argument: str = "path") -> Iterator[Path]:
     """Give a path beside `path` to write to, and move it there at the end; after an error nothing is left of it.
 
     Who reads `path` meanwhile has the old file to its end. A link is followed: what it names is replaced.
+
+    Parameters
+    ----------
+    path
+        What will be written.
+    is_ours
+        Says whether a file was written by such a call; if given, no other one is replaced.
+    argument
+        Name of the user's argument.
 
     Raises
     ------
     WriteError
         If another process writes the same path, a folder is there, or the disk is full.
+    InvalidValueError
+        If something else is there.
     """
     with writing(path) as target:
+        if is_ours is not None:
+            require_ours(target, path, is_ours, argument=argument)
         temporary = _temporary(target)
         try:
             temporary.unlink(missing_ok=True)  # of a writer that was killed
@@ -55,6 +70,22 @@ def whole(path: Path) -> Iterator[Path]:
             raise refused from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def require_ours(path: Path, named: Path, is_ours: IsOurs, *, argument: str) -> None:
+    """Raise if something is there that was not written here, nor is empty: it would be lost."""
+    if not path.exists() or _is_empty(path) or is_ours(path):
+        return
+    what = "folder" if path.is_dir() else "file"
+    msg = (
+        f"expected nothing at `{named}`, or what jamie wrote there before, found another {what}, which would be lost; "
+        f"move it, or pass another `{argument}`"
+    )
+    raise InvalidValueError(msg)
+
+
+def _is_empty(path: Path) -> bool:
+    return not any(path.iterdir()) if path.is_dir() else not path.stat().st_size
 
 
 def remove_leftover(target: Path) -> None:

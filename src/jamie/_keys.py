@@ -21,7 +21,8 @@ KIND = "jamie_kind"
 RESERVED = (
     "auroc", "confidence", "correlation", "correspondence", "diagnosis", "evaluation", "imputation", "imputed",
     "inferred", "input", "js_distance", "kind", "knockout", "knockout_by_distance", "known", "label", "links",
-    "loadings", "match", "models", "novelty", "reconstructed", "role", "scores", "sd_ratio", "seen", "shap", "split",
+    "loadings", "match", "models", "novelty", "placed_by", "reconstructed", "role", "scores", "sd_ratio", "seen",
+    "shap", "split",
 )  # fmt: skip
 """Words that follow the prefix."""
 _TAKEN = re.compile(rf".(_({'|'.join(RESERVED)})(_.*)?)$", re.DOTALL)
@@ -138,6 +139,11 @@ class Keys:
     def role_for(self, target: str, *sources: str) -> str:
         """`mdata[source].obs`, of several `mdata.obs`: what each cell is to the model that imputed for it."""
         return f"{self.prefix}_role_{_of_several(target, sources)}"
+
+    @property
+    def placed_by(self) -> str:
+        """`mdata[m].uns`: which model placed the cells."""
+        return f"{self.prefix}_placed_by"
 
     @property
     def model(self) -> str:

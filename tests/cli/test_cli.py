@@ -296,8 +296,26 @@ def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path,
         (lambda folder: (folder / "f").touch(), ["--figures", "{}/f"], "found that there can be no folder"),
         (lambda folder: None, ["--model", "{}/out.h5mu"], "expected another file for --model than for --output"),
         (lambda folder: (folder / "out.h5mu").mkdir(), [], "expected a file to write at .*, found a folder"),
+        (
+            lambda folder: (folder / "m").write_text("mine"),
+            ["--model", "{}/m"],
+            "another file, .*pass another `--model`",
+        ),
+        (
+            lambda folder: (folder / "r").write_text("mine"),
+            ["--report", "{}/r"],
+            "another file, .*pass another `--report`",
+        ),
     ],
-    ids=["model is a folder", "in a file", "figures in a file", "one for both", "output is a folder"],
+    ids=[
+        "model is a folder",
+        "in a file",
+        "figures in a file",
+        "one for both",
+        "output is a folder",
+        "no model",
+        "no report",
+    ],
 )
 def test_outputs_are_checked_before_the_training(given, tmp_path, capsys, monkeypatch, make, arguments, message):
     monkeypatch.setattr(jm.tl, "train", lambda *_, **__: pytest.fail("trained before it was checked"))

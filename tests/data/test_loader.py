@@ -35,6 +35,44 @@ def load(problem, *, least=1, weights=None, partners=None, **cells):
     return Loader(problem, {"a": 2.0, "b": 0.5, "c": 1.0}, torch.device("cpu"), least=least)([draw])
 
 
+def named(problem):
+    """The same with names of features, and loadings of which the last feature is most of each component."""
+
+    def preparation(k, d=7):
+        loadings = np.zeros((d, k), np.float32)
+        loadings[np.arange(k), np.arange(k)] = 0.1
+        loadings[-1] = 1
+        return SimpleNamespace(loadings=loadings, features=np.array([f"f{i}" for i in range(d)]))
+
+    modalities = {
+        name: replace(view, preparation=preparation(view.inputs.shape[1])) for name, view in problem.modalities.items()
+    }
+    return replace(problem, modalities=modalities)
+
+
+@pytest.mark.parametrize("value", [1e9, -1e9, np.inf])
+@pytest.mark.parametrize("where", ["inputs", "values"])
+def test_what_is_largest_is_named_wherever_it_is(problem, where, value):
+    """Both what is read, and what outputs are compared with where values are missing."""
+    problem = named(problem)
+    view = problem.modalities["b"]
+    getattr(view, where)[3, 1] = value
+    load = Loader(problem, {"a": 1.0, "b": 2.0, "c": 1.0}, torch.device("cpu"))
+    draws = [Draw({"a": np.arange(6), "b": np.arange(5), "c": np.arange(4)}, None, {})]
+    said = load.extremes(draws)
+    assert ("feature 'f1' of 'b'" if where == "values" else "component 1 of 'b', most of which is 'f6', 'f1'") in said
+    assert f"{abs(value) / (2 if where == 'inputs' else 1):.3g}" in said
+    others = [Draw({"a": np.arange(6), "b": np.arange(3), "c": np.arange(4)}, None, {})]
+    assert "of 'b'" not in load.extremes(others) or f"{abs(value):.3g}" not in load.extremes(others)
+
+
+def test_what_is_no_number_is_the_largest_and_what_is_missing_is_not(problem):
+    problem = named(problem)
+    problem.modalities["c"].inputs[1, 0] = np.nan
+    draws = [Draw({"a": np.arange(6), "b": np.arange(5), "c": np.arange(4)}, None, {})]
+    assert "component 0 of 'c'" in Loader(problem, dict.fromkeys("abc", 1.0), torch.device("cpu")).extremes(draws)
+
+
 def test_rows_are_gathered_and_divided_by_one_number(problem):
     batch = load(problem, a=[4, 0], b=[1, 2, 0], c=[3])
     assert {name: tuple(x.shape) for name, x in batch.inputs.items()} == {"a": (2, 3), "b": (3, 2), "c": (1, 2)}

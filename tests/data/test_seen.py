@@ -134,17 +134,40 @@ def test_digests_are_the_same_in_every_session_and_for_all_kinds_of_text():
 # roles
 
 
+def partners_of(names):
+    """Every third cell had a partner in the second of three modalities, every fifth in the third."""
+    number = np.arange(len(names))
+    return np.column_stack([np.zeros(len(names)), number % 3 == 0, number % 5 == 0])
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_cell_that_is_known_again_has_the_partners_that_it_had(x, codes, names, seen, rng, renamed):
+    cells, _ = seen
+    rows = rng.permutation(N)
+    new = rng.poisson(3, (7, x.shape[1])).astype(np.float32) + 100
+    asked = pd.Index([*(("other-" if renamed else "") + names[rows]), *(f"new{i}" for i in range(7))])
+    places = cells.places(asked, value_digests(np.vstack([x[rows], new]), codes))
+    assert_array_equal(places < 0, np.arange(N + 7) >= N)
+    for i in range(3):
+        assert_array_equal(cells.had_partner(places, i), np.append(partners_of(names)[rows, i] > 0, np.zeros(7, bool)))
+    more = cells.and_learned(asked[-7:], value_digests(new, codes), np.ones((7, 3)))
+    assert more.had_partner(more.places(asked[-7:], value_digests(new, codes)), 2).all()
+    assert_array_equal(
+        more.roles(asked[:N], value_digests(x[rows], codes)), cells.roles(asked[:N], value_digests(x[rows], codes))
+    )
+
+
 @pytest.fixture
 def seen(x, codes, names):
     role = np.repeat([HELD_OUT, TRAIN, VALIDATION], [50, 100, 50])
-    return SeenCells.of(names, value_digests(x, codes), role), role
+    return SeenCells.of(names, value_digests(x, codes), role, partners_of(names)), role
 
 
 def test_cells_are_known_by_name_and_values_in_any_order(x, codes, names, seen, rng):
     cells, role = seen
     for rows in (np.arange(N), rng.permutation(N), np.arange(60, 90), np.array([199, 0])):
         assert_array_equal(cells.roles(names[rows], value_digests(x[rows], codes)), role[rows])
-    again = SeenCells.from_counts(cells.names, cells.values, cells.counts)
+    again = SeenCells.from_counts(cells.names, cells.values, cells.counts, cells.partners)
     assert_array_equal(again.roles(names, value_digests(x, codes)), role)
     assert cells.counts == (100, 50, 50)
 
@@ -198,7 +221,7 @@ def few(rng, n=177, d=6):
 def test_held_out_cells_with_the_values_of_training_cells_stay_held_out(rng):
     x, codes, names = few(rng)
     role = rng.choice([TRAIN, VALIDATION, HELD_OUT], len(x))
-    cells = SeenCells.of(names, value_digests(x, codes), role)
+    cells = SeenCells.of(names, value_digests(x, codes), role, partners_of(names))
     assert_array_equal(cells.roles(names, value_digests(x, codes)), role)
     rows = np.flatnonzero(role == HELD_OUT)
     with_all = names.append(pd.Index([f"n{i}" for i in range(len(rows))]))
@@ -210,7 +233,9 @@ def test_held_out_cells_with_the_values_of_training_cells_stay_held_out(rng):
 def test_no_seen_cell_is_called_unseen_when_all_are_renamed_and_many_alike(rng):
     x, codes, names = few(rng)
     role = rng.choice([TRAIN, VALIDATION, HELD_OUT], len(x))
-    found = SeenCells.of(names, value_digests(x, codes), role).roles("s" + names, value_digests(x, codes))
+    found = SeenCells.of(names, value_digests(x, codes), role, partners_of(names)).roles(
+        "s" + names, value_digests(x, codes)
+    )
     assert (found[role < HELD_OUT] < HELD_OUT).all()
 
 
@@ -218,7 +243,7 @@ def test_no_seen_cell_is_called_unseen_when_all_are_renamed_and_many_alike(rng):
 def test_cells_of_nothing_but_zeros_are_told_by_their_names(codes, names, x, n_empty):
     x[:n_empty] = 0
     role = np.where(np.arange(N) % 2, TRAIN, HELD_OUT)
-    cells = SeenCells.of(names, value_digests(x, codes), role)
+    cells = SeenCells.of(names, value_digests(x, codes), role, partners_of(names))
     assert_array_equal(cells.roles(names, value_digests(x, codes)), role)
     one_more = names.append(pd.Index(["another"]))
     found = cells.roles(one_more, value_digests(np.vstack([x, np.zeros((1, D), np.float32)]), codes))
@@ -226,17 +251,17 @@ def test_cells_of_nothing_but_zeros_are_told_by_their_names(codes, names, x, n_e
 
 
 def test_no_cells_seen_and_none_asked(codes, names, x):
-    nothing = SeenCells.of(names[:0], np.empty(0, np.uint32), np.empty(0, np.uint8))
+    nothing = SeenCells.of(names[:0], np.empty(0, np.uint32), np.empty(0, np.uint8), partners_of(names[:0]))
     assert (nothing.roles(names, value_digests(x, codes)) == NEW).all()
     assert nothing.counts == (0, 0, 0)
-    full = SeenCells.of(names, value_digests(x, codes), np.zeros(N, np.uint8))
+    full = SeenCells.of(names, value_digests(x, codes), np.zeros(N, np.uint8), partners_of(names))
     assert full.roles(names[:0], np.empty(0, np.uint32)).shape == (0,)
 
 
 def test_eight_bytes_a_cell_and_hardly_any_new_cell_is_taken_for_a_seen_one(rng):
     n = 300_000
     names = pd.Index(np.arange(n).astype(str))
-    cells = SeenCells.of(names, rng.integers(2**32, size=n, dtype=np.uint32), np.zeros(n, np.uint8))
+    cells = SeenCells.of(names, rng.integers(2**32, size=n, dtype=np.uint32), np.zeros(n, np.uint8), partners_of(names))
     assert cells.names.nbytes + cells.values.nbytes == 8 * n
     found = cells.roles("t" + names, rng.integers(2**32, size=n, dtype=np.uint32))
     assert (found != NEW).mean() < 2 * n / 2**32 + 5e-5

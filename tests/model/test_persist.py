@@ -113,11 +113,44 @@ def test_the_file_holds_tensors_and_json_alone(saved):
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
 
 
-def test_saving_again_replaces_the_file(saved):
+FOREIGN = {
+    "text": b"something else",
+    "one byte": b"0",
+    "an archive": b"PK\x03\x04" + bytes(200),
+    "tensors of others": serialised({"a": torch.zeros(3)}, metadata={"format": "pt"}),
+    "tensors without metadata": serialised({"a": torch.zeros(3)}),
+    "no JSON": (20).to_bytes(8, "little") + b"x" * 40,
+    "JSON of others": (8).to_bytes(8, "little") + b"[1,2,3] ",
+}
+
+
+@pytest.mark.parametrize("raw", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_no_model_is_not_replaced(saved, raw):
     _, model, path = saved
-    path.write_text("something else")
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"expected nothing at `.*model\.jamie`.*another file.*pass another `path`"):
+        model.save(path)
+    assert path.read_bytes() == raw
+
+
+@pytest.mark.parametrize("change", ["none", "empty", "older", "cut short"])
+def test_saving_again_replaces_a_model_and_nothing(saved, change):
+    _, model, path = saved
+    raw = path.read_bytes()
+    path.write_bytes(
+        {"none": raw, "empty": b"", "older": raw.replace(b"schema", b"SCHEMA"), "cut short": raw[:-9]}[change]
+    )
     model.save(path)
     assert jm.JAMIE.load(path).recipe_ == model.recipe_
+
+
+def test_a_link_to_something_else_is_followed_and_refused(saved, tmp_path):
+    _, model, _ = saved
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "notes")
+    with pytest.raises(ValueError, match="another file"):
+        model.save(tmp_path / "link")
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_who_may_read_new_files_may_read_the_model(saved, tmp_path):

@@ -218,6 +218,32 @@ def test_what_cannot_be_written_or_coloured_is_said_before_anything_is_drawn(tra
         jm.pl.report(*trained, tmp_path / "missing" / "report.html")
 
 
+FOREIGN = {
+    "text": b"something else",
+    "a page of others": b"<!DOCTYPE html><html><head><title>jamie-tools</title></head></html>",
+    "no text": bytes(range(256)),
+    "a model": b"\x20\x00\x00\x00\x00\x00\x00\x00{}",
+}
+
+
+@pytest.mark.parametrize("raw", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_no_report_is_not_replaced(trained, tmp_path, monkeypatch, raw):
+    monkeypatch.setattr(jm.get, "inputs", lambda *_, **__: pytest.fail("it went on"))
+    path = tmp_path / "report.html"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"expected nothing at `.*report\.html`.*another file.*pass another `path`"):
+        jm.pl.report(*trained, path)
+    assert path.read_bytes() == raw
+
+
+def test_a_report_and_an_empty_file_are_replaced(trained, tmp_path):
+    path = tmp_path / "report.html"
+    path.touch()
+    for title in ("first", "second"):
+        jm.pl.report(*trained, path, basis="pca", title=title)
+        assert f"<title>{title}</title>" in path.read_text(encoding="utf-8")
+
+
 def test_labels_that_are_not_there_are_named_as_labels(trained, tmp_path):
     with pytest.raises(KeyError, match=r"`labels`.*did you mean 'cell_type'"):
         jm.pl.report(*trained, tmp_path / "report.html", labels="celltype", basis="pca")

@@ -441,6 +441,47 @@ def test_pairs_that_the_model_was_not_told_are_scored(half_told, form, capsys):
     assert np.isfinite(row(found, "rna", "protein", "ridge")["correlation"])
 
 
+def all_known(mdata, table):
+    jm.pp.correspondence(mdata, pairs=table)
+
+
+def none_known(mdata, table):
+    del table
+    for key in [key for key in mdata.obsp if key.startswith("jamie_known")]:
+        del mdata.obsp[key]
+    mdata["protein"].obs_names = [f"other-{name}" for name in mdata["protein"].obs_names]
+
+
+@pytest.mark.parametrize("change", [all_known, none_known])
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_the_model_was_told_is_not_what_is_known_now(half_told, change, saved, tmp_path):
+    mdata, model, table = half_told
+    before = jm.tl.evaluate(mdata.copy(), model, pairs=table, baselines=[])
+    if saved:
+        model.save(tmp_path / "model")
+        model = jm.JAMIE.load(tmp_path / "model")
+    other = mdata.copy()
+    change(other, table)
+    if change is none_known:
+        other = type(mdata)({name: other[name] for name in other.mod})
+        table = table.assign(protein="other-" + table["protein"])
+    found = jm.tl.evaluate(other, model, pairs=table, baselines=[])
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), before.drop(columns="seconds"))
+
+
+def test_an_adapted_model_was_told_the_pairs_that_it_adapted_to():
+    mdata, new = jm.datasets.toy(n_cells=100), jm.datasets.toy(rng=1)
+    model = jm.JAMIE(max_steps=20).fit(mdata)
+    names = new["rna"].obs_names.intersection(new["protein"].obs_names)
+    table = pd.DataFrame({"rna": names, "protein": names})
+    jm.tl.evaluate(new.copy(), model, pairs=table, baselines=[])
+    adapted = model.adapt(new)
+    assert adapted.seen_["rna"].partners.sum() >= model.seen_["rna"].partners.sum()
+    if adapted.seen_["rna"].partners.sum() > model.seen_["rna"].partners.sum():
+        with pytest.raises(ValueError, match="found 0; pass `pairs`"):
+            jm.tl.evaluate(new, adapted, pairs=table, baselines=[])
+
+
 def test_given_pairs_of_held_out_cells_are_called_so(trained):
     mdata, model = trained
     names = mdata["rna"].obs_names.intersection(mdata["protein"].obs_names)

@@ -224,6 +224,44 @@ def test_bounds_go_with_the_values_they_are_of(trained):
     assert "interval" not in mdata["rna"].uns["jamie_imputed_protein"]
 
 
+def layers(adata):
+    return {key for key in adata.layers if key and key.startswith("jamie_imputed")}
+
+
+@pytest.mark.parametrize("later", [
+    {"features": ["protein1", "protein2"]},
+    {"features": ["protein1"], "interval": 0.8},
+    {"features": [f"protein{i}" for i in range(12, 0, -1)], "n_samples": 1},
+])  # fmt: skip
+def test_no_layer_outlives_the_values_that_it_is_of(trained, later):
+    mdata, model = trained
+    whole = {"source": "rna", "target": "protein"}
+    jm.tl.impute(mdata, model, **whole, interval=0.8, n_samples=2)
+    jm.tl.impute(mdata, model, **whole, key_added="other")
+    assert len(layers(mdata["protein"])) == 5
+    jm.tl.impute(mdata, model, **whole, **later)
+    assert layers(mdata["protein"]) == set()
+    assert "other_imputed" in mdata["protein"].layers
+    jm.tl.impute(mdata, model, **whole)
+    assert layers(mdata["protein"]) == {"jamie_imputed"}
+
+
+def test_layers_go_where_the_target_lost_a_feature_and_where_two_sources_impute_a_part():
+    mdata = jm.datasets.toy(n_cells=80)
+    model = jm.tl.train(mdata, max_steps=5)
+    jm.tl.impute(mdata, model, source="rna", target="protein", interval=0.8)
+    fewer = MuData({"rna": mdata["rna"], "protein": mdata["protein"][:, 1:].copy()})
+    jm.tl.impute(fewer, model, source="rna", target="protein")
+    assert layers(fewer["protein"]) == set()
+    third = mdata["protein"].copy()
+    third.var_names = [f"third{i}" for i in range(third.n_vars)]
+    three = MuData({"rna": mdata["rna"], "protein": mdata["protein"], "third": third})
+    model = jm.tl.train(three, max_steps=5)
+    jm.tl.impute(three, model, source="rna", target="third", interval=0.8)
+    jm.tl.impute(three, model, source=["rna", "protein"], target="third", features=["third0"])
+    assert layers(three["third"]) == set()
+
+
 def test_a_loaded_model_gives_the_same_bits(trained, tmp_path):
     mdata, model = trained
     model.save(tmp_path / "m.jamie")
@@ -403,7 +441,7 @@ def test_values_that_a_type_does_not_hold_are_refused(tmp_path):
     a.var_names, b.var_names = list("abcde"), list("vwxyz")
     mdata = mudata.MuData({"a": a, "b": b})
     model = jm.tl.train(mdata, max_steps=2)
-    with pytest.raises(ValueError, match=r"float16 holds, up to 65504, found .*; pass dtype='float32'"):
+    with pytest.raises(ValueError, match=r"float16 holds, up to 65504, found .*; leave `dtype` out"):
         jm.tl.impute(mdata, model, source="a", target="b", out=tmp_path / "x.h5ad", dtype="float16")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="nothing reads a sparse matrix of it"):

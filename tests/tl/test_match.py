@@ -164,6 +164,53 @@ def test_latents_must_be_there_finite_and_of_one_model(toy, trained):
     assert not list(mdata.obsp)
 
 
+USES = {
+    "match": match,
+    "labels": lambda mdata: jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein"),
+    "embedding": lambda mdata: jm.get.embedding(mdata, basis="pca"),
+    "picture": lambda mdata: jm.pl.embedding(mdata, basis="pca"),
+    "reference": lambda mdata: jm.get.embedding(mdata["rna"], reference=mdata["protein"], basis="pca"),
+}
+
+
+@pytest.fixture(scope="module")
+def another():
+    """A model of the same shape that places cells otherwise."""
+    return jm.tl.train(jm.datasets.toy(n_cells=200), max_steps=5, rng=7)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("saved", [False, True])
+def test_latents_of_two_models_are_not_compared(trained, another, use, saved, tmp_path):
+    mdata, model = trained
+    jm.tl.embed(mdata["rna"], another, modality="rna")
+    if saved:
+        mdata.write(tmp_path / "x.h5mu")
+        mdata = mudata.read_h5mu(tmp_path / "x.h5mu")
+    with pytest.raises(ValueError, match=r"latents .*(same|one) model.*call jm\.tl\.embed"):
+        USES[use](mdata)
+    jm.tl.embed(mdata, model)
+    USES[use](mdata)
+
+
+def test_latents_of_copies_of_one_model_are(trained, tmp_path):
+    mdata, model = trained
+    model.save(tmp_path / "model")
+    for other in (jm.JAMIE.load(tmp_path / "model"), model.adapt(jm.datasets.toy(rng=5))):
+        jm.tl.embed(mdata["rna"], other, modality="rna")
+        match(mdata)
+    del mdata["protein"].uns["jamie_placed_by"]  # as when cells are concatenated: it is not known
+    match(mdata)
+
+
+def test_prefixes_keep_models_apart(trained, another):
+    mdata, _ = trained
+    jm.tl.embed(mdata, another, key_added="other")
+    match(mdata)
+    match(mdata, key_added="other")
+    assert mdata["rna"].uns["jamie_placed_by"] != mdata["rna"].uns["other_placed_by"]
+
+
 def test_a_view_is_refused(trained):
     mdata, _ = trained
     with pytest.raises(ValueError, match="found a view"):

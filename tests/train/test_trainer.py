@@ -387,6 +387,29 @@ def test_steps_that_are_rolled_back_now_and_then_end_nothing_and_fill_no_log(mon
     assert capsys.readouterr().err.count("rolled back") == 3
 
 
+@pytest.mark.parametrize(("at", "values", "rolled_back"), [
+    (14, {13: NAN}, 1), (14, {14: NAN}, 1), (14, {5: NAN, 9: NAN, 13: NAN}, 3), (2, {2: NAN}, 1), (16, {16: NAN}, 1),
+])  # fmt: skip
+def test_steps_that_were_rolled_back_right_before_an_interrupt_are_counted(
+    monkeypatch, at, values, rolled_back, capsys
+):
+    losses(monkeypatch, [values.get(step, 2.0) for step in range(1, 41)])
+    watched = Watched(RECIPE, interrupt_at=at)
+    fitted, _ = watched.fit(steps_per_epoch=8)
+    assert (fitted.n_steps, fitted.n_rolled_back, fitted.diverged) == (at, rolled_back, 0)
+    assert fitted.interrupted == "SIGINT"
+    assert f"step {max(values)} is rolled back" in capsys.readouterr().err
+
+
+def test_a_training_that_diverged_right_before_an_interrupt_says_so(monkeypatch, capsys):
+    losses(monkeypatch, [2.0] * 12 + [NAN] * 30)
+    watched = Watched(RECIPE, interrupt_at=14)
+    fitted, _ = watched.fit(steps_per_epoch=4)
+    assert (fitted.n_rolled_back, fitted.diverged, fitted.interrupted) == (2, 14, "SIGINT")
+    assert "training diverged" in capsys.readouterr().err
+    watched.assert_restored(fitted.best_step)
+
+
 def test_an_epoch_whose_only_step_is_rolled_back_is_none(monkeypatch):
     losses(monkeypatch, [NAN, 5.0, 4.0, NAN, 3.0, NAN])
     watched = Watched(replace(RECIPE, max_steps=6, min_steps=1, patience=2))

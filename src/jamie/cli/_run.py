@@ -11,14 +11,15 @@ import mudata
 from mudata import MuData
 
 import jamie as jm
-from jamie._atomic import as_path, writing
+from jamie._atomic import as_path, require_ours, writing
 from jamie._checks import require_name
 from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError, WriteError
 from jamie._settings import is_first
 from jamie.correspondence import likeliest
 from jamie.data import labels, open_cells
-from jamie.model import FEWEST_CALIBRATED, HIGHEST_LEVEL, require_level
+from jamie.model import FEWEST_CALIBRATED, HIGHEST_LEVEL, is_sealed, require_level
+from jamie.pl import is_report
 from jamie.train import RECIPES
 
 from ._figures import headless, save
@@ -107,6 +108,9 @@ def _outputs(given: argparse.Namespace) -> Iterator[None]:
         with ExitStack() as held:
             for path in files:
                 held.enter_context(writing(path))
+            for path, is_ours, option in ((given.model, is_sealed, "--model"), (given.report, is_report, "--report")):
+                if path is not None:
+                    require_ours(path.resolve(), path, is_ours, argument=option)
             yield
     finally:
         for folder in reversed(made):

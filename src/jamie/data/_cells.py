@@ -482,8 +482,7 @@ class Cells:
 
     def _role(self, name: str) -> Array:
         if self.model is not None:
-            seen, complete = self.model.seen_[name], self.matched(name).is_complete
-            return seen.roles(self.cells(name), self.prepared(name).digests, comparable=complete)
+            return self.model.seen_[name].roles_at(self._places(name))
         column = self.split
         if column is None:
             return np.full(len(self.cells(name)), TRAIN, dtype=np.uint8)
@@ -543,6 +542,18 @@ class Cells:
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""
         return likeliest(self.known(a, b))
+
+    def knew_partner(self, a: str, b: str) -> Array:
+        """Whether the model was told a partner in `b` of each cell of `a`, (n_a,) bool; now others may be known."""
+        assert self.model is not None  # asked of a model only
+        return self.model.seen_[a].had_partner(self._places(a), list(self.model.preparations_).index(b))
+
+    def _places(self, name: str) -> Array:
+        """Which cell of the training each cell is, (n,); −1 for none."""
+        assert self.model is not None  # asked of a model only
+        seen, complete = self.model.seen_[name], self.matched(name).is_complete
+        digests = self.prepared(name).digests
+        return self._once("places", name, lambda: seen.places(self.cells(name), digests, comparable=complete))
 
     def known_of_training(self, a: str, b: str) -> sparse.csr_matrix:
         """Known pairs of cells that were, or may be, learned from, (n_a, n_b)."""

@@ -81,8 +81,8 @@ def true_pairs(cells: Cells, pair: Pair, slot: Slot, pairs: Pairs) -> tuple[Arra
 def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pair, CellPairs]:
     """Pairs of cells to learn from and to score, by pair of modalities; of those given, the ones not told to the model.
 
-    The model was told what is known of the cells that it was trained on. Of a cell with a known partner another pair
-    says as much, so that it is left out as well.
+    The model remembers of which cells it knew a partner, whatever the MuData says of known pairs today. Of a cell with
+    a known partner another pair says as much, so that it is left out as well.
     """
     every = list(combinations(cells.names, 2))
     if pairs is None:
@@ -91,9 +91,7 @@ def pairs_to_score(cells: Cells, pairs: Pairs | Mapping[Pair, Pairs]) -> dict[Pa
     for pair, of_pair in _by_modalities(cells, pairs).items():
         given = truth(cells, pair, of_pair)
         rows, columns = likeliest(given)
-        told = cells.known_of_training(*pair)
-        is_told = [np.asarray(told.sum(axis=axis)).ravel() > 0 for axis in (1, 0)]
-        left_out = is_told[0][rows] | is_told[1][columns]
+        left_out = cells.knew_partner(*pair)[rows] | cells.knew_partner(*pair[::-1])[columns]
         logger.info(
             "%d of the %d pairs of %r and %r that were given are scored; %d were left out, as the model was told a "
             "partner of a cell of theirs, and %d, as their cell has a likelier one among them",

@@ -136,18 +136,25 @@ class Loader:
         )
 
     def extremes(self, draws: Sequence[Draw]) -> str:
-        """Name what is largest in the cells of a batch: modality, components, and the features that these are of."""
+        """Name what is largest in the cells of a batch: modality and feature, or component and the features it is of.
+
+        Both what the networks read and what their outputs are compared with; a value that is no number is the largest.
+        """
         batch = self(draws)
-        largest = {name: x.reshape(-1, x.shape[-1]).abs().amax(0) for name, x in batch.inputs.items() if x.numel()}
-        name = max(largest, key=lambda name: largest[name].max().item())
-        component = int(largest[name].argmax())
-        preparation = self._preparations[name]
-        by_share = np.argsort(-np.abs(preparation.loadings[:, component]), kind="stable")
+        read = {(name, False): x.nan_to_num(np.inf, np.inf, -np.inf) for name, x in batch.inputs.items() if x.numel()}
+        compared = {  # NaN is missing
+            (name, True): x.nan_to_num(0, np.inf, -np.inf) for name, x in batch.values.items() if x.numel()
+        }
+        largest = {key: x.reshape(-1, x.shape[-1]).abs().amax(0) for key, x in (read | compared).items()}
+        name, is_feature = max(largest, key=lambda key: largest[key].max().item())
+        values, preparation = largest[name, is_feature], self._preparations[name]
+        at = int(values.argmax())
+        shown = f"the largest value of its batch is {values[at].item():.3g}, in "
+        if is_feature:
+            return shown + f"feature {str(preparation.features[at])!r} of {name!r}, in standard deviations"
+        by_share = np.argsort(-np.abs(preparation.loadings[:, at]), kind="stable")
         first = ", ".join(repr(str(feature)) for feature in preparation.features[by_share[:NAMED]])
-        return (
-            f"the largest value of its batch is {largest[name][component].item():.3g}, in component {component} of "
-            f"{name!r}, most of which is {first}"
-        )
+        return shown + f"component {at} of {name!r}, most of which is {first}"
 
 
 def _inferred(partners: tuple[Tensor, Tensor, Tensor], shape: tuple[int, int], asked: Tensor | None) -> Inferred:

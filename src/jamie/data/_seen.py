@@ -66,7 +66,7 @@ def unseen_pairs(role_a: Array, role_b: Array) -> tuple[Array, str]:
 
 @dataclass(frozen=True)
 class SeenCells:
-    """The cells of one modality that were there when a model was trained, 8 bytes for each.
+    """The cells of one modality that were there when a model was trained, 8 bytes for each and one per modality.
 
     Attributes
     ----------
@@ -74,17 +74,21 @@ class SeenCells:
         Digests, (n,) uint32: of the name, and of the values of the model's features.
     role
         Position in `ROLES`, (n,) uint8; the most learned from first.
+    partners
+        Whether the training knew a partner in each modality of the model, in its order, (n, m) uint8.
     """
 
     names: Array
     values: Array
     role: Array
+    partners: Array
 
     @classmethod
-    def of(cls, names: pd.Index, values: Array, role: Array) -> SeenCells:
-        """Note cells by name, digest of values and role."""
+    def of(cls, names: pd.Index, values: Array, role: Array, partners: Array) -> SeenCells:
+        """Note cells by name, digest of values, role and where they had partners."""
         order = np.argsort(role, kind="stable")
-        return cls(name_digests(names)[order], values[order], role[order].astype(np.uint8))
+        partners = partners.astype(np.uint8)
+        return cls(name_digests(names)[order], values[order], role[order].astype(np.uint8), partners[order])
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -93,36 +97,49 @@ class SeenCells:
         return int(n_train), int(n_validation), int(n_held_out)
 
     @classmethod
-    def from_counts(cls, names: Array, values: Array, counts: Sequence[int]) -> SeenCells:
+    def from_counts(cls, names: Array, values: Array, counts: Sequence[int], partners: Array) -> SeenCells:
         """Read back digests in the order of their roles."""
-        return cls(names, values, np.repeat(np.arange(3, dtype=np.uint8), counts))
+        return cls(names, values, np.repeat(np.arange(3, dtype=np.uint8), counts), partners)
 
-    def and_learned(self, names: pd.Index, values: Array) -> SeenCells:
+    def and_learned(self, names: pd.Index, values: Array, partners: Array) -> SeenCells:
         """The same, and more cells that were learned from."""
         return SeenCells(
             np.concatenate([name_digests(names), self.names]),
             np.concatenate([values, self.values]),
             np.concatenate([np.full(len(names), TRAIN, np.uint8), self.role]),
+            np.concatenate([partners.astype(np.uint8), self.partners]),
         )
 
     def roles(self, names: pd.Index, values: Array, *, comparable: bool = True) -> Array:
-        """Role of each cell, (n,) uint8 positions in `ROLES`.
+        """Role of each cell, (n,) uint8 positions in `ROLES`, given as to `places`."""
+        return self.roles_at(self.places(names, values, comparable=comparable))
+
+    def roles_at(self, places: Array) -> Array:
+        """Role of the cells at these places, (n,) uint8 positions in `ROLES`."""
+        return np.append(self.role, np.uint8(NEW))[places]
+
+    def had_partner(self, places: Array, i: int) -> Array:
+        """Whether the training knew a partner in the i-th modality of the cells at these places, (n,) bool."""
+        return np.append(self.partners[:, i], np.uint8(0))[places].astype(bool)
+
+    def places(self, names: pd.Index, values: Array, *, comparable: bool = True) -> Array:
+        """Which seen cell each cell is, (n,) positions; −1 for one that was never met.
 
         `comparable`: whether all features of the model are there, so that equal cells have equal digests.
         """
         by_name = name_digests(names)
-        roles = np.full(len(names), NEW, dtype=np.uint8)
+        found = np.full(len(names), -1)
         own, place = _lookup(_joined(self.names, self.values), _joined(by_name, values))
-        roles[own] = self.role[place[own]]
+        found[own] = place[own]
         candidates = np.flatnonzero(self._known_by_values(place[own]))
         alike, place = _lookup(self.values[candidates], values)
         renamed = alike & ~own
-        roles[renamed] = self.role[candidates[place[renamed]]]
+        found[renamed] = candidates[place[renamed]]
         named, place = _lookup(self.names, by_name)
         doubtful = named & ~own & ~renamed
         if not comparable or own.sum() > doubtful.sum():
-            roles[doubtful] = self.role[place[doubtful]]
-        return roles
+            found[doubtful] = place[doubtful]
+        return found
 
     def _known_by_values(self, accounted: Array) -> Array:
         """Which seen cells are known by values alone, (n,) bool: those not there by name, or all that are distinct."""

@@ -23,10 +23,10 @@ import numpy as np
 import zarr
 from scipy import sparse
 
-from jamie._atomic import as_path, refusal, writing
+from jamie._atomic import as_path, refusal, require_ours, writing
 from jamie._checks import require_option
 from jamie._compat import quiet_mudata
-from jamie._errors import InvalidValueError, WriteError
+from jamie._errors import WriteError
 from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
@@ -182,19 +182,8 @@ def claimed(out: str | Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _require_ours(path: Path, named: Path) -> None:
-    """Raise if something is there that was not written here: it would be lost."""
-    if not path.exists() or _is_empty(path) or _is_signed(path):
-        return
-    what = "folder" if path.is_dir() else "file"
-    msg = (
-        f"expected nothing at `{named}`, or what jamie wrote there before, found another {what}, which would be lost; "
-        "move it, or pass another `out=`"
-    )
-    raise InvalidValueError(msg)
-
-
-def _is_empty(path: Path) -> bool:
-    return not any(path.iterdir()) if path.is_dir() else not path.stat().st_size
+    """Raise if something is there that was not written here."""
+    require_ours(path, named, _is_signed, argument="out")
 
 
 def _is_signed(path: Path) -> bool:

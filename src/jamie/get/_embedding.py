@@ -64,7 +64,7 @@ def embedding(
     KeyError
         If the cells were not embedded, or the column or slot is not there.
     ValueError
-        If the latents of the reference are of another model.
+        If the latents are of several models.
 
     Examples
     --------
@@ -81,14 +81,9 @@ def embedding(
     parts = _parts(mdata, slot, color, "query", n_cells, rng, is_latent=use_rep is None)
     if reference is not None:
         below = _parts(reference, slot, color, "reference", n_cells, rng, is_latent=use_rep is None)
-        widths = {part.coordinates.shape[1] for part in (*below, *parts)}
-        if use_rep is None and len(widths) > 1:
-            msg = (
-                f"expected latents of one model in `mdata` and `reference`, found {sorted(widths)} dimensions; call "
-                "jm.tl.embed(mdata, model) and jm.tl.embed(reference, model)"
-            )
-            raise InvalidValueError(msg)
         parts = [*below, *parts]
+    if use_rep is None:
+        _require_one_model(parts)
     seed = int(rng.integers(2**31))
     planes = [part.coordinates for part in parts]
     planes = planes if use_rep else [np.concatenate(planes)]
@@ -109,6 +104,18 @@ def embedding(
     return cells
 
 
+def _require_one_model(parts: list[_Part]) -> None:
+    """Raise if latents that are placed in one plane are of several models."""
+    widths, models = {part.coordinates.shape[1] for part in parts}, {part.placed_by for part in parts} - {""}
+    if len(widths) > 1 or len(models) > 1:
+        found = f"{sorted(widths)} dimensions" if len(widths) > 1 else f"those of {len(models)}"
+        both = any(part.of == "reference" for part in parts)
+        msg = f"expected latents of one model{' in `mdata` and `reference`' * both}, found {found}; call " + (
+            "jm.tl.embed(mdata, model) and jm.tl.embed(reference, model)" if both else "jm.tl.embed(mdata, model)"
+        )
+        raise InvalidValueError(msg)
+
+
 class _Part(NamedTuple):
     """Cells of one modality of the reference or of the query."""
 
@@ -117,6 +124,7 @@ class _Part(NamedTuple):
     cells: pd.Index
     coordinates: Array  # (n, g)
     color: pd.Series  # (n,)
+    placed_by: str  # which model, if that is known
 
 
 def _parts(
@@ -143,7 +151,8 @@ def _parts(
         if color is not None and (of == "query" or _has(mdata, color)):
             values = labels(mdata, color, name, argument="color")
         coordinates = np.asarray(mdata[name].obsm[slot])[rows]
-        parts.append(_Part(of, name, mdata[name].obs_names[rows], coordinates, values.iloc[rows]))
+        placed_by = str(mdata[name].uns.get(slot.removeprefix("X_") + "_placed_by", "")) if is_latent else ""
+        parts.append(_Part(of, name, mdata[name].obs_names[rows], coordinates, values.iloc[rows], placed_by))
     return parts
 
 

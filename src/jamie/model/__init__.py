@@ -8,6 +8,7 @@ from ._intervals import HIGHEST as HIGHEST_LEVEL
 from ._intervals import LEAST as FEWEST_CALIBRATED
 from ._intervals import Calibration, require_level
 from ._jamie import JAMIE
+from ._sealed import is_sealed
 from ._sources import SeveralSources
 from ._summary import Summary, announce
 
@@ -21,6 +22,7 @@ __all__ = [
     "Summary",
     "announce",
     "by_rows",
+    "is_sealed",
     "isolated",
     "on_threads",
     "require_level",

@@ -62,7 +62,8 @@ def adapt_kernel_mixes(
     InvalidValueError
         If there is no kernel regression, or there are too few such pairs, unless these may lack.
     """
-    learned = {name: np.zeros(len(cells.cells(name)), dtype=bool) for name in cells.names}
+    names = list(seen)
+    told = {name: np.zeros((len(cells.cells(name)), len(names)), dtype=np.uint8) for name in cells.names}
     n_most, has_kernel = 0, False
     for source, target in permutations(cells.names, 2):
         kernel_mix = network.kernel_mix(source, target)
@@ -77,7 +78,7 @@ def adapt_kernel_mixes(
             logger.info("%s → %s stays: %d new pairs tell nothing that it lacks", source, target, len(rows))
             continue
         network.add_kernel_mix(source, target, change.kernel_mix)
-        learned[source][rows], learned[target][partners] = True, True
+        told[source][rows, names.index(target)], told[target][partners, names.index(source)] = 1, 1
         logger.info(
             "%s → %s adapted to %d new pairs: %.0f %% of their squared error is left, each left out in turn; imputed "
             "values of training cells move by %.3f sd, latents not at all",
@@ -85,7 +86,7 @@ def adapt_kernel_mixes(
         )  # fmt: skip
     if (not has_kernel or n_most < LEAST) and not may_lack_pairs:
         raise InvalidValueError(_why_not(cells, n_most, has_kernel=has_kernel))
-    return seen | {name: _with(seen[name], cells, name, chosen) for name, chosen in learned.items() if chosen.any()}
+    return seen | {name: _with(seen[name], cells, name, of_name) for name, of_name in told.items() if of_name.any()}
 
 
 def _new_pairs(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
@@ -161,8 +162,18 @@ def _ridge(kernel: Array, wanted: Array, alpha: float) -> tuple[Array, Array]:
     return coefficients, coefficients / np.diag(inverse)[:, None]
 
 
-def _with(seen: SeenCells, cells: Cells, name: str, chosen: Array) -> SeenCells:
-    return seen.and_learned(cells.cells(name)[chosen], cells.prepared(name).digests[chosen])
+def _with(seen: SeenCells, cells: Cells, name: str, told: Array) -> SeenCells:
+    """The seen cells, and those of which a partner was told in any modality, (n, m)."""
+    chosen = told.any(axis=1)
+    return seen.and_learned(cells.cells(name)[chosen], cells.prepared(name).digests[chosen], told[chosen])
+
+
+def with_lone_cells(seen: SeenCells, cells: Cells, name: str, rows: Array) -> SeenCells:
+    """The seen cells, and those of these rows that are not among them, of which no partner was told."""
+    names, values = cells.cells(name)[rows], cells.prepared(name).digests[rows]
+    unmet = seen.places(names, values) < 0
+    nobody = np.zeros((int(unmet.sum()), seen.partners.shape[1]), dtype=np.uint8)
+    return seen.and_learned(names[unmet], values[unmet], nobody)
 
 
 def _why_not(cells: Cells, n_pairs: int, *, has_kernel: bool) -> str:

@@ -39,7 +39,7 @@ from jamie.nn import KernelMix, SideBySide, aggregate, copy_from_first, joined, 
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
-from ._adapt import adapt_kernel_mixes
+from ._adapt import adapt_kernel_mixes, with_lone_cells
 from ._checkpoint import Checkpoint, Origin, checkpoint_in, start_of
 from ._confidence import CellConfidence, learned_of, weighted_novelty
 from ._device import by_rows, in_turn, is_low_precision, isolated, on_threads, resolve_device, seeded, to_torch
@@ -101,7 +101,8 @@ class JAMIE(BaseEstimator):
     history_
         Losses by step, a data frame.
     seen_
-        By modality, digests of the cells that were learned from, chosen by or held out: it knows them again.
+        By modality, digests of the cells that were learned from, chosen by or held out, and in which modalities they
+        had known partners: it knows them again.
     summary_
         Best step, seconds, whether it was interrupted, and scores on validation pairs, or on training pairs if none
         were set aside: `cells` says which, `table()` gives FOSCTTM and correlations of all modalities with standard
@@ -312,8 +313,7 @@ class JAMIE(BaseEstimator):
             cells = model.open(cells.mdata, layer=layer, feature_names=feature_names, key_added=key_added)
         model.seen_ = adapt_kernel_mixes(model.network_, cells, model.divisors_, model.seen_, may_lack_pairs=bool(told))
         model.seen_ = model.seen_ | {
-            name: model.seen_[name].and_learned(cells.cells(name)[rows], cells.prepared(name).digests[rows])
-            for name, rows in told.items()
+            name: with_lone_cells(model.seen_[name], cells, name, rows) for name, rows in told.items()
         }
         return model
 
@@ -594,12 +594,24 @@ class JAMIE(BaseEstimator):
         """Text that tells this model from others, the same after it was saved and loaded: of all `arrays`."""
         return digest(*self.arrays())[:16]
 
+    @property
+    def placement(self) -> str:
+        """Which latents it gives, as text: one model, its copies and what is adapted of it place cells alike."""
+        weights = {k: v for k, v in self.network_.state_dict().items() if not k.startswith("kernel_mixes.")}
+        arrays = [tensor.cpu().numpy() for tensor in weights.values()]
+        for preparation in self.preparations_.values():
+            own = preparation.arrays()
+            arrays += [preparation.loadings, *(own[name] for name in own if name != "recovery")]
+            arrays += preparation.effects.arrays().values() if preparation.effects else ()
+        return digest(*self.preparations_, *self.divisors_.values(), *arrays)[:16]
+
     @isolated()
     def save(self, path: str | Path) -> None:
         """Write the model to one file: tensors and JSON, no pickle.
 
         The file is there whole, or as it was before; who reads it meanwhile has the old one. Two processes that write
-        one file at a time are an :class:`OSError` of the second.
+        one file at a time are an :class:`OSError` of the second. A model that is there is replaced; another file, which
+        would be lost, is a :class:`ValueError`.
         """
         require_model(self)
         parameters = {key: value for key, value in self.get_params(deep=False).items() if key != "device"}
@@ -664,4 +676,7 @@ def _seen(cells: Cells, name: str, validation: Array) -> SeenCells:
     """What each cell of a modality was to the training."""
     role = np.where(cells.role(name) == HELD_OUT, HELD_OUT, TRAIN)
     role[validation] = VALIDATION
-    return SeenCells.of(cells.cells(name), cells.prepared(name).digests, role)
+    none = sparse.csr_matrix((len(role), 1))
+    known = [none if other == name else cells.known_of_training(name, other) for other in cells.names]
+    partners = np.column_stack([np.asarray(f.sum(axis=1)).ravel() > 0 for f in known])
+    return SeenCells.of(cells.cells(name), cells.prepared(name).digests, role, partners)

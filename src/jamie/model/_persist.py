@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from safetensors.numpy import load as deserialised
 
-from jamie._atomic import require_place, whole
+from jamie._atomic import require_ours, require_place, whole
 from jamie._checks import is_whole, typed
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
@@ -31,13 +31,14 @@ from ._fields import WrongFieldError
 from ._intervals import Calibration, calibration_type
 from ._plan import empty_ensemble, widths_of
 from ._schema import SCHEMA, check, directions_of
-from ._sealed import BLANK, UNREADABLE, opened, require_unchanged, sealed
+from ._sealed import BLANK, UNREADABLE, is_sealed, opened, require_unchanged, sealed
 from ._sources import SourceErrors
 from ._summary import Summary
 
 REMEDY = "take a copy of the file that is whole, or train again with jm.tl.train(mdata)"
 PREPARATION = ("kind", "depth", "n_fitted", "max_value", "layer", "is_whole", "is_nonnegative")
 """Plain values of a preparation that the header has."""
+SEEN = ("seen_names", "seen_values", "seen_partners")
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,12 @@ class LearnedState:
 
 def save(state: LearnedState, path: Path) -> None:
     """Write through a temporary file, so that `path` is never half a model."""
-    require_place(path)
+    require_ours(require_place(path), path, is_sealed, argument="path")
     header, arrays = _described(state)
     _require(header, arrays, "expected a model that can be read again")
     if not is_first():
         return
-    with whole(path) as temporary:
+    with whole(path, is_ours=is_sealed) as temporary:
         temporary.write_bytes(sealed(header, arrays))
 
 
@@ -132,6 +133,7 @@ def _described(state: LearnedState) -> tuple[dict[str, Any], dict[str, Array]]:
             "loadings": preparation.loadings,
             "seen_names": seen.names.view(np.int32),
             "seen_values": seen.values.view(np.int32),
+            "seen_partners": seen.partners,
         }
         arrays |= {f"preparation/{i}/{key}": array for key, array in of_modality.items()}
         modalities[name] = {
@@ -172,7 +174,7 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
     for i, (name, stored) in enumerate(header["modalities"].items()):
         prefix = f"preparation/{i}/"
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-        loadings, names, values = (own.pop(key) for key in ("loadings", "seen_names", "seen_values"))
+        loadings, names, values, partners = (own.pop(key) for key in ("loadings", *SEEN))
         about = {key: value for key, value in stored.items() if key != "effects"}
         if stored["effects"] is not None:
             prefix = f"effects/{i}/"
@@ -180,7 +182,7 @@ def _built(header: dict[str, Any], arrays: dict[str, Array]) -> LearnedState:
             about["effects"] = stored["effects"] | of
         preparations[name] = Preparation.from_dict({**about, **own}, features=stored["features"], loadings=loadings)
         divisors[name] = float(stored["divisor"])
-        seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"])
+        seen[name] = SeenCells.from_counts(names.view(np.uint32), values.view(np.uint32), stored["seen"], partners)
     prefix = "network/"
     weights = {key.removeprefix(prefix): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(prefix)}
     network = empty_ensemble(widths_of(preparations), recipe)

@@ -146,8 +146,10 @@ ARRAYS = {
     "totals": ArrayField("3", least=0),
     "seen_names": ArrayField("seen", _DIGEST),
     "seen_values": ArrayField("seen", _DIGEST),
+    "seen_partners": ArrayField("seen m", ("uint8",), least=0, most=1),
 }
-"""Of a preparation and of the cells it has seen; d features, k components, regions: d of accessibility, else 0."""
+"""Of a preparation and of the cells it has seen; d features, k components, regions: d of accessibility, else 0; m
+modalities."""
 
 EFFECTS = {
     "center": ArrayField("covariates", ("float64",)),
@@ -226,7 +228,10 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
         raise WrongFieldError(where, "text that can be written", "half a character") from None
     left = dict(arrays)
     modalities = header["modalities"]
-    widths = [_check_preparation(stored, f"preparation/{i}", left) for i, stored in enumerate(modalities.values())]
+    widths = [
+        _check_preparation(stored, f"preparation/{i}", left, n=len(modalities))
+        for i, stored in enumerate(modalities.values())
+    ]
     for i, stored in enumerate(modalities.values()):
         _check_effects(stored, f"effects/{i}", left)
     _check_kernel_mixes(widths, left)
@@ -238,10 +243,10 @@ def check(header: Any, arrays: dict[str, Array]) -> None:
         raise WrongFieldError(where, "one of a model", "there")
 
 
-def _check_preparation(stored: dict[str, Any], prefix: str, left: dict[str, Array]) -> int:
+def _check_preparation(stored: dict[str, Any], prefix: str, left: dict[str, Array], *, n: int) -> int:
     """Take the arrays of a modality; its number of components."""
     d = len(stored["features"])
-    sizes = {"d": d, "regions": d if stored["kind"] == "accessibility" else 0, "seen": sum(stored["seen"])}
+    sizes = {"d": d, "regions": d if stored["kind"] == "accessibility" else 0, "seen": sum(stored["seen"]), "m": n}
     for name, field in ARRAYS.items():
         field.check(_taken(left, f"{prefix}/{name}"), f"{prefix}/{name}", sizes)
     if not sizes["k"]:

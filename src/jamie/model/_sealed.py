@@ -47,6 +47,19 @@ def opened(path: Path) -> tuple[dict[str, Any], bytes]:
         return header, start + head + file.read()
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether a file begins as ours do."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or not 2 <= length <= LARGEST_HEADER:
+                return False
+            return "jamie" in json.loads(file.read(length))["__metadata__"]
+    except UNREADABLE:
+        return False
+
+
 def require_unchanged(header: dict[str, Any], raw: bytes) -> None:
     """Raise unless the file has the digest that was noted in it."""
     noted = header["sha256"]

@@ -16,6 +16,7 @@ from ._knockout_by_distance import knockout_by_distance
 from ._links import links
 from ._metrics import metrics
 from ._reliability import reliability
+from ._report import is_report as is_report
 from ._report import report
 
 __all__ = [

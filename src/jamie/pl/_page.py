@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 130
+SIGNATURE = '<meta name="generator" content="jamie-tools">'
+"""In the head of each page: nothing else is ever replaced by one."""
 LARGEST_SVG = 150_000
 """Bytes beyond which a drawing is kept as pixels: many points are larger than their picture."""
 
@@ -98,4 +100,6 @@ def page(title: str, about: str, sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.jinja").render(title=title, about=about, sections=sections)
+    return environment.get_template("report.html.jinja").render(
+        title=title, about=about, sections=sections, signature=SIGNATURE
+    )

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mudata import MuData
 
 from jamie import get
-from jamie._atomic import as_path, require_place, whole
+from jamie._atomic import as_path, require_ours, require_place, whole
 from jamie._checks import require_name
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
@@ -31,7 +31,7 @@ from ._importance import importance
 from ._imputation import imputation
 from ._knockout import knockout
 from ._metrics import metrics
-from ._page import Block, Note, Part, Section, Table, page, picture
+from ._page import SIGNATURE, Block, Note, Part, Section, Table, page, picture
 from ._style import with_plain_names
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ N_SHOWN = 5
 MOST_DIRECTIONS = 9
 """That have figures: all of three modalities, alone and together; more would make the page too large to send."""
 MOST_CELLS = 5_000
+HEAD = 200
+"""Characters that hold the signature of a page."""
 CITATION = (
     "Cohen Kalafut N, Huang X, Wang D. Joint variational autoencoders for multimodal imputation and embedding. Nature "
     "Machine Intelligence 5, 631–642 (2023). doi:10.1038/s42256-023-00663-z"
@@ -78,7 +80,7 @@ def report(
     ----------
     {shared}
     path
-        File to write, such as ``"report.html"``; what is there is replaced, in one piece.
+        File to write, such as ``"report.html"``; a report that is there is replaced, in one piece, and nothing else.
     labels
         Column of the `.obs` of the modalities, or of `mdata.obs`, by which cells are coloured and correspondences
         grouped.
@@ -96,7 +98,7 @@ def report(
     KeyError
         If the labels are not there.
     ValueError
-        If model and MuData do not go together.
+        If model and MuData do not go together, or another file is at the path.
     OSError
         If the file cannot be written.
 
@@ -114,7 +116,7 @@ def report(
     (False, True)
     """
     path = as_path(path, name="path")
-    require_place(path)
+    require_ours(require_place(path), path, is_report, argument="path")
     inputs = get.inputs(mdata, model, feature_names=feature_names, key_added=key_added)
     names = list(inputs.index)
     if labels is not None:
@@ -123,7 +125,7 @@ def report(
     directions: list[tuple[Sources, str]] = list(permutations(names, 2))
     directions += [(tuple(other for other in names if other != name), name) for name in names if len(names) > 2]
     fingerprint = model.fingerprint
-    others = _of_other_models(mdata, fingerprint, Keys(key_added))
+    others = _of_other_models(mdata, model, Keys(key_added))
     sections = [
         Section("Did it work", tuple(_diagnosis(mdata, key_added, others))),
         Section("What went in", tuple(_inputs(inputs))),
@@ -137,15 +139,27 @@ def report(
     ]
     now = datetime.now(tz=UTC)
     text = page(title or f"jamie: {' and '.join(names)}", f"Written by jamie on {now.day} {now:%B %Y}.", sections)
-    with whole(path) as temporary:
+    with whole(path, is_ours=is_report) as temporary:
         temporary.write_text(text, encoding="utf-8")
     logger.info("wrote %s (%.1f MB)", path, len(text) / 1e6)
     return path
 
 
-def _of_other_models(mdata: MuData, fingerprint: str, keys: Keys) -> frozenset[str]:
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that was written here: it says so in its head."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return SIGNATURE in file.read(HEAD)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _of_other_models(mdata: MuData, model: JAMIE, keys: Keys) -> frozenset[str]:
     """Slots that say which model they are of, and name another than this one."""
-    return frozenset(slot for slot, of in mdata.uns.get(keys.models, {}).items() if of != fingerprint)
+    others = {slot for slot, of in mdata.uns.get(keys.models, {}).items() if of != model.fingerprint}
+    if any(mdata[name].uns.get(keys.placed_by, model.placement) != model.placement for name in mdata.mod):
+        others.add(keys.latent)
+    return frozenset(others)
 
 
 def _diagnosis(mdata: MuData, key_added: str, others: frozenset[str]) -> Iterator[Block]:

@@ -16,8 +16,6 @@ from jamie.correspondence import cap_rows
 from jamie.data import Cells, FeatureNames, Layers, as_given, open_for_model, writable_one
 from jamie.model import JAMIE
 
-from ._made_by import write_model
-
 
 @in_one_line
 @document("mdata or adata", "model", "modality", "feature_names", "key_added", "copy")
@@ -57,6 +55,8 @@ def embed(
         Joint latents; NaN for cells in no modality of the model.
     `mdata[m].obs['jamie_role']` : categorical (`n_obs`)
         What each cell is to the model, by name and values: ``"train"``, ``"validation"``, ``"held-out"`` or ``"new"``.
+    `mdata[m].uns['jamie_placed_by']` : :class:`str`
+        Which model placed the cells: latents of two models are not compared.
     `mdata[m].obs['jamie_novelty_<target>']` : float32 (`n_obs`)
         How unlike the training cells each cell is, in what tells another modality, whose imputation is calibrated: its
         mean distance to the 10 nearest of them, in units of what one in twenty known cells exceeds. Above 1 it is of a
@@ -95,9 +95,11 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
     joint, roles = joint_latents(cells, model, latents), {name: cells.role_names(name) for name in cells.names}
     directions = [(source, target) for source, target in model.confidences_ if source in latents]
     novelty = {pair: model.novelty(cells.inputs(pair[0]), *pair) for pair in directions}
+    placed_by = model.placement
     for name, latent in latents.items():
         write(cells.mdata, name, "obsm", cells.keys.latent, latent)
         write(cells.mdata, name, "obs", cells.keys.role, roles[name])
+        write(cells.mdata, name, "uns", cells.keys.placed_by, placed_by)
     for source, target in permutations(model.preparations_, 2):
         if (source, target) in novelty:
             write(cells.mdata, source, "obs", cells.keys.novelty(target), novelty[source, target])
@@ -105,7 +107,6 @@ def write_latents(cells: Cells, model: JAMIE) -> None:
             del cells.mdata[source].obs[cells.keys.novelty(target)]  # of another model
     _forget_others(cells, latents)
     write(cells.mdata, None, "obsm", cells.keys.latent, joint)
-    write_model(cells, model, cells.keys.latent)
 
 
 def _forget_others(cells: Cells, latents: dict[str, Array]) -> None:
@@ -113,6 +114,7 @@ def _forget_others(cells: Cells, latents: dict[str, Array]) -> None:
     for name, adata in cells.mdata.mod.items():
         if name not in latents and cells.keys.latent in adata.obsm:
             del adata.obsm[cells.keys.latent]
+            adata.uns.pop(cells.keys.placed_by, None)
             adata.obs = adata.obs.drop(columns=cells.keys.role, errors="ignore")
             logger.warning(
                 "latents of %r were of a model without those of %s, and are taken away; key_added='second' keeps both",

@@ -85,7 +85,7 @@ def evaluate(
         True pairs that the model was not told, as for :func:`jamie.pp.correspondence`: a table of names or a sparse
         matrix, of more than two modalities by pair, ``{("rna", "protein"): table}``, or a table whose columns are
         called as two of them. Only these are scored, and `cells` says ``unknown pairs`` where the model has seen the
-        cells. Pairs of cells of which it knew a partner, by what `mdata` says of known pairs, are left out, and the log
+        cells. Pairs of cells of which it knew a partner in the training, which it remembers, are left out, and the log
         says how many. If `None`, known pairs of cells that it has not seen.
     baselines
         Of ``"mean"``, ``"knn"``, ``"ridge"``, ``"kernel_ridge"``, ``"supervised_kernel_ridge"`` (with distances along

@@ -99,10 +99,10 @@ def impute(
         values than fit into memory. A call that was cut off goes on where it was when it is made again. What is there
         under that name is replaced at the end, if it was written by such a call; a link is followed.
     dtype
-        Of what is written to `out`; if `None` that of the imputed values. Bounds are rounded outwards, so that what lies
-        within them still does.
+        Of what is written to `out`; if `None` that of the imputed values. Bounds are rounded outwards, so that what
+        lies within them still does.
     threshold
-        Write a sparse matrix to `out`, float32, without values that are no further from 0; NaN stays, and so do bounds
+        Write a sparse matrix to `out`, without values that are no further from 0; NaN stays, and so do bounds
         in place of which 0 would be narrower.
     layer
         Layer that holds the values of the source, instead of that of the training; ``"X"`` for the matrix itself.
@@ -133,7 +133,7 @@ def impute(
         Names of the imputed features, and the kind, scale and depth of the target, and the levels of its features.
     `mdata[target].layers['jamie_imputed']` : :class:`~numpy.ndarray` (`n_obs × n_vars`, float32)
         The same for the cells that the target has too, NaN for its other cells. Only if `mdata` has the target, with
-        the model's features, and all of them are imputed.
+        the model's features, and all of them are imputed; otherwise what an earlier call wrote goes.
     `mdata[source].obsm['jamie_imputed_<target>_lower']`, `…_upper` : :class:`~pandas.DataFrame`, float32
         Bounds of the interval, of the same shape. Of counts and proteins they are not below 0. Accessibility is 0 or 1,
         so that an interval is 0 to 0, closed, 1 to 1, open, or 0 to 1. NaN where a feature was measured in fewer
@@ -402,11 +402,13 @@ def _write(cells: Cells, model: JAMIE, beside: _Beside, imputed: Array) -> None:
         elif key == keys.imputation_confidence(target) and key in mdata[source].obs:
             del mdata[source].obs[key]
     beside.tell()
-    if target not in mdata.mod or not pd.Index(names).equals(cells.features(target)):
+    if target not in mdata.mod:
+        return
+    _forget_layers(cells, target)
+    if not pd.Index(names).equals(cells.features(target)):
         return
     position = cells.cells(source).get_indexer(cells.cells(target))
     same = len(position) == len(imputed) and bool((position == np.arange(len(imputed))).all())
-    _forget(mdata[target].layers, keys, keys.imputed)
     for key, found in values.items():
         layer = keys.imputed + key.removeprefix(slot)
         aligned = found if same else np.where((position >= 0)[:, None], found[position], np.float32(np.nan))
@@ -433,8 +435,9 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
         elif key in mdata.obs:
             del mdata.obs[key]
     beside.tell()
+    if target in mdata.mod:
+        _forget_layers(cells, target)
     if target in mdata.mod and pd.Index(names).equals(cells.features(target)):
-        _forget(mdata[target].layers, keys, keys.imputed)
         rows = mdata.obs_names.get_indexer(mdata[target].obs_names)
         for key, each in values.items():
             write(mdata, target, "layers", keys.imputed + key.removeprefix(slot), each[rows])
@@ -464,6 +467,14 @@ def _forget(slots: MutableMapping[str, Any], keys: Keys, imputed: str) -> None:
     """Drop bounds and draws of values that are replaced."""
     for key in [key for key in slots if key is not None and is_beside(key, imputed)]:
         del slots[key]
+
+
+def _forget_layers(cells: Cells, target: str) -> None:
+    """Drop imputed values of an earlier call that the target has, and what is beside them: they are of other values."""
+    layers, keys = cells.mdata[target].layers, cells.keys
+    _forget(layers, keys, keys.imputed)
+    if keys.imputed in layers:
+        del layers[keys.imputed]
 
 
 def _about(cells: Cells, model: JAMIE, target: str, names: Array, beside: _Beside) -> dict[str, Any]:
@@ -503,7 +514,7 @@ def _held(values: Array, what: str, dtype: str) -> Array:
         held = values.astype(dtype)
     if np.isinf(held).any():
         most, found = np.finfo(dtype).max, np.nanmax(np.abs(values))
-        msg = f"expected values that {dtype} holds, up to {most:g}, found {found:g}; pass dtype='float32'"
+        msg = f"expected values that {dtype} holds, up to {most:g}, found {found:g}; leave `dtype` out"
         raise InvalidValueError(msg)
     if what == "lower":
         held = np.where(held > values, np.nextafter(held, held.dtype.type(-np.inf)), held)
@@ -527,9 +538,9 @@ def _impute_to(
     if threshold is not None and not (is_number(threshold) and threshold >= 0):
         msg = f"expected `threshold` as a number of at least 0, found {typed(threshold)}; pass e.g. threshold=0.01"
         raise InvalidValueError(msg)
-    if threshold is not None and dtype != "float32":
+    if threshold is not None and dtype == "float16":
         msg = (
-            f"expected dtype='float32' with `threshold`, found {dtype!r}: nothing reads a sparse matrix of it; leave "
+            "expected dtype='float32' with `threshold`, found 'float16': nothing reads a sparse matrix of it; leave "
             "one of them out"
         )
         raise InvalidValueError(msg)

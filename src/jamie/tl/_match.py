@@ -124,6 +124,13 @@ def latents(cells: Cells, source: str, target: str) -> tuple[Array, Array]:
             msg = f"expected finite latents in `mdata[{name!r}].obsm[{keys.latent!r}]`, found NaN or infinite ones"
             raise InvalidValueError(msg + "; call jm.tl.embed(mdata, model)")
     x, y = sides
+    models = {mdata[name].uns.get(keys.placed_by) for name in (source, target)} - {None}
+    if len(models) > 1:
+        msg = (
+            f"expected latents of {source!r} and {target!r} from the same model, found them of two: one was placed by "
+            "another since; call jm.tl.embed(mdata, model) for both"
+        )
+        raise InvalidValueError(msg)
     if x.shape[1] != y.shape[1]:
         msg = (
             f"expected latents of {source!r} and {target!r} from the same model, found {x.shape[1]} and {y.shape[1]} "

@@ -104,6 +104,7 @@ def fit(
         diverged = error
     finally:
         bar.close()
+    diverged = diverged or run.settled()
     separated(network)
     run.best.restore()
     if not _is_finite(network):
@@ -202,7 +203,7 @@ class _Run:
 
     def read(self) -> None:
         """Read the losses, score the weights, and judge them where the step is one to judge at."""
-        (score, losses), cells = self._recent.read(self.done), None
+        (score, losses), cells = self._recent.read(), None
         if self._validation is not None:
             outputs = _predicted(self._step.scored, self._validation)
             score = held_out_error(outputs, self._validation, self._targets).item()
@@ -216,6 +217,14 @@ class _Run:
         if self.stopping.judges(self.done):
             self.best.offer(score, self.done, cells)
             self.is_over |= self.stopping.is_over(self.best.stale)
+
+    def settled(self) -> _DivergedError | None:
+        """Look at the steps that were not looked at before an early end: what diverged, if that did."""
+        try:
+            self._recent.look()
+        except _DivergedError as error:
+            return error
+        return None
 
     def state(self) -> TrainingState:
         """All that the training goes on from."""
@@ -276,34 +285,37 @@ class _Recent:
     def __init__(self, rolled_back: Callable[[int, str, Sequence[Draw]], None]) -> None:
         self._rolled_back = rolled_back
         self._draws: list[Sequence[Draw]] = []
+        self._step = 0
         self.totals: list[float] = []
         self.last: dict[str, float] = {}
         self.unread: list[Tensor] = []
 
     def add(self, step: int, values: Tensor, draws: Sequence[Draw]) -> None:
         """Keep the losses of a step, and the norm of its gradient: either may be what is no number first."""
+        self._step = step
         self.unread.append(values)
         self._draws.append(draws)
         if len(self.unread) >= CHECK_EVERY:
-            self._check(step)
+            self.look()
 
-    def read(self, step: int) -> tuple[float | None, dict[str, float]]:
+    def read(self) -> tuple[float | None, dict[str, float]]:
         """Mean loss since the last time, and the losses of the last step by name."""
-        self._check(step)
+        self.look()
         mean = math.fsum(self.totals) / len(self.totals) if self.totals else None
         self.totals = []
         return mean, self.last
 
     def go_on_from(self, state: TrainingState, unread: list[Tensor], draws: list[Sequence[Draw]]) -> None:
         self.totals, self.last, self.unread = list(state.totals), dict(state.last), unread
-        self._draws = draws[len(draws) - len(unread) :]
+        self._draws, self._step = draws[len(draws) - len(unread) :], state.step
 
-    def _check(self, step: int) -> None:
+    def look(self) -> None:
+        """Look at what was not looked at yet: a step of which a loss or gradient is no number has changed nothing."""
         if not self.unread:
             return
         rows, draws = torch.stack(self.unread).tolist(), self._draws
         self.unread, self._draws = [], []
-        for at, (values, drawn) in enumerate(zip(rows, draws, strict=True), start=step - len(rows) + 1):
+        for at, (values, drawn) in enumerate(zip(rows, draws, strict=True), start=self._step - len(rows) + 1):
             losses, norm = as_losses(values)
             if not math.isfinite(losses["total"]):
                 self._rolled_back(at, f"a loss of {losses['total']}", drawn)
