@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 
 import jamie as jm
 from jamie.correspondence import _gromov
@@ -132,6 +133,41 @@ def test_landmarks_stand_for_the_cells_of_their_nodes(rng):
     share = np.arange(1, 11) / 55
     found = landmarks(Manifold(graph.nodes, graph.graph, graph.nearest, graph.weights, share), rng)
     assert_allclose(found.share, share, atol=1e-4)
+
+
+def test_a_landmark_that_stands_for_no_cell_has_a_share_all_the_same():
+    x = np.array([[0.0], [1.0], [3.0]])
+    graph = manifold(x, np.random.default_rng(0)).graph
+    nodes = Manifold(x, graph, np.arange(3)[:, None], np.ones((3, 1)), np.array([0.5, 0, 0.5]))
+    share = landmarks(nodes, np.random.default_rng(0)).share
+    assert (share > 0).all()
+    assert_allclose(share, [0.5, 0, 0.5], atol=1e-5)
+
+
+def sinkhorn(cost, a, b, n):
+    """Sinkhorn's scaling of exp(−cost), in logarithms."""
+    u = np.zeros(len(a))
+    for _ in range(n):
+        v = np.log(b) - logsumexp(u[:, None] - cost, axis=0)
+        u = np.log(a) - logsumexp(v - cost, axis=1)
+    return np.exp(u[:, None] - cost + v)
+
+
+def test_starts_are_the_independent_plan_one_of_quantiles_and_some_of_three_landmarks(tree):
+    x, y, _ = tree
+    independent, quantiles, third = (_gromov._start(x, y, kind, np.random.default_rng(3)) for kind in range(3))
+    assert_allclose(independent, np.outer(x.share, y.share))
+    cost = cdist(_gromov._quantiles(x), _gromov._quantiles(y), "sqeuclidean")
+    assert_allclose(quantiles, sinkhorn(cost / (0.05 * cost.mean()), x.share, y.share, 50), rtol=1e-6, atol=1e-12)
+    rng = np.random.default_rng(3)
+    three = [side.among[:, rng.choice(len(side.share), 3, replace=False)] for side in (x, y)]
+    cost = cdist(*three, "sqeuclidean")
+    assert_allclose(third, sinkhorn(cost / (0.1 * cost.mean()), x.share, y.share, 50), rtol=1e-3, atol=1e-12)
+
+
+def test_the_first_two_starts_draw_nothing(tree):
+    one, other = (solve(*tree[:2], 2, np.random.default_rng(seed)) for seed in (0, 1))
+    assert_array_equal(one.plans, other.plans)
 
 
 def test_distances_are_carried_through_the_plan(rng):
