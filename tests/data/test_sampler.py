@@ -170,7 +170,7 @@ def test_other_pairs_of_a_large_component_count_where_both_cells_meet(make_probl
 
 
 def test_a_chain_of_known_pairs_trains():
-    n = 10_000
+    n = 4_000
     rng = np.random.default_rng(0)
     at = np.linspace(0, 6, n)[:, None]
     x, y = (np.sin(at + np.arange(m)) + rng.normal(0, 0.1, (n, m)) for m in (6, 5))
