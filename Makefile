@@ -8,13 +8,17 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist load
 NEWEST := .venv-newest
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-slow test-newest test-oldest test-gpu mutate lint docs benchmark clean
+.PHONY: demo test coverage test-slow test-newest test-oldest test-gpu mutate lint docs benchmark clean
 
 demo: $(VENV)/.package
 	$(BIN)/jamie demo
 
 test: $(VENV)/.test
 	$(PYTEST)
+
+# Fails below what `pyproject.toml` asks for, of lines and branches.
+coverage: $(VENV)/.test
+	$(PYTEST) --cov --cov-report=term
 
 test-slow: $(VENV)/.test
 	$(PYTEST) -m ""

@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 import jamie as jm
+from jamie._compat import quiet_mudata
 
 pytestmark = pytest.mark.real
 
@@ -25,7 +26,8 @@ KINDS = {
     "snareseq_cellline": {"rna": "continuous", "atac": "continuous"},
     "snareseq_mouse_cortex": {"rna": "counts", "atac": "accessibility"},
 }
-SLOW = {"citeseq_pbmc10k", "snareseq_mouse_cortex"}
+SLOW = {"citeseq_pbmc10k", "snareseq_mouse_cortex"}  # with all their cells
+N_CELLS = 600  # of the others
 CHANCE = 0.6  # of few pairs
 ALIGNED = {  # held-out FOSCTTM after a moment's training; 0.5 is chance, pairs carry little in the others
     "patchseq_motor_cortex": 0.3,
@@ -38,17 +40,22 @@ ALIGNED = {  # held-out FOSCTTM after a moment's training; 0.5 is chance, pairs 
 }
 
 
-def load(data_dir, name):
+def load(data_dir, name, n_cells=None):
+    """A set, or some of its cells."""
     if not (data_dir / f"{name}.h5mu").is_file():
         pytest.skip(f"{name}.h5mu is not in JAMIE_DATA_DIR")
-    return jm.datasets.load(name, folder=data_dir)
+    mdata = jm.datasets.load(name, folder=data_dir)
+    if n_cells is None or mdata.n_obs <= n_cells:
+        return mdata
+    with quiet_mudata():
+        return mdata[np.sort(np.random.default_rng(0).choice(mdata.n_obs, n_cells, replace=False))].copy()
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KINDS]
 )
 def test_main_job(data_dir, name):
-    mdata = load(data_dir, name)
+    mdata = load(data_dir, name, None if name in SLOW else N_CELLS)
     before = {m: (adata.X.copy(), adata.shape) for m, adata in mdata.mod.items()}
     jm.pp.split(mdata)
     model = jm.tl.train(mdata, max_steps=60)
@@ -108,7 +115,7 @@ def test_mosaic_drops_no_cell_and_fills_every_hole(data_dir):
 
 
 def test_gaps_in_electrophysiology(data_dir):
-    mdata = load(data_dir, "patchseq_motor_cortex")
+    mdata = load(data_dir, "patchseq_motor_cortex", N_CELLS)
     rng = np.random.default_rng(0)
     gaps = rng.random(mdata["ephys"].shape) < 0.1
     mdata["ephys"].X[gaps] = np.nan

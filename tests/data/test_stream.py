@@ -21,7 +21,7 @@ from jamie._atomic import writing
 from jamie.data import _stream
 from jamie.tl import _impute
 
-STEP = 7
+STEP = 14
 
 
 @pytest.fixture(scope="module")

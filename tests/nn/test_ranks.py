@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from textwrap import dedent
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,95 +20,30 @@ import jamie as jm
 from jamie import _settings
 from jamie.nn import _ranks, average_over_ranks, copy_from_first, drawing_from, joined, n_ranks, own_noise
 
-PREPARED = """
-    import sys
-    import numpy as np, torch
-    from torch import distributed as dist
-    from jamie.data import Batch
-    from jamie.nn import JointVAE, Links, average_over_ranks, joined, own_noise
-    from jamie.train import RECIPES, Target, objective
-
-    torch.set_num_threads(1)
-
-    def compute(n):
-        rank = dist.get_rank() if n > 1 else 0
-        torch.manual_seed(0)
-        widths = {"x": (16, 16), "y": (16, 16)}
-        network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden=widths, norm="layer", dropout=0.3)
-        rng = np.random.default_rng(0)
-        x, y = (torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for shape in ((23, 12), (20, 7)))
-        known = torch.zeros(23, 20)
-        known[torch.arange(3, 18), torch.randperm(20, generator=torch.Generator().manual_seed(0))[:15]] = 1
-        batch = Batch({"x": x, "y": y}, {}, {("x", "y"): Links.of(known)}, {"x": torch.ones(23), "y": torch.rand(20)})
-        targets = {"x": Target(1.0, None), "y": Target(1.0, None)}
-
-        def step():
-            outputs = network(batch.inputs, batch.known, crossed=True)
-            network.zero_grad()
-            objective(outputs, batch, targets, RECIPES["default"], 0.7).total.backward()
-            gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
-            average_over_ranks(gradient)
-            for p, mean in zip(network.parameters(), gradient.split([p.numel() for p in network.parameters()])):
-                p.grad.copy_(mean.view_as(p))
-            return gradient
-
-        network.eval()  # without chance: the same sum
-        results = {"gradient": step().numpy()}
-        network.train()
-        own_noise()
-        optimiser = torch.optim.AdamW(network.parameters(), fused=True)
-        for _ in range(20):
-            step()
-            optimiser.step()
-        results["weights"] = torch.cat([p.detach().flatten() for p in network.parameters()]).numpy()
-        np.savez(f"{sys.argv[1]}_{n}_{rank}.npz", noise=torch.rand(3), **results)
-
-    for _ in range(2):  # once more in the same job
-        with joined(torch.device("cpu")) as n:
-            compute(n)
-        assert not dist.is_initialized()
-    if n > 1:
-        dist.init_process_group("gloo")
-        with joined(torch.device("cpu")) as n_of_ours:
-            assert n_of_ours == n
-        assert dist.is_initialized()  # by the caller, who ends it
-        dist.destroy_process_group()
-"""
-
-TRAINED = """
-    import sys
-    import jamie as jm
-    from torch import distributed as dist
-    mdata = jm.datasets.toy()
-    model = jm.tl.train(mdata, max_steps=30)
-    model.save(sys.argv[1])
-    assert not dist.is_initialized()
-    jm.tl.impute(mdata, model, source="rna", target="protein", out=sys.argv[1] + ".zarr")
-    if len(sys.argv) > 2:
-        try:
-            jm.tl.train(mdata, recipe="paper", max_steps=1, batch_size=20)
-        except ValueError as error:
-            print(error, file=sys.stderr)
-        assert not dist.is_initialized()
-"""
+TOGETHER = Path(__file__).with_name("together.py")
 
 
-def run(n, code, *arguments, check=True):
-    """Run code in `n` processes."""
-    torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}")  # on a port that is free
-    start = [sys.executable, *(torchrun if n > 1 else ())]
-    path = arguments[0].parent / "script.py"
-    path.write_text(dedent(code))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*start, path, *arguments], check=check, capture_output=True, text=True, env=environment, timeout=300
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Folder of two processes that did what `together.py` does, and what they said."""
+    folder = tmp_path_factory.mktemp("ranks") / "written"
+    folder.mkdir()
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")  # on a port that is free
+    done = subprocess.run(
+        [sys.executable, *torchrun, TOGETHER, folder],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
     )
+    return folder, done.stderr
 
 
-def test_two_processes_are_one(tmp_path):
-    for n in (1, 2):
-        run(n, PREPARED, tmp_path / "found")
-    one, first, second = (np.load(tmp_path / f"found_{name}.npz") for name in ("1_0", "2_0", "2_1"))
+def test_two_processes_are_one(together):
+    with torch.random.fork_rng():
+        one = runpy.run_path(str(TOGETHER))["compute"](1)
+    first, second = (np.load(together[0].with_name(f"found_{rank}.npz")) for rank in (0, 1))
     assert np.abs(one["gradient"]).max() > 1e-2
     np.testing.assert_allclose(first["gradient"], one["gradient"], atol=1e-6)
     np.testing.assert_array_equal(first["gradient"], second["gradient"])
@@ -115,14 +51,12 @@ def test_two_processes_are_one(tmp_path):
     assert not np.array_equal(first["noise"], second["noise"])  # each drops out units of its own cells
 
 
-def test_one_of_the_processes_speaks_and_writes(tmp_path):
-    found = run(2, TRAINED, tmp_path / "model.jamie", "paper")
-    lines = [line for line in found.stderr.splitlines() if line.startswith("jamie:")]
+def test_one_of_the_processes_speaks_and_writes(together):
+    folder, said = together
+    lines = [line for line in said.splitlines() if line.startswith("jamie:")]
     assert len([line for line in lines if "trained in" in line]) == 1
-    assert (
-        "expected one process for recipe 'paper', whose batch norm needs all cells of a batch, found 2" in found.stderr
-    )
-    assert {path.name for path in tmp_path.iterdir()} == {"script.py", "model.jamie", "model.jamie.zarr"}
+    assert "expected one process for recipe 'paper', whose batch norm needs all cells of a batch, found 2" in said
+    assert {path.name for path in folder.iterdir()} == {"model.jamie", "model.jamie.zarr"}
 
 
 class Threads:

@@ -70,7 +70,7 @@ def test_the_drivers_that_were_planted_are_found():
             for name, x in (("gene", genes), ("protein", proteins))
         }
     )
-    model = jm.tl.train(mdata, max_steps=400)
+    model = jm.tl.train(mdata, max_steps=100)
     jm.tl.explain(mdata, model, source="gene", target="protein", features=["protein0", "protein1"])
     means = mdata["gene"].varm["jamie_shap_protein"]
     assert means.idxmax().to_dict() == {"protein0": "gene4", "protein1": "gene9"}

@@ -123,7 +123,7 @@ def test_a_slash_in_a_name_can_be_written(toy, names, tmp_path):
 
 def test_accessibility_is_a_probability(toy):
     jm.pp.prepare(toy, kinds={"rna": "accessibility"})
-    model = jm.tl.train(toy, max_steps=400)
+    model = jm.tl.train(toy, max_steps=100)
     jm.tl.impute(toy, model, source="protein", target="rna")
     values = toy["protein"].obsm["jamie_imputed_rna"].to_numpy()
     assert values.min() >= 0

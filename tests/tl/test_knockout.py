@@ -203,7 +203,7 @@ def test_a_target_that_one_feature_decides_is_lost_without_it():
     var = {name: pd.DataFrame(index=[f"{name}{j}" for j in range(x.shape[1])]) for name, x in modalities.items()}
     mdata = md.MuData({name: md.AnnData(x, obs=obs, var=var[name]) for name, x in modalities.items()})
     jm.pp.split(mdata)
-    model = jm.tl.train(mdata, max_steps=400)
+    model = jm.tl.train(mdata, max_steps=100)
     jm.tl.knockout(mdata, model, source="gene")
     of_each = mdata["gene"].varm["jamie_knockout_correlation_protein"]
     assert of_each.idxmin().to_dict() == {"protein0": "gene4", "protein1": "gene9"}

@@ -33,11 +33,11 @@ def model(learned):
 
 def test_shap_values_are_those_of_explain(cells, model):
     genes = ["gene3", "gene11"]
-    table = jm.tl.links(cells, model, genes="rna", regions="atac", features=genes, n_background=40)
+    table = jm.tl.links(cells, model, genes="rna", regions="atac", features=genes, n_background=30)
     train = (cells.obs["jamie_split"] == "train").sum()
     jm.tl.explain(
         cells, model, source="atac", target="rna", features=genes, groupby="jamie_split", group="train",
-        n_background=40,
+        n_background=30,
     )  # fmt: skip
     atac = cells["atac"]
     assert atac.uns["jamie_shap_rna"]["n_cells"] == train
@@ -101,7 +101,7 @@ def test_the_window_and_the_distances_are_as_planted(cells, model):
 
 
 def test_drivers_rank_above_decoys(cells, model):
-    table = jm.tl.links(cells, model, genes="rna", regions="atac", window=110_000)
+    table = jm.tl.links(cells, model, genes="rna", regions="atac", window=110_000, n_cells=100, n_background=20)
     is_planted = set(zip(cells.uns["true_links"]["region"], cells.uns["true_links"]["gene"], strict=True))
     is_driver = np.array([pair in is_planted for pair in zip(table["region"], table["gene"], strict=True)])
     assert 0 < is_driver.mean() < 0.9
