@@ -91,3 +91,13 @@ def test_what_is_not_there_is_said(imputed):
         jm.get.agreement(imputed, source="ran", target="protein", groupby="cell_type")
     with pytest.raises(KeyError, match=r"call jm\.tl\.impute\(mdata, model, source='protein', target='rna'\)"):
         jm.get.agreement(imputed, source="protein", target="rna")
+
+
+def test_groups_that_are_one_as_text_are_one(trained):
+    mdata, model = trained
+    jm.tl.impute(mdata, model, source="rna", target="protein")
+    mdata.obs["mixed"] = pd.Series([1, "1", 2.0, "b"] * (mdata.n_obs // 4), index=mdata.obs_names, dtype=object)
+    both = jm.get.agreement(mdata, source="rna", target="protein", groupby="mixed")
+    assert set(both.groups.cat.categories) == {"1", "2", "b"}
+    given = mdata.obs["mixed"].reindex(both.groups.index)
+    assert (both.groups == "1").sum() == given.isin([1, "1"]).sum()

@@ -12,7 +12,7 @@ from mudata import MuData
 from jamie._checks import require_name, require_names, require_positive, require_unique
 from jamie._docs import document
 from jamie._types import Array
-from jamie.data import labels, require_mudata
+from jamie.data import as_text, labels, require_mudata
 from jamie.metrics import feature_correlation, is_within, js_distance
 
 from ._comparison import comparison
@@ -129,7 +129,8 @@ def agreement(
     measured, imputed = pairs.measured.iloc[:, chosen], pairs.imputed.iloc[:, chosen]
     index = measured.index
     groups = pd.Series("all", index=index) if of_groups is None else of_groups.reindex(index)
-    groups = groups.astype("category").cat.remove_unused_categories().cat.rename_categories(str)
+    order = pd.Series(groups.astype("category").cat.remove_unused_categories().cat.categories)
+    groups = as_text(groups).astype(pd.CategoricalDtype(as_text(order).unique()))
     distances = np.full((1, len(chosen)), np.nan)
     if groups.notna().any():
         distances = js_distance(measured.to_numpy(), imputed.to_numpy(), groups=groups)
