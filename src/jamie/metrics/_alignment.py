@@ -10,8 +10,10 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
-from jamie._checks import require_option, require_same_shape
+from jamie._checks import require_option, require_positive, require_same_shape
 from jamie._errors import InvalidValueError
+
+from ._numbers import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +211,8 @@ def _transferred(x: Array, y: Array, labels_x: Any, labels_y: Any, n_neighbors: 
     if not kept_x.any():
         msg = f"expected at least one labelled cell in `x`, found none among {len(x)}; pass labels that are not missing"
         raise InvalidValueError(msg)
-    if not 1 <= n_neighbors <= kept_y.sum():
+    require_positive(n_neighbors=n_neighbors)
+    if n_neighbors > kept_y.sum():
         msg = f"expected 1 <= `n_neighbors` <= {kept_y.sum()}, the labelled cells of `y`, found {n_neighbors}"
         raise InvalidValueError(msg)
     codes, _ = pd.factorize(np.concatenate([labels_x[kept_x], labels_y[kept_y]]), sort=True)
@@ -229,7 +232,7 @@ def _known_in_both(x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def _latent(latent: Array, name: str) -> Array:
-    latent = np.asarray(latent, dtype=np.float64)
+    latent = numbers(latent, name=name).astype(np.float64)
     if latent.ndim != 2 or np.isinf(latent).any():
         found = "infinite values" if latent.ndim == 2 else f"shape {latent.shape}"
         msg = f"expected `{name}` as cells × latent dimensions without infinite values, found {found}"

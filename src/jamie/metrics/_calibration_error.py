@@ -9,6 +9,8 @@ import numpy as np
 from jamie._checks import require_option, require_positive, require_same_shape
 from jamie._errors import InvalidValueError
 
+from ._numbers import numbers
+
 if TYPE_CHECKING:
     from jamie._types import Array
 
@@ -92,7 +94,8 @@ def calibration_floor(probability: Any, *, n_bins: int = 10, strategy: Strategy 
 
 def _given(probability: Any, right: Any) -> tuple[Array, Array]:
     """Those that are not NaN, checked."""
-    p, is_right = np.asarray(probability, dtype=float), np.asarray(right, dtype=bool)
+    p = numbers(probability, name="probability").astype(float)
+    is_right = numbers(right, name="right").astype(bool)
     require_same_shape(p, is_right, names=("probability", "right"))
     seen = ~np.isnan(p)
     p, is_right = p[seen], is_right[seen]

@@ -10,6 +10,8 @@ from scipy import sparse
 from jamie._checks import require_same_shape
 from jamie._errors import InvalidValueError
 
+from ._numbers import matrix_of, numbers
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,8 +29,9 @@ def paired_columns(measured: Matrix, imputed: Matrix) -> list[slice]:
     Raises
     ------
     ValueError
-        If either is not cells × features, the shapes differ, or there are no cells.
+        If either is not cells × features of numbers, the shapes differ, or there are no cells.
     """
+    measured, imputed = matrix_of(measured, name="measured"), matrix_of(imputed, name="imputed")
     for name, matrix in (("measured", measured), ("imputed", imputed)):
         if len(np.shape(matrix)) != 2 or not np.shape(matrix)[0]:
             msg = f"expected `{name}` as cells × features with at least one cell, found shape {np.shape(matrix)}"
@@ -47,7 +50,7 @@ def column_blocks(measured: Matrix, imputed: Matrix) -> Iterator[tuple[Array, Ar
     features.
     """
     slices = paired_columns(measured, imputed)
-    left, right = (_by_column(matrix) for matrix in (measured, imputed))
+    left, right = _by_column(measured, "measured"), _by_column(imputed, "imputed")
     for columns in slices:
         a, b = _dense(left[:, columns]), _dense(right[:, columns])
         missing = ~(np.isfinite(a) & np.isfinite(b))
@@ -64,7 +67,7 @@ def known_mean(values: Array, axis: int | None = None) -> Array:
 
 def rounding(measured: Matrix, imputed: Matrix) -> float:
     """Share of its size by which a value may be off for no other reason than the types that it was computed in."""
-    types = [matrix.dtype if sparse.issparse(matrix) else np.asarray(matrix).dtype for matrix in (measured, imputed)]
+    types = [matrix_of(measured, name="measured").dtype, matrix_of(imputed, name="imputed").dtype]
     return max(_ROUNDING.get(kind.itemsize, _ROUNDING_OF_DOUBLES) if kind.kind == "f" else 0.0 for kind in types)
 
 
@@ -74,8 +77,8 @@ def vary(values: Array, relative: float) -> Array:
     return spread > relative * np.fmax.reduce(np.abs(values))
 
 
-def _by_column(matrix: Matrix) -> Array | sparse.csc_array:
-    return np.asarray(matrix) if not sparse.issparse(matrix) else sparse.csc_array(matrix)
+def _by_column(matrix: Matrix, name: str) -> Array | sparse.csc_array:
+    return sparse.csc_array(matrix) if sparse.issparse(matrix) else numbers(matrix, name=name)
 
 
 def _dense(block: Array | sparse.csc_array) -> Array:

@@ -9,10 +9,11 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binomtest
 
-from jamie._checks import require_same_shape
+from jamie._checks import require_positive, require_same_shape
 from jamie._errors import InvalidValueError
 
-from ._columns import column_blocks, rounding
+from ._columns import column_blocks, paired_columns, rounding
+from ._numbers import matrix_of, numbers
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix
@@ -63,6 +64,9 @@ def js_distance(measured: Matrix, imputed: Matrix, *, groups: Any | None = None,
     >>> js_distance(measured, measured + [0, 100])
     array([0., 1.])
     """
+    require_positive(n_bins=n_bins)
+    measured, imputed = matrix_of(measured, name="measured"), matrix_of(imputed, name="imputed")
+    paired_columns(measured, imputed)  # which says what is wrong with them
     if n_bins < 2:
         msg = f"expected `n_bins` >= 2, found {n_bins}; histograms of one bin are always equal"
         raise InvalidValueError(msg)
@@ -100,7 +104,8 @@ def binomial_test(scores_a: Array, scores_b: Array) -> BinomialTest:
     >>> binomial_test([0.9, 0.8, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0.4, 0.5])
     BinomialTest(wins=4, losses=0, ties=1, p_value=0.125)
     """
-    a, b = np.asarray(scores_a, dtype=np.float64), np.asarray(scores_b, dtype=np.float64)
+    a = numbers(scores_a, name="scores_a").astype(np.float64)
+    b = numbers(scores_b, name="scores_b").astype(np.float64)
     require_same_shape(a, b, names=("scores_a", "scores_b"))
     if a.ndim != 1:
         msg = f"expected one score a feature, found shape {a.shape}; average or select the rows first"

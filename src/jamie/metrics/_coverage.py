@@ -7,6 +7,8 @@ import numpy as np
 from jamie._checks import require_same_shape
 from jamie._types import Array
 
+from ._numbers import numbers
+
 ROUNDING = 1e-6
 """Of values in single precision, as a share of their size: a bound that is a measured value holds it."""
 
@@ -35,6 +37,9 @@ def is_within(measured: Array, lower: Array, upper: Array) -> Array:
     >>> jm.metrics.is_within(np.array([0.0, 3.0]), np.array([0.0, 1.0]), np.array([0.0, 2.0]))
     array([1., 0.])
     """
+    measured, lower, upper = (
+        numbers(values, name=name) for values, name in ((measured, "measured"), (lower, "lower"), (upper, "upper"))
+    )
     require_same_shape(measured, lower, names=("measured", "lower"))
     require_same_shape(measured, upper, names=("measured", "upper"))
     size = np.abs(measured)

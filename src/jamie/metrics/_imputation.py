@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from jamie._checks import require_option
 
 from ._columns import column_blocks, rounding, vary
+from ._numbers import matrix_of
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix
@@ -79,7 +80,7 @@ def feature_auroc(measured: Matrix, imputed: Matrix, *, threshold: Literal["feat
     array([1.])
     """
     require_option(threshold, ("feature", "matrix"), name="threshold")
-    cut = _median(measured) if threshold == "matrix" else None
+    cut = _median(matrix_of(measured, name="measured")) if threshold == "matrix" else None
     return np.concatenate([_auroc(a, b, cut) for a, b in column_blocks(measured, imputed)])
 
 

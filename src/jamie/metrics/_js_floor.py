@@ -8,8 +8,9 @@ import numpy as np
 
 from jamie._checks import generator, require_positive
 
-from ._columns import known_mean
+from ._columns import known_mean, paired_columns
 from ._comparison import js_distance
+from ._numbers import matrix_of
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
@@ -61,6 +62,8 @@ def js_floor(measured: Matrix, n_cells: int, *, n_bins: int = 20, n_draws: int =
     [0.4, 0.2]
     """
     require_positive(n_cells=n_cells, n_draws=n_draws)
+    measured = matrix_of(measured, name="measured")
+    paired_columns(measured, measured)  # which says what is wrong with it
     rng, n = generator(rng), measured.shape[0]
 
     def apart(size: int) -> Array:

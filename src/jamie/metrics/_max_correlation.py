@@ -12,6 +12,7 @@ from jamie._errors import InvalidValueError
 
 from ._columns import known_mean
 from ._imputation import feature_correlation
+from ._numbers import matrix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,11 @@ def max_correlation(
     array([0.7, 1. ])
     """
     require_positive(n_splits=n_splits)
-    counts = sparse.csr_matrix(counts) if sparse.issparse(counts) else np.asarray(counts)
+    counts = matrix_of(counts, name="counts")
+    counts = sparse.csr_matrix(counts) if sparse.issparse(counts) else counts
+    if counts.ndim != 2:
+        msg = f"expected `counts` as cells × features, found shape {counts.shape}"
+        raise InvalidValueError(msg)
     whole = _whole(counts.data if sparse.issparse(counts) else counts)
     if normalise is None:
         depth = np.median(_totals(counts))

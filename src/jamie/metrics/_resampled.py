@@ -10,6 +10,7 @@ from scipy.stats import norm
 from jamie._checks import generator, require_positive, require_same_shape
 
 from ._columns import column_blocks, known_mean, paired_columns, rounding, vary
+from ._numbers import matrix_of
 
 if TYPE_CHECKING:
     from jamie._types import Array, Matrix, Seed
@@ -54,6 +55,7 @@ def correlation_error(measured: Matrix, imputed: Matrix, *, n_resamples: int = N
     >>> 0 < correlation_error(measured, measured + rng.normal(size=(50, 20))) < 0.1
     True
     """
+    measured, imputed = matrix_of(measured, name="measured"), matrix_of(imputed, name="imputed")
     paired_columns(measured, imputed)  # which says what is wrong with them
     return mean_error(resampled(measured, imputed, resamples(np.shape(measured)[0], n_resamples, rng)))
 
@@ -91,6 +93,8 @@ def compare_methods(
     >>> compare_methods(measured, good, bad).p_value < 0.01
     True
     """
+    measured = matrix_of(measured, name="measured")
+    imputed_a, imputed_b = matrix_of(imputed_a, name="imputed_a"), matrix_of(imputed_b, name="imputed_b")
     for name, imputed in (("imputed_a", imputed_a), ("imputed_b", imputed_b)):
         require_same_shape(measured, imputed, names=("measured", name))
         paired_columns(measured, imputed)
