@@ -238,8 +238,9 @@ def design(
             shown = ", ".join(map(repr, list(batches)[:5])) + (" …" if len(batches) > 5 else "")
             msg = (
                 f"expected cells of {name!r} of the batches that the model was trained on, {batch_key!r} = {shown}, "
-                f"found {len(strange)} others, first {strange[0]!r}: its effect is not known; train "
-                "with these cells too, which need no pairs, or give them the batch that they are most like"
+                f"found {len(strange)} others, first {strange[0]!r}: its effect is not known; call model.adapt(mdata), "
+                "which learns it from these cells, train with them too, which takes no pairs, or give them the batch "
+                "that they are most like"
             )
             raise InvalidValueError(msg)
     numbers = [(_numbers(mdata, name, c) - center[i]) / spread[i] for i, c in enumerate(covariates)]
