@@ -264,6 +264,15 @@ def test_a_block_tells_what_it_holds(kind, form):
         assert_allclose(check.sum_z2, [1, 1, 31.25])
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_sums_of_large_counts_are_exact(form):
+    x = np.array([[2**24, 1, 1], [2**24, 1, 0]], dtype=np.float32)  # of which single precision loses the ones
+    check = check_block(form(x), form(x.T.copy()), "counts")
+    assert check.totals.tolist() == [2**24 + 2, 2**24 + 1]
+    assert check.sum_z.tolist() == [2**24 + 2, 2**24 + 1]
+    assert check.sum_z2.tolist() == [2**48 + 2, 2**48 + 1]
+
+
 def test_layers_of_counts_are_found_wherever_they_are():
     x = X["rna"]
     layers = {

@@ -177,3 +177,11 @@ def test_a_modality_that_one_of_the_networks_has_is_there(known):
     assert dict(index.layout.cells)["c"] == 5
     index = Indexer(known, least=2, steady=False)([one, other])
     assert set(dict(index.layout.cells)) == {"a", "b"}
+
+
+def test_steady_sizes_never_shrink_and_grow_by_an_eighth_or_more():
+    indexer = Indexer({}, least=1, steady=True)
+    assert [indexer._size("a", n) for n in (80, 7, 80, 81, 90, 91, 300, 1)] == [80, 80, 80, 90, 90, 101, 300, 300]
+    assert indexer._size("b", 3) == 3
+    indexer = Indexer({}, least=1, steady=False)
+    assert [indexer._size("a", n) for n in (80, 7)] == [80, 7]

@@ -15,6 +15,7 @@ from scipy import sparse
 import jamie as jm
 from jamie._errors import InvalidValueError
 from jamie.data import CellMatrix
+from jamie.data._cell_matrix import sums
 
 N, D = 300, 12
 PLACES = [
@@ -225,3 +226,15 @@ def test_values_that_float32_holds_but_not_their_squares_are_refused(container, 
     x[2, 1] = value
     with pytest.raises(InvalidValueError, match="found 1 beyond; divide the feature by a constant"):
         CellMatrix(container(x))[:]
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
+def test_features_are_added_up_in_double_precision(form):
+    x = np.full((40, 3), 2.0**20, dtype=np.float32)
+    x[:, 1] = np.where(np.arange(40) < 20, 2.0**20, 0.5)
+    x[5, 2] = np.nan
+    found = sums(form(x), axis=0)
+    assert found.dtype == np.float64
+    assert_array_equal(found, [40 * 2.0**20, 20 * 2.0**20 + 10, np.nan])
+    assert_array_equal(sums(form(x.T.copy()), axis=1), found)
+    assert_array_equal(sums(form(x[:0]), axis=0), np.zeros(3))

@@ -66,6 +66,19 @@ def test_factors_are_found_where_composition_differs(kind, form):
     assert apart(means, factors) > 0.5  # what one mean per batch would say
 
 
+@pytest.mark.parametrize("kind", ["continuous", "protein"])
+def test_sparse_values_with_gaps_have_the_effects_of_dense_ones(kind):
+    x, _, batch, _ = planted(np.random.default_rng(0))
+    x[:, 3] = 0  # a feature that is constant has none
+    x[np.random.default_rng(1).random(x.shape) < 0.1] = np.nan
+    x = x - 1 if kind == "continuous" else x
+    design = batch[:, None].astype(np.float32)
+    dense, thin = (fitted(form(x), design, 2, kind=kind) for form in (np.asarray, sparse.csr_matrix))
+    assert dense.is_factor == thin.is_factor == (kind == "protein")
+    assert_allclose(thin.of_batch, dense.of_batch, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(dense.of_batch).all()
+
+
 def test_where_there_are_none_effects_shrink_to_nothing():
     x, _, batch, _ = planted(np.random.default_rng(0), sd=0.0)
     assert fitted(x, batch[:, None].astype(np.float32), 2).of_batch.std() < 0.05

@@ -122,3 +122,19 @@ def test_states_have_twenty_cells_or_more_on_average(rng):
     fit = _Fit("counts", rng, is_factor=True)
     scores = rng.normal(size=(100, 3))
     assert [len(np.unique(fit._states(scores[:n], 4))) for n in (10, 39, 40, 100)] == [1, 1, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["counts", "continuous"])
+def test_components_are_those_of_standardised_features(rng, kind):
+    """Sparse and dense alike, and constant features have no part in them."""
+    x = rng.poisson(3.0, (200, 12)).astype(np.float32) * np.where(np.arange(200) < 80, 3, 1)[:, None]
+    x[:, 4] = 0
+    z = x.astype(float) if kind == "continuous" else np.log1p(x.astype(float))
+    z = (z - z.mean(axis=0)) / np.where(z.std(axis=0) > 0, z.std(axis=0), 1)
+    explained = np.linalg.eigvalsh(np.cov(z.T))[-12:].sum()
+    for form in (np.asarray, sparse.csr_matrix):
+        fit = _Fit(kind, np.random.default_rng(0), is_factor=True)
+        scores = fit._components(form(x))
+        assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
+        assert_allclose(scores.var(axis=0, ddof=1).sum(), explained, rtol=1e-4)
+        assert_allclose(scores @ scores.T, z @ z.T, atol=1e-2)

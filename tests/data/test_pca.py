@@ -55,9 +55,10 @@ def test_some_cells_and_one_pass_come_close_to_all(z, container, monkeypatch):
     assert_allclose(np.abs(np.diag(found.vectors @ whole.components_.T)), 1, atol=2e-3)
 
 
-def test_gathered_blocks_are_the_whole(z, monkeypatch):
+@pytest.mark.parametrize("size", [70, 500])
+def test_gathered_blocks_are_the_whole(z, size, monkeypatch):
     whole = components(z)
-    monkeypatch.setattr(CellMatrix, "blocks", lambda _: [slice(i, min(i + 70, N)) for i in range(0, N, 70)])
+    monkeypatch.setattr(CellMatrix, "blocks", lambda _: [slice(i, min(i + size, N)) for i in range(0, N, size)])
     assert_allclose(components(z).vectors, whole.vectors, atol=1e-6)
 
 
@@ -169,3 +170,10 @@ def test_many_values_take_no_step_that_gains_nothing(z, monkeypatch):
     monkeypatch.setattr(_pca, "summed", lambda z, vectors: (steps.append(1), summed(z, vectors))[1])
     _pca.of_many_values([sparse.csr_matrix(z)], n_comps=K, rng=np.random.default_rng(0))
     assert 2 < len(steps) < 8
+
+
+def test_the_seed_decides_the_components_to_the_bit():
+    x = np.random.default_rng(0).normal(size=(60, 50))
+    found = [_pca.of_gathered(x, n_comps=2, seed=seed).vectors for seed in (0, 0, 1)]  # by Lanczos, from a random start
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])

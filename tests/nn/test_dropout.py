@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from jamie.nn import _dropout
 from jamie.nn._dropout import Dropout, kept
 
 
@@ -66,3 +67,8 @@ def test_the_same_seed_drops_the_same_units():
         dropped.append(Dropout(0.5)(x))
     assert torch.equal(dropped[0], dropped[1])
     assert not torch.equal(dropped[0], dropped[2])
+
+
+def test_elsewhere_than_on_a_cpu_the_dropout_is_torchs(monkeypatch):
+    monkeypatch.setattr(_dropout, "dropout", lambda x, p: (x.device.type, p))
+    assert Dropout(0.2)(torch.empty(3, device="meta")) == ("meta", 0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_allclose
 
@@ -21,17 +22,18 @@ def ensemble(n):
     return Ensemble(networks).eval().requires_grad_(requires_grad=False)
 
 
-def test_latents_stand_side_by_side_and_what_is_decoded_is_the_mean():
-    model, x = ensemble(3), torch.randn(6, 4)
+@pytest.mark.parametrize("n", [2, 3])
+def test_latents_stand_side_by_side_and_what_is_decoded_is_the_mean(n):
+    model, x = ensemble(n), torch.randn(6, 4)
     mean, log_variance = model.encode("a", x)
-    assert mean.shape == log_variance.shape == (6, 6)
-    assert model.n_latent == 6
+    assert mean.shape == log_variance.shape == (6, 2 * n)
+    assert model.n_latent == 2 * n
     decoded = torch.zeros(6, 3)
     for i, network in enumerate(model.members):
         own = network.encode("a", x)
         assert torch.equal(mean[:, 2 * i : 2 * i + 2], own[0])
         assert torch.equal(log_variance[:, 2 * i : 2 * i + 2], own[1])
-        decoded += network.decode("b", own[0]) / 3
+        decoded += network.decode("b", own[0]) / n
     assert_allclose(model.decode("b", mean), decoded, rtol=1e-5, atol=1e-6)
     assert_allclose(model.impute("a", "b", x), decoded, rtol=1e-5, atol=1e-6)
     assert not model.correction("a", "b", x).any()

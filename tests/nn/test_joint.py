@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from jamie.nn import JointVAE
+from jamie.nn._joint import _precision
 
 SIZES = {"a": 6, "b": 4}
 
@@ -130,3 +131,22 @@ def test_in_low_precision_products_are_coarse_and_everything_else_is_single():
     sum(decoded.square().sum() for decoded in outputs.decoded.values()).backward()
     assert all(parameter.dtype == torch.float32 for parameter in vae.parameters())
     assert all(parameter.grad.isfinite().all() for parameter in vae.encoders.parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_latent", [1, 2, 5])
+def test_mean_variance_and_latent_are_those_of_the_encoder(n_latent):
+    inputs, known = batch()
+    vae = JointVAE(SIZES, n_latent=n_latent, hidden=dict.fromkeys(SIZES, (8,)), norm="layer", dropout=0.0).eval()
+    outputs = vae(inputs, known)
+    for name, x in inputs.items():
+        mean, log_variance = vae.encode(name, x)
+        for found, expected in ((outputs.mean, mean), (outputs.log_variance, log_variance), (outputs.latent, mean)):
+            assert torch.equal(found[name], expected)
+
+
+@pytest.mark.parametrize("is_low", [True, False])
+def test_low_precision_is_bfloat16_on_any_device_and_caches_nothing(monkeypatch, is_low):
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: (arguments, options))
+    found = _precision(torch.device("cuda", 1), is_low=is_low)
+    assert found == (("cuda", torch.bfloat16), {"enabled": is_low, "cache_enabled": False})

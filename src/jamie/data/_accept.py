@@ -19,7 +19,7 @@ from jamie._keys import KIND
 from jamie._settings import logger
 from jamie._types import Array, Kind, Matrix
 
-from ._cell_matrix import at_most_one
+from ._cell_matrix import at_most_one, sums
 from ._container import layer_names
 
 LOOKED_AT = 300
@@ -58,9 +58,9 @@ class BlockCheck(NamedTuple):
 def check_block(x: Matrix, scaled: Matrix | None, kind: Kind) -> BlockCheck:
     """Look at the values of some cells and, of continuous ones and counts, at what they are once standardised."""
     values, none = x.data if sparse.issparse(x) else x, np.empty(0)
-    sums = none, none
+    of_z = none, none
     if scaled is not None and kind in ("continuous", "counts"):
-        sums = _sums(scaled), _sums_of_squares(scaled)
+        of_z = sums(scaled, axis=0), _sums_of_squares(scaled)
     n_missing, n_negative = int(np.isnan(values).sum()), int((values < 0).sum())
     counted = x
     if kind == "accessibility":
@@ -68,9 +68,9 @@ def check_block(x: Matrix, scaled: Matrix | None, kind: Kind) -> BlockCheck:
     if n_missing:
         counted = sparse.csr_matrix(counted, copy=True)
         counted.data = np.nan_to_num(counted.data)
-    totals = np.asarray(counted.sum(axis=1, dtype=np.float64)).ravel()
+    totals = sums(counted, axis=1)
     partial = 0 if kind == "continuous" else n_fractions(values)
-    return BlockCheck(n_negative, partial, n_missing, totals, *sums)
+    return BlockCheck(n_negative, partial, n_missing, totals, *of_z)
 
 
 def n_fractions(values: Array) -> int:
@@ -288,12 +288,8 @@ def _warn_far(mean: Array, sd: Array, where: str) -> bool:
     return True
 
 
-def _sums(x: Matrix) -> Array:
-    return np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()
-
-
 def _sums_of_squares(x: Matrix) -> Array:
     if not sparse.issparse(x):
         return np.square(x, dtype=np.float64).sum(axis=0)
     squares = sparse.csr_matrix((np.square(x.data), x.indices, x.indptr), x.shape)
-    return np.asarray(squares.sum(axis=0, dtype=np.float64)).ravel()
+    return sums(squares, axis=0)

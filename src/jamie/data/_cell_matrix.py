@@ -314,6 +314,16 @@ def missing(x: Matrix, *, axis: int) -> Array:
     return np.asarray(sparse.csr_matrix((gaps, x.indices, x.indptr), x.shape).sum(axis=axis)).ravel()
 
 
+def sums(x: Matrix, *, axis: int) -> Array:
+    """Sum of each feature (`axis=0`) or cell (`axis=1`) in double precision, of sparse matrices too.
+
+    In single precision 20 million ones are 16,777,216.
+    """
+    if not sparse.issparse(x):
+        return x.sum(axis=axis, dtype=np.float64)
+    return (x if axis == 1 else x.T) @ np.ones(x.shape[axis])
+
+
 def at_most_one(x: Matrix) -> Matrix:
     """1 where there is more: whether there is any count, or the probability of one. NaN stays."""
     if not sparse.issparse(x):

@@ -23,7 +23,7 @@ from sklearn.preprocessing import normalize
 
 from jamie._types import Array, Kind, Matrix
 
-from ._cell_matrix import CellMatrix, at_most_one, missing
+from ._cell_matrix import CellMatrix, at_most_one, missing, sums
 from ._panels import offsets, panels, shares
 from ._value_stats import ValueStats
 
@@ -71,8 +71,8 @@ class Normaliser:
             fitted = cls(kind, 1.0, np.empty(0), solve(panels(cells, train, transform)))
             sizes = np.concatenate(list(cells.map(lambda x, of_train: fitted.size(x[of_train]), train)))
         elif kind == "protein":
-            means, sums = zip(*cells.map(lambda x, of_train: _logarithms(x[of_train]), train), strict=True)
-            level = np.sum(sums, axis=0) / max(stats.n_train, 1)
+            means, added = zip(*cells.map(lambda x, of_train: _logarithms(x[of_train]), train), strict=True)
+            level = np.sum(added, axis=0) / max(stats.n_train, 1)
             fitted, sizes = cls(kind, 1.0, np.empty(0), level - level.mean()), np.concatenate(means)
         else:
             total = stats.sums.sum()
@@ -169,14 +169,14 @@ def _logarithms(x: Matrix) -> tuple[Array, Array]:
     """Geometric mean of each cell, and the sum over cells of the log1p of each feature."""
     logarithms = _log1p(x)
     means = np.exp(np.asarray(logarithms.mean(axis=1)).ravel())
-    return means, np.asarray(logarithms.sum(axis=0, dtype=np.float64)).ravel()
+    return means, sums(logarithms, axis=0)
 
 
 def _nansum(x: Matrix) -> Array:
     """Sum of what was measured of each cell."""
     if sparse.issparse(x):
         x = sparse.csr_matrix((np.nan_to_num(x.data), x.indices, x.indptr), x.shape)
-        return np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
+        return sums(x, axis=1)
     return np.asarray(np.nansum(x, axis=1, dtype=np.float64))
 
 

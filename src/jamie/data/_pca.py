@@ -26,7 +26,7 @@ from sklearn.decomposition import PCA
 from jamie._settings import settings
 from jamie._types import Array, Matrix
 
-from ._cell_matrix import CellMatrix, in_threads
+from ._cell_matrix import CellMatrix, in_threads, sums
 
 GATHERED = 0.25
 """Share of `settings.memory_gb` that standardised cells may fill."""
@@ -150,7 +150,7 @@ class Sums(NamedTuple):
 
 def summed(z: Matrix, vectors: Array | None) -> Sums:
     """Sums of one block, given V, (d, k)."""
-    total = np.asarray(z.sum(axis=0, dtype=np.float64)).ravel()
+    total = sums(z, axis=0)
     if vectors is not None:
         projected = z @ vectors
         return Sums(z.shape[0], total, np.asarray(z.T @ projected, np.float64), projected.sum(axis=0, dtype=np.float64))

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from jamie._types import Array, Matrix
 
-from ._cell_matrix import CellMatrix, at_most_one, missing
+from ._cell_matrix import CellMatrix, at_most_one, missing, sums
 from ._moments import Moments, combined, moments
 
 
@@ -106,8 +106,8 @@ def _look(x: Matrix, train: Array) -> _Block:
         n_filled=int(np.count_nonzero(_stored(measured))),
         totals=np.asarray(measured.sum(axis=1)).ravel(),
         n_open=np.asarray(opened.sum(axis=1)).ravel(),
-        sums=_sums(measured),
-        opened=_sums(opened),
+        sums=sums(measured, axis=0),
+        opened=sums(opened, axis=0),
         moments=moments(learned),
     )
 
@@ -121,10 +121,6 @@ def _without_gaps(x: Matrix) -> Matrix:
     if sparse.issparse(x):
         return sparse.csr_matrix((np.nan_to_num(x.data), x.indices, x.indptr), x.shape)
     return np.nan_to_num(x)
-
-
-def _sums(x: Matrix) -> Array:
-    return np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()
 
 
 def _per_feature(x: Matrix, chosen: Array) -> Array:
