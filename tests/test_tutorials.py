@@ -28,10 +28,11 @@ DATA = {
     "gallery": ["patchseq_motor_cortex", "patchseq_motor_trio"],
 }
 N_CELLS = 500  # of each set, as many of each type as there are
+FEWER = {"patchseq_motor_cortex": 250, "patchseq_motor_trio": 250}
 NEEDS = {"07_interoperability": ["igraph", "muon", "scib_metrics", "scvi"]}  # packages besides those of the tests
 FASTER = {
     "01_patchseq": {
-        "jm.tl.train(mdata, rng=0)": "jm.tl.train(mdata, rng=0, max_steps=20)",
+        "jm.tl.train(mdata, rng=0)": "jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
@@ -40,7 +41,7 @@ FASTER = {
         "groups=sets, n_random=5, rng=0)": "groups=sets, n_random=1, n_cells=100)",
     },
     "02_citeseq_mosaic": {
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
         'jm.pl.embedding(mdata, color="measured in", rng=0)': (
             'jm.pl.embedding(mdata, color="measured in", basis="pca")'
@@ -48,10 +49,10 @@ FASTER = {
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"])'
         ),
-        "jm.tl.train(paired, rng=0)": "jm.tl.train(paired, rng=0, max_steps=20)",
+        "jm.tl.train(paired, rng=0)": "jm.tl.train(paired, rng=0, max_steps=5)",
     },
     "03_multiome_links": {
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.pl.embedding(mdata, color="cell_type", n_cells=3_000, rng=0)': (
             'jm.pl.embedding(mdata, color="cell_type", n_cells=500, basis="pca")'
         ),
@@ -65,23 +66,23 @@ FASTER = {
         "window=None, n_cells=200)": "window=None, n_cells=20)",
         "window=100_000, n_cells=200)": "window=100_000, n_cells=20)",
         "knockout=False, n_cells=100)": "knockout=False, n_cells=20)",
-        "sim_model = jm.tl.train(sim, rng=0)": "sim_model = jm.tl.train(sim, rng=0, max_steps=20)",
+        "sim_model = jm.tl.train(sim, rng=0)": "sim_model = jm.tl.train(sim, rng=0, max_steps=5)",
         "jm.datasets.multiome(n_cells=10_000, rng=0)": "jm.datasets.multiome(n_cells=400, n_genes=16, n_peaks=96)",
-        "thin_model = jm.tl.train(thin, rng=0)": "thin_model = jm.tl.train(thin, rng=0, max_steps=20)",
+        "thin_model = jm.tl.train(thin, rng=0)": "thin_model = jm.tl.train(thin, rng=0, max_steps=5)",
     },
     "04_unpaired": {
         "N_CELLS = 2_000": "N_CELLS = 300",
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
         'method="gw", rng=0)': 'method="gw", n_starts=2)',
-        "jm.tl.train(alone, rng=0)": "jm.tl.train(alone, max_steps=20)",
-        "jm.tl.train(few, rng=0)": "jm.tl.train(few, max_steps=20)",
+        "jm.tl.train(alone, rng=0)": "jm.tl.train(alone, max_steps=5)",
+        "jm.tl.train(few, rng=0)": "jm.tl.train(few, max_steps=5)",
     },
     "05_large_data": {
         "N_CELLS = 50_000": "N_CELLS = 1_000",
         "N_GENES, N_REGIONS = 2_000, 10_000": "N_GENES, N_REGIONS = 500, 2_000",
         "memory_gb = 0.1": "memory_gb = 0.0025",
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         "n_cells=1_500, rng=0": 'basis="pca"',
     },
     "06_paper": {
@@ -96,21 +97,21 @@ FASTER = {
     },
     "07_interoperability": {
         "N_CELLS = 2_000": "N_CELLS = 600",
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         "totalvi.train(": "totalvi.train(max_epochs=2, ",
         "n_samples=25": "n_samples=1",
     },
     "08_three_modalities": {
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.pl.embedding(mdata, color="cell_type", rng=0)': 'jm.pl.embedding(mdata, color="cell_type", basis="pca")',
         'jm.tl.evaluate(mdata, model, labels="cell_type", rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], n_features=100)'
         ),
         'features=["apical height"], rng=0)': 'features=["apical height"], n_cells=50)',
-        "jm.tl.train(pair, rng=0)": "jm.tl.train(pair, rng=0, max_steps=20)",
+        "jm.tl.train(pair, rng=0)": "jm.tl.train(pair, rng=0, max_steps=5)",
     },
     "09_reference_and_query": {
-        "model = jm.tl.train(reference, rng=0)": "model = jm.tl.train(reference, rng=0, max_steps=20)",
+        "model = jm.tl.train(reference, rng=0)": "model = jm.tl.train(reference, rng=0, max_steps=5)",
         'jm.pl.embedding(query, reference=reference, color="cell_type", rng=0)': (
             'jm.pl.embedding(query, reference=reference, color="cell_type", basis="pca")'
         ),
@@ -129,7 +130,7 @@ FASTER = {
         ),
     },
     "gallery": {
-        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=20)",
+        "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         'jm.tl.evaluate(mdata, model, labels="cell_type", aligners=["cca", "lma", "nlma"], rng=0)': (
             'jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], aligners=["cca"], n_features=100)'
         ),
@@ -142,8 +143,8 @@ FASTER = {
             'jm.tl.knockout(mdata, model, source="rna", target="ephys", n_cells=100)'
         ),
         "n_cells=1_000, n_genes=200, n_peaks=1_200, rng=0)": "n_cells=100, n_genes=40, n_peaks=160)",
-        "model = jm.tl.train(multiome, rng=0)": "model = jm.tl.train(multiome, max_steps=20)",
-        "trio_model = jm.tl.train(trio, rng=0)": "trio_model = jm.tl.train(trio, max_steps=20)",
+        "model = jm.tl.train(multiome, rng=0)": "model = jm.tl.train(multiome, max_steps=5)",
+        "trio_model = jm.tl.train(trio, rng=0)": "trio_model = jm.tl.train(trio, max_steps=5)",
         'jm.pl.embedding(trio, color="cell_type", n_cells=600, rng=0)': (
             'jm.pl.embedding(trio, color="cell_type", basis="pca")'
         ),
@@ -180,7 +181,7 @@ def small_sets(data_dir, tmp_path_factory):
             types = whole.obs["cell_type"].astype(str) if "cell_type" in whole.obs else np.zeros(whole.n_obs)
             rank = whole.obs.groupby(np.asarray(types)).cumcount()
             with quiet_mudata():
-                mdata = whole[np.sort(np.argsort(rank, kind="stable")[:N_CELLS])].copy()
+                mdata = whole[np.sort(np.argsort(rank, kind="stable")[: FEWER.get(name, N_CELLS)])].copy()
                 mdata.uns.pop(DIGEST, None)  # of all its cells
                 mdata.write(folder / f"{name}.h5mu")
 

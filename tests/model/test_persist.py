@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from copy import deepcopy
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -25,9 +26,17 @@ import jamie as jm
 from jamie._errors import InvalidValueError
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A model of all that models have, in narrow layers: it is read some thousand times here."""
+    mdata = jm.datasets.toy(n_cells=200)
+    jm.pp.split(mdata)
+    return mdata, jm.tl.train(mdata, recipe=replace(jm.recipes["default"], hidden=(16, 16)), max_steps=60)
+
+
 @pytest.fixture
-def saved(trained, tmp_path):
-    mdata, model = trained
+def saved(small, tmp_path):
+    mdata, model = small
     path = tmp_path / "model.jamie"
     model.save(path)
     return mdata, model, path
@@ -190,12 +199,12 @@ def test_a_newer_schema_asks_to_upgrade(saved):
         jm.JAMIE.load(path)
 
 
-def test_no_file_and_no_folder_are_named(trained, tmp_path):
+def test_no_file_and_no_folder_are_named(small, tmp_path):
     for path in (tmp_path / "none.jamie", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"expected a model file at .*model\.save\(path\)"):
             jm.JAMIE.load(path)
     with pytest.raises(OSError, match="nowhere"):
-        trained[1].save(tmp_path / "nowhere" / "model.jamie")
+        small[1].save(tmp_path / "nowhere" / "model.jamie")
 
 
 def test_an_unfitted_model_is_not_saved(tmp_path):
@@ -395,8 +404,8 @@ def test_a_large_file_of_another_kind_is_not_read(tmp_path, monkeypatch):
     tracemalloc.stop()
 
 
-def test_a_model_that_could_not_be_read_again_is_not_written(trained, tmp_path):
-    model = deepcopy(trained[1])
+def test_a_model_that_could_not_be_read_again_is_not_written(small, tmp_path):
+    model = deepcopy(small[1])
     with torch.no_grad():
         model.network_.members[0].log_weights[0] = float("nan")
     with pytest.raises(ValueError, match=r"expected a model that can be read again, found one in which network/.*"):

@@ -165,7 +165,7 @@ def test_what_is_constant_is_explained_by_nothing():
     mdata["rna"].X[:, 7] = 3.3
     jm.pp.prepare(mdata, kinds={"rna": "continuous"})
     model = jm.tl.train(mdata, max_steps=20)
-    jm.tl.explain(mdata, model, source="protein", target="rna")
+    jm.tl.explain(mdata, model, source="protein", target="rna", features=["gene8", "gene2"])
     assert mdata["protein"].varm["jamie_shap_rna"]["gene8"].max() < 1e-5
     assert mdata["protein"].uns["jamie_shap_rna"]["additivity"] < 1e-3
 
