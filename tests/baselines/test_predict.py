@@ -389,6 +389,21 @@ def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypat
     assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
 
 
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", ["supervised_knn", "pls", "kernel_ridge"])
+def test_all_that_is_drawn_comes_from_the_seed(method, curved, monkeypatch):
+    x, y, x_test, _ = curved
+    made, seeds = np.random.default_rng, []
+
+    def watch(seed=None):
+        seeds.append(seed)
+        return made(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", watch)
+    predict(method, x, hidden(x, y, "a class"), x_test, rng=0)
+    assert None not in seeds
+
+
 def test_wide_targets_are_compared_by_distinct_features_or_by_signed_sums(monkeypatch):
     monkeypatch.setattr(_predict, "_DIRECTIONS", 30)
     wide, numbered = np.zeros((5, 33)), np.eye(33)
