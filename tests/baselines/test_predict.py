@@ -169,6 +169,11 @@ def test_of_a_wide_target_the_network_predicts_components(curved, monkeypatch):
     wide = y @ loadings + 7
     ((_, predicted),) = _regressions.mlp(x, wide, x_test, [((128,), 1e-3)], 0)
     assert np.linalg.matrix_rank(predicted - wide.mean(0), tol=1e-6) == 4
+    centred = (predicted - wide.mean(0)).T  # in the span of what varies, to which the mean does not belong
+    assert_allclose(loadings.T @ np.linalg.lstsq(loadings.T, centred)[0], centred, atol=1e-6)
+    np.random.random(3)  # noqa: NPY002 - global randomness is not what the components are drawn by
+    ((_, again),) = _regressions.mlp(x, wide, x_test, [((128,), 1e-3)], 0)
+    assert_array_equal(again, predicted)
     assert np.mean(feature_correlation(y_test @ loadings + 7, predicted)) > 0.8
 
 
