@@ -205,6 +205,14 @@ def test_few_cells_and_constant_features(method, g):
     assert align(method, x, y, ([0, 1, 2], [0, 1, 2]), n_components=1, rng=0)[0].shape == (4, 1)
 
 
+@pytest.mark.parametrize("method", ALIGNERS)
+def test_two_pairs_are_enough(method, few):
+    x, y, (rows, columns) = few
+    latents = align(method, x, y, (rows[:2], columns[:2]), rng=0)
+    assert [len(latent) for latent in latents] == [40, 44]
+    assert all(np.isfinite(latent).all() for latent in latents)
+
+
 def test_refusals(few):
     x, y, (rows, columns) = few
     with pytest.raises(ValueError, match="did you mean 'nlma'"):

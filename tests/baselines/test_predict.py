@@ -169,6 +169,11 @@ def test_of_a_wide_target_the_network_predicts_components(curved, monkeypatch):
     wide = y @ loadings + 7
     ((_, predicted),) = _regressions.mlp(x, wide, x_test, [((128,), 1e-3)], 0)
     assert np.linalg.matrix_rank(predicted - wide.mean(0), tol=1e-6) == 4
+    centred = (predicted - wide.mean(0)).T  # in the span of what varies, to which the mean does not belong
+    assert_allclose(loadings.T @ np.linalg.lstsq(loadings.T, centred)[0], centred, atol=1e-6)
+    np.random.random(3)  # noqa: NPY002 - global randomness is not what the components are drawn by
+    ((_, again),) = _regressions.mlp(x, wide, x_test, [((128,), 1e-3)], 0)
+    assert_array_equal(again, predicted)
     assert np.mean(feature_correlation(y_test @ loadings + 7, predicted)) > 0.8
 
 
@@ -387,6 +392,21 @@ def test_a_wide_target_with_missing_values_is_tuned_as_without(curved, monkeypat
     partial = tuned(_regressions.measured_ridge, x, holed, grid)
     assert abs(np.log10(complete / partial)) < 0.7
     assert np.isfinite(predict("ridge", x, holed, x_test, rng=0)).all()
+
+
+@pytest.mark.usefixtures("small_grid")
+@pytest.mark.parametrize("method", ["supervised_knn", "pls", "kernel_ridge"])
+def test_all_that_is_drawn_comes_from_the_seed(method, curved, monkeypatch):
+    x, y, x_test, _ = curved
+    made, seeds = np.random.default_rng, []
+
+    def watch(seed=None):
+        seeds.append(seed)
+        return made(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", watch)
+    predict(method, x, hidden(x, y, "a class"), x_test, rng=0)
+    assert None not in seeds
 
 
 def test_wide_targets_are_compared_by_distinct_features_or_by_signed_sums(monkeypatch):
