@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
@@ -253,8 +253,24 @@ def test_what_is_stored_can_be_read_back(counts, kind):
     back = Preparation.from_dict(stored, features=preparation.features, loadings=preparation.loadings)
     assert_array_equal(back.transform(x), preparation.transform(x))
     assert_array_equal(back.inverse(back.transform(x)), preparation.inverse(preparation.transform(x)))
-    for name in ("features", "variance", "openness", "n_fitted", "layer", "kind", "scale"):
-        assert_array_equal(getattr(back, name), getattr(preparation, name))
+    for field in {field.name for field in fields(Preparation)} - {"normaliser", "effects"}:
+        assert_array_equal(getattr(back, field), getattr(preparation, field))
+    assert (back.kind, back.scale, back.is_whole, back.is_nonnegative) == (kind, preparation.scale, True, True)
+
+
+def test_regions_that_are_always_or_never_open_have_a_rate_between_none_and_one(counts):
+    counts[:, 0], counts[:, 1] = 2, 0
+    rate, slope = fit(counts, "accessibility").openness
+    n = len(counts)
+    assert_allclose(rate, ((counts > 0).mean(axis=0)).clip(0.5 / n, 1 - 0.5 / n), rtol=1e-6)
+    assert np.isfinite(slope).all()
+
+
+def test_new_cells_with_gaps_in_some_regions_are_refused_with_the_number_of_these(counts):
+    preparation, gaps = fit(counts, "accessibility"), counts.copy()
+    gaps[:7, [2, 5]] = np.nan  # of seven cells in two of twenty regions
+    with pytest.raises(ValueError, match="found it in 2 of 20 regions"):
+        preparation.inputs(CellMatrix(gaps))
 
 
 def test_components_are_no_more_than_cells_and_features_allow(values):
