@@ -79,9 +79,9 @@ FASTER = {
         "jm.tl.train(few, rng=0)": "jm.tl.train(few, max_steps=5)",
     },
     "05_large_data": {
-        "N_CELLS = 50_000": "N_CELLS = 1_000",
-        "N_GENES, N_REGIONS = 2_000, 10_000": "N_GENES, N_REGIONS = 500, 2_000",
-        "memory_gb = 0.1": "memory_gb = 0.0025",
+        "N_CELLS = 50_000": "N_CELLS = 600",
+        "N_GENES, N_REGIONS = 2_000, 10_000": "N_GENES, N_REGIONS = 300, 1_000",
+        "memory_gb = 0.1": "memory_gb = 0.001",
         "model = jm.tl.train(mdata, rng=0)": "model = jm.tl.train(mdata, rng=0, max_steps=5)",
         "n_cells=1_500, rng=0": 'basis="pca"',
     },

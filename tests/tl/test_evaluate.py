@@ -526,3 +526,15 @@ def test_several_partners_of_a_cell_are_counted(half_told, capsys):
     jm.tl.evaluate(mdata, model, pairs=more, baselines=[])
     assert f"of the {len(table) + 1} pairs" in (said := capsys.readouterr().err)
     assert "and 1, as their cell has a likelier one" in said
+
+
+def test_aligners_and_baselines_without_a_training_pair_are_left_out_and_named(trained, capsys):
+    mdata, model = trained
+    held_out = mdata[mdata.obs["jamie_split"] == "test"].copy()
+    capsys.readouterr()
+    jm.settings.verbosity = "info"
+    table = jm.tl.evaluate(held_out, model, baselines=["mean"], aligners=["cca"])
+    assert set(table["method"]) == {"jamie"}
+    said = capsys.readouterr().err
+    assert "'cca' is left out: no pair of 'rna' and 'protein' is here to align them by" in said
+    assert "no pair of 'rna' and 'protein' that the model learned from is here: there are no baselines" in said
