@@ -596,7 +596,7 @@ class JAMIE(BaseEstimator):
 
     @property
     def placement(self) -> str:
-        """Which latents it gives, as text: one model, its copies and what is adapted of it place cells alike."""
+        """Digest of what its latents rest on, the same for copies of a model and for what was adapted of it."""
         weights = {k: v for k, v in self.network_.state_dict().items() if not k.startswith("kernel_mixes.")}
         arrays = [tensor.cpu().numpy() for tensor in weights.values()]
         for preparation in self.preparations_.values():
