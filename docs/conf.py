@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(anndata|matplotlib|mudata|numpy|pandas|scipy|shap|sklearn|torch)\..*"),
     ("py:.*", r"(collections|dataclasses|pathlib|typing)\..*"),
     ("py:class", r"(bool|dict|float|int|list|object|str|tuple)"),
-    ("py:.*", r"None|(Key|Type|Value|FileNotFound)Error"),
+    ("py:.*", r"None|Ellipsis|(Key|Type|Value|FileNotFound)Error"),
     ("py:class", r"jamie\.(_types\.|(data|get|metrics|model|train)\._).*"),  # named in signatures only
 ]
 if os.environ.get("READTHEDOCS"):
