@@ -188,3 +188,9 @@ def test_codes_need_a_label_on_both_sides_and_say_where_they_are(bare):
     mdata = bare(rna=modality("ab", kind=["x", "y"]), atac=modality("cd"))
     with pytest.raises(InvalidValueError, match=r"found none for 'atac'; the column is in `mdata\['rna'\]\.obs`"):
         label_codes(mdata, ("rna", "atac"), "kind")
+
+
+def test_a_modality_without_cells_has_no_labels(bare):
+    mdata = bare(a=modality("ab", kind=["x", "y"]), b=modality(""))
+    assert labels(mdata, "kind", "b").index.equals(mdata["b"].obs_names)
+    assert list(labels(mdata, "kind", "a")) == ["x", "y"]
