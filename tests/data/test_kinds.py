@@ -189,3 +189,9 @@ def test_a_cell_without_counts_and_with_gaps_is_zero(kind):
         assert_array_equal(np.isnan(found), np.isnan(x))
         assert_array_equal(np.nan_to_num(found[4]), 0)
         assert np.isfinite(found[9][~np.isnan(x[9])]).all()
+
+
+def test_where_nothing_was_counted_every_feature_has_the_same_share():
+    normaliser = fit("counts", np.zeros((5, 4), np.float32))
+    assert_allclose(normaliser.levels, 0.25)
+    assert normaliser.depth == 1

@@ -213,3 +213,9 @@ def test_codes_of_labels_do_not_depend_on_how_numbers_are_stored(bare):
     mdata = bare(rna=modality("abc", cluster=[2, 0, 1]), atac=modality("abc", cluster=[2.0, 0.0, np.nan]))
     of_rna, of_atac, names = label_codes(mdata, ("rna", "atac"), "cluster")
     assert (of_rna.tolist(), of_atac.tolist(), names) == ([2, 0, 1], [2, 0, -1], ["0", "1", "2"])
+
+
+def test_a_modality_without_cells_has_no_labels(bare):
+    mdata = bare(a=modality("ab", kind=["x", "y"]), b=modality(""))
+    assert labels(mdata, "kind", "b").index.equals(mdata["b"].obs_names)
+    assert list(labels(mdata, "kind", "a")) == ["x", "y"]
