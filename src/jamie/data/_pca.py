@@ -129,7 +129,11 @@ def of_gathered(z: Matrix, *, n_comps: int, seed: int) -> Components:
     if 5 * n_comps < min(z.shape) or (sparse.issparse(z) and z.shape[1] > EXACT_FEATURES and n_comps < min(z.shape)):
         solver = "arpack"
     else:
-        solver = "covariance_eigh" if z.shape[1] <= z.shape[0] or sparse.issparse(z) else "full"
+        solver = "covariance_eigh" if z.shape[1] <= z.shape[0] else "full"
+        if sparse.issparse(z) and solver == "full":
+            z = (
+                z.toarray()
+            )  # of fewer cells than features smaller than their covariance, whose axes take ten times as long
     pca = PCA(n_components=n_comps, svd_solver=solver, random_state=seed).fit(z)
     return Components(pca.components_, pca.explained_variance_)
 
