@@ -591,7 +591,7 @@ class JAMIE(BaseEstimator):
 
     @property
     def fingerprint(self) -> str:
-        """Text that tells this model from others, the same after it was saved and loaded: of all `arrays`."""
+        """Digest of all `arrays`, which tells this model from others, the same after it was saved and loaded."""
         return digest(*self.arrays())[:16]
 
     @property

@@ -86,7 +86,8 @@ def _pairs(problem: Problem, cells: Rows, target: str) -> Iterator[tuple[str, Ar
 def _sums(block: Matrix, imputed: Array) -> tuple[Array, Array]:
     """Sums over cells of measured and of imputed values, each of what was measured."""
     if not np.isnan(block.data if sparse.issparse(block) else block).any():
-        return np.asarray(block.sum(axis=0, dtype=np.float64)).ravel(), imputed.sum(axis=0, dtype=np.float64)
+        in_double = block.T @ np.ones(block.shape[0])  # scipy adds up single values in single precision
+        return in_double, imputed.sum(axis=0, dtype=np.float64)
     dense = block.toarray() if sparse.issparse(block) else block
     seen = ~np.isnan(dense)
     return tuple(np.where(seen, values, 0).sum(axis=0, dtype=np.float64) for values in (dense, imputed))
