@@ -10,7 +10,6 @@ bits are the same. The last row, another seed, is what all others are to be read
 from __future__ import annotations
 
 import argparse
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -117,10 +116,11 @@ def saved(name: str, folder: Path) -> dict[str, pd.DataFrame]:
     return imputed(cells(name), jm.JAMIE.load(folder / "it.jamie"))
 
 
-def elsewhere(name: str, folder: Path) -> dict[str, pd.DataFrame]:
-    """The same of another process."""
-    subprocess.run([sys.executable, __file__, name, "--process", str(folder / "found")], check=True)
-    return pickle.loads((folder / "found").read_bytes())  # written by this program a moment ago
+def elsewhere(name: str, folder: Path, reference: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The same of another process, whose cells and features are in the same order."""
+    subprocess.run([sys.executable, __file__, name, "--process", str(folder / "found.npz")], check=True)
+    with np.load(folder / "found.npz") as found:
+        return {way: pd.DataFrame(found[way], of.index, of.columns) for way, of in reference.items()}
 
 
 def beside_another(name: str) -> dict[str, pd.DataFrame]:
@@ -160,7 +160,7 @@ def rows(name: str, folder: Path) -> Iterator[tuple[str, str]]:
     reference = trained(cells(name))
     runs: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
         "the same seed again": lambda: trained(cells(name)),
-        "another process": lambda: elsewhere(name, folder),
+        "another process": lambda: elsewhere(name, folder, reference),
         "written to `.h5mu` and read": lambda: from_file(name, folder, backed=False),
         "`.h5mu` left on disk (`backed`)": lambda: from_file(name, folder, backed=True),
         "the model saved and loaded": lambda: saved(name, folder),
@@ -191,7 +191,7 @@ def main() -> None:
     torch.set_num_threads(1)
     jm.settings.verbosity, jm.settings.n_threads = "error", 1
     if given.process is not None:
-        given.process.write_bytes(pickle.dumps(trained(cells(given.set))))
+        np.savez(given.process, **{way: values.to_numpy() for way, values in trained(cells(given.set)).items()})
         return
     lines = ["| changed | imputed values off by |", "| --- | --- |"]
     with tempfile.TemporaryDirectory() as folder:

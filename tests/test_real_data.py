@@ -75,7 +75,7 @@ def test_main_job(data_dir, name):
     assert (table["cells"] == "held-out").all()
     ours = table[table["method"] == "jamie"]
     assert (ours["correlation"] > (-0.1 if mdata.n_obs < 100 else 0)).all()
-    assert (ours["foscttm"] < ALIGNED.get(name, CHANCE)).all()
+    assert (ours["foscttm"].dropna() < ALIGNED.get(name, CHANCE)).all()  # none of several sources at once
     for m, (x, shape) in before.items():
         assert mdata[m].shape == shape
         assert (x != mdata[m].X).nnz == 0 if sparse.issparse(x) else np.array_equal(x, mdata[m].X, equal_nan=True)

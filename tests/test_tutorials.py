@@ -117,7 +117,6 @@ FASTER = {
         ),
     },
     "10_batches_and_mosaic": {
-        "whole = jm.datasets.citeseq_pbmc_mosaic()": "whole = jm.datasets.citeseq_pbmc_mosaic()[::5].copy()",
         "jm.tl.train(mdata, batch_key=batch_key, rng=0)": (
             "jm.tl.train(mdata, batch_key=batch_key, rng=0, max_steps=20)"
         ),

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jamie.data import correspondences, open_cells, pairs_to_score, true_pairs, truth
+from jamie.data import Cells, correspondences, open_cells, pairs_to_score, true_pairs, truth
 from jamie.data._correspondences import _by_modalities
 
 PAIR = ("x", "y")
@@ -21,6 +21,16 @@ def mdata(make_mdata, rng):
     mdata = make_mdata(cells, x=rng.normal(size=(8, 3)), y=rng.normal(size=(8, 3)))
     mdata.obs["jamie_split"] = np.where(mdata.obs_names.isin(["c2", "c3"]), "test", "train")
     return mdata
+
+
+@pytest.fixture
+def _told(monkeypatch):
+    """As a model that was trained on these cells remembers of which it knew a partner."""
+
+    def knew_partner(cells, a, b):
+        return np.asarray((cells.known_of_training(a, b) > 0).sum(axis=1)).ravel() > 0
+
+    monkeypatch.setattr(Cells, "knew_partner", knew_partner)
 
 
 def store(mdata, slot, entries):
@@ -160,6 +170,7 @@ def test_without_any_given_the_cells_own_pairs_are_scored(mdata):
     assert pairs_to_score(cells, None) == {PAIR: cells.pairs(*PAIR)}
 
 
+@pytest.mark.usefixtures("_told")
 def test_of_pairs_given_those_are_scored_whose_cells_no_known_pair_has(mdata, caplog):
     """c4 of x and c5 of y have partners that the model was told; c0 has a likelier partner than c8."""
     table = pd.DataFrame(
@@ -174,6 +185,7 @@ def test_of_pairs_given_those_are_scored_whose_cells_no_known_pair_has(mdata, ca
     assert "and 1, as their cell has a likelier one among them" in caplog.text
 
 
+@pytest.mark.usefixtures("_told")
 @pytest.mark.parametrize(
     ("x", "y", "kind"),
     [
@@ -227,6 +239,7 @@ def test_pairs_are_refused_where_nobody_knows_of_whom(three, make_mdata, rng):
         _by_modalities(alone, {PAIR: sparse.eye(5)})
 
 
+@pytest.mark.usefixtures("_told")
 def test_a_transposed_mapping_is_scored_the_same(mdata):
     f = sparse.csr_matrix(([1.0], ([0], [7])), shape=(8, 8))  # c0 of x, c9 of y
     there = pairs_to_score(open_cells(mdata), {PAIR: f})[PAIR]

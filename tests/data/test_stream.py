@@ -96,9 +96,11 @@ def test_bounds_and_draws_are_written_in_the_same_pass(trained, tmp_path, monkey
     assert sorted(filter(None, found.layers)) == sorted(filter(None, layers))
     for key, values in layers.items():
         assert_allclose(found.layers[key], values, atol=1e-6)
-    few = impute(trained, tmp_path / f"few.{suffix}", interval=0.9, threshold=0.5).layers["jamie_imputed_upper"]
-    upper = layers["jamie_imputed_upper"]
-    assert_allclose(few.toarray(), np.where(np.abs(upper) > 0.5, upper, 0), atol=1e-6)
+    few = impute(trained, tmp_path / f"few.{suffix}", interval=0.9, threshold=0.5).layers
+    for key, no_narrower in (("jamie_imputed_lower", np.greater_equal), ("jamie_imputed_upper", np.less_equal)):
+        bound = layers[key]
+        small = (np.abs(bound) <= 0.5) & no_narrower(bound, 0)
+        assert_allclose(few[key].toarray(), np.where(small, 0, bound), atol=1e-6)
 
 
 def test_a_file_can_be_read_lazily(trained, tmp_path):

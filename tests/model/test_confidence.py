@@ -21,6 +21,7 @@ PREPARATION = SimpleNamespace(
     kind="continuous",
     is_nonnegative=False,
     features=np.arange(D),
+    dtype=np.float32,
     sd=np.full(D, 2.0, np.float32),
     inverse=lambda scores, columns: np.repeat(scores[:, :1], D, axis=1)[:, columns],
 )

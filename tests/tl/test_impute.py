@@ -80,12 +80,12 @@ def test_some_features_are_columns_of_all(trained):
     mdata, model = trained
     jm.tl.impute(mdata, model, source="protein", target="rna")
     full = mdata["protein"].obsm["jamie_imputed_rna"]
-    layer = mdata["rna"].layers["jamie_imputed"].copy()
+    assert "jamie_imputed" in mdata["rna"].layers
     jm.tl.impute(mdata, model, source="protein", target="rna", features=["gene30", "gene2"])
     some = mdata["protein"].obsm["jamie_imputed_rna"]
     assert list(some.columns) == ["gene30", "gene2"]
     assert_allclose(some, full[["gene30", "gene2"]], rtol=1e-4, atol=1e-5)
-    assert_array_equal(mdata["rna"].layers["jamie_imputed"], layer)
+    assert "jamie_imputed" not in mdata["rna"].layers  # they were of another call
     assert list(mdata["protein"].uns["jamie_imputed_rna"]["features"]) == ["gene30", "gene2"]
 
 
