@@ -185,7 +185,8 @@ def test_nullable_names_are_those_of_the_model(mdata, model):
     mdata = MuData(dict(mdata.mod))
     cells = model.open(mdata)
     for name in cells.names:
-        assert cells.cells(name).dtype == cells.features(name).dtype == object
+        for names in (cells.cells(name), cells.features(name)):
+            assert names.dtype in (object, pd.Index(["a"]).dtype)  # of text, without pd.NA
         assert cells.matched(name).is_complete
         assert_allclose(model.embed(mdata)[name], before[name])
     assert cells.known("rna", "protein").nnz == 48

@@ -63,7 +63,8 @@ def test_the_modalitys_own_column_comes_first_and_its_missing_values_are_kept(ba
     mdata = bare(rna=modality("abc", kind=["own", None, "own"]), atac=modality("abc", kind=["other"] * 3))
     mdata.obs["kind"] = ["joint", "joint", "own"]
     own = labels(mdata, "kind", "rna")
-    assert own.where(own.notna(), None).tolist() == ["own", None, "own"]
+    assert own.isna().tolist() == [False, True, False]
+    assert own.dropna().tolist() == ["own", "own"]
     assert "'kind' is another in `mdata['rna'].obs` than in `mdata.obs` for 1 of 3 cells" in capsys.readouterr().err
 
 

@@ -86,6 +86,7 @@ def test_the_reference_stays_bit_for_bit(model, new, reference):
     adapted = model.adapt(alone)
     for name in ("rna", "protein"):
         assert_array_equal(adapted.embed(reference)[name], model.embed(reference)[name])
+    assert adapted.placement == model.placement  # so that their latents may be compared
     for source, target in (("rna", "protein"), ("protein", "rna")):
         before = model.impute(reference, source=source, target=target)
         assert_array_equal(adapted.impute(reference, source=source, target=target), before)

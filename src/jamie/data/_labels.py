@@ -72,8 +72,9 @@ def as_text(values: pd.Series) -> pd.Series:
 
     The same number is the same label however a column holds it: a column of whole numbers that misses one is of floats.
     """
-    objects = values.astype(object)
-    return objects.where(objects.notna(), None).map(_said, na_action="ignore")
+    is_missing = values.isna().to_numpy()
+    said = [None if missing else _said(value) for missing, value in zip(is_missing, values.astype(object), strict=True)]
+    return pd.Series(said, index=values.index, name=values.name, dtype=object)
 
 
 def label_codes(mdata: MuData, pair: Pair, column: str, *, argument: str = "labels") -> tuple[Array, Array, list[str]]:

@@ -602,7 +602,6 @@ class JAMIE(BaseEstimator):
         for preparation in self.preparations_.values():
             own = preparation.arrays()
             arrays += [preparation.loadings, *(own[name] for name in own if name != "recovery")]
-            arrays += preparation.effects.arrays().values() if preparation.effects else ()
         return digest(*self.preparations_, *self.divisors_.values(), *arrays)[:16]
 
     @isolated()
