@@ -44,9 +44,13 @@ def impute(trained, out, **how):
 
 
 def content(path):
-    """Every byte of a zarr folder by name, every array of an HDF5 file by path."""
+    """Every byte of a zarr folder by name, every array of an HDF5 file by path; a list of what is there by its items."""
     if path.is_dir():
-        return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+        return {
+            str(p.relative_to(path)): json.loads(p.read_text()) if p.name == ".zmetadata" else p.read_bytes()
+            for p in sorted(path.rglob("*"))
+            if p.is_file()
+        }
     found = {}
     with h5py.File(path) as file:
         file.visititems(
