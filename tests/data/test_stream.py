@@ -44,7 +44,7 @@ def impute(trained, out, **how):
 
 
 def content(path):
-    """Every byte of a zarr folder by name, every array of an HDF5 file by path; a list of what is there by its items."""
+    """Every byte of a zarr folder by name, lists of it by their items; every array of an HDF5 file by path."""
     if path.is_dir():
         return {
             str(p.relative_to(path)): json.loads(p.read_text()) if p.name == ".zmetadata" else p.read_bytes()
