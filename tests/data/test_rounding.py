@@ -250,3 +250,23 @@ def test_components_of_another_package_are_compared_in_double_precision(values):
     mdata = MuData({"rna": other, "ephys": adata})
     jm.pp.prepare(mdata, use_rep={"ephys": "X_pca"})
     assert mdata["ephys"].uns["jamie_input"]["mean"].dtype == np.float64
+
+
+def test_several_sources_impute_beside_an_offset_too():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(160, 3))
+    parts = {name: np.round(z @ rng.normal(size=(3, D)) * 8 + rng.normal(size=(160, D)), 3) for name in ("a", "b", "c")}
+
+    def imputed_at(offset):
+        target = away(parts["c"], offset)
+        mdata = MuData({name: modality(x, name) for name, x in (parts | {"c": target}).items()})
+        model = jm.tl.train(mdata, max_steps=20)
+        jm.tl.impute(mdata, model, source=["a", "b"], target="c", interval=0.9)
+        return mdata, jm.get.imputed(mdata, source=["a", "b"], target="c")
+
+    mdata, found = imputed_at(OFFSET)
+    _, expected = imputed_at(0.0)
+    shift = OFFSET * (np.arange(D) < AWAY)
+    assert_allclose(found.X - shift, expected.X, rtol=1e-3, atol=1e-2)
+    assert_allclose(found.layers["jamie_imputed_upper"] - shift, expected.layers["jamie_imputed_upper"], atol=0.1)
+    assert_allclose(mdata["c"].layers["jamie_imputed"] - shift, expected.X, rtol=1e-3, atol=1e-2)

@@ -445,7 +445,7 @@ def _write_joint(cells: Cells, model: JAMIE, sources: SeveralSources, beside: _B
 
 def _of_all(values: Array, sources: SeveralSources) -> Array:
     """Values of the cells that have any of the sources for all cells of the MuData, NaN for the others."""
-    found = np.full((sources.n_obs, *values.shape[1:]), np.nan, dtype=np.float32)
+    found = np.full((sources.n_obs, *values.shape[1:]), np.nan, dtype=values.dtype)
     found[sources.rows] = values
     return found
 
