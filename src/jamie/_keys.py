@@ -152,7 +152,7 @@ class Keys:
 
     @property
     def models(self) -> str:
-        """`mdata.uns`: fingerprint of the model by which latents, verdicts and scores are, by slot."""
+        """`mdata.uns`: fingerprint of the model that training, scores and verdicts are of, by slot."""
         return f"{self.prefix}_models"
 
     @property

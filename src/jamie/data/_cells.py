@@ -525,12 +525,7 @@ class Cells:
         return CellPairs((rows[learned], columns[learned]), (rows[judged], columns[judged]), kind)
 
     def _joined(self, sources: Sequence[str], target: str) -> JoinedCells:
-        at = np.full((self.n_obs, len(sources) + 1), -1)
-        for i, name in enumerate(sources):
-            at[self.rows(name), i] = np.arange(len(self.rows(name)))
-            own, partner = self.likeliest(name, target)
-            rows = self.rows(name)[own]
-            at[rows, -1] = np.where(at[rows, -1] < 0, partner, at[rows, -1])
+        at = np.column_stack([self.positions(sources), self.partners(sources, target)])
         at = at[(at >= 0).all(axis=1)]
         names = [*sources, target]
         roles = [self.role(name)[of] for name, of in zip(names, at.T, strict=True)]
@@ -538,6 +533,25 @@ class Cells:
         judged, kind = unseen_cells(reduce(roles_of_pairs, roles))
         train, test = ({name: at[of, i] for i, name in enumerate(names)} for of in (learned, judged))
         return JoinedCells(train, test, kind)
+
+    def positions(self, names: Sequence[str]) -> Array:
+        """Row of each cell of the MuData in each of these modalities, (n, m); −1 where it was not measured in it."""
+        position = np.full((self.n_obs, len(names)), -1)
+        for i, name in enumerate(names):
+            position[self.rows(name), i] = np.arange(len(self.rows(name)))
+        return position
+
+    def partners(self, sources: Sequence[str], target: str) -> Array:
+        """Row in the target of the likeliest known partner of each cell of the MuData, (n,); −1 where there is none.
+
+        The partner by the first of the sources that has one.
+        """
+        partner = np.full(self.n_obs, -1)
+        for name in sources:
+            own, of_target = self.likeliest(name, target)
+            rows = self.rows(name)[own]
+            partner[rows] = np.where(partner[rows] < 0, of_target, partner[rows])
+        return partner
 
     def likeliest(self, a: str, b: str) -> tuple[Array, Array]:
         """Cells of `a` with a known partner, and the likeliest of their partners in `b`, rows of either modality."""

@@ -110,10 +110,6 @@ class SeenCells:
             np.concatenate([partners.astype(np.uint8), self.partners]),
         )
 
-    def roles(self, names: pd.Index, values: Array, *, comparable: bool = True) -> Array:
-        """Role of each cell, (n,) uint8 positions in `ROLES`, given as to `places`."""
-        return self.roles_at(self.places(names, values, comparable=comparable))
-
     def roles_at(self, places: Array) -> Array:
         """Role of the cells at these places, (n,) uint8 positions in `ROLES`."""
         return np.append(self.role, np.uint8(NEW))[places]

@@ -224,11 +224,7 @@ def _compared(cells: Cells, found: StoredImputation, target: str) -> tuple[Array
     """Rows of the imputed values and of the target to compare, and what the pairs are to the model that imputed."""
     said = stored(found.obs, found.role, where=found.where, remedy=found.remedy)
     if found.is_joint:
-        partner = np.full(cells.n_obs, -1)
-        for name in found.sources:
-            own, of_target = cells.likeliest(name, target)
-            at = cells.rows(name)[own]
-            partner[at] = np.where(partner[at] < 0, of_target, partner[at])
+        partner = cells.partners(found.sources, target)
         rows = np.flatnonzero((partner >= 0) & said.notna().to_numpy())
         columns = partner[rows]
     else:

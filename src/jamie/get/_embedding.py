@@ -78,9 +78,10 @@ def embedding(
     require_option(basis, get_args(Basis), name="basis")
     require_positive(n_cells=n_cells)
     rng, slot = generator(rng), use_rep or Keys(key_added).latent
-    parts = _parts(mdata, slot, color, "query", n_cells, rng, is_latent=use_rep is None)
+    keys = Keys(key_added) if use_rep is None else None  # under which latents of a model stand
+    parts = _parts(mdata, slot, color, "query", n_cells, rng, keys=keys)
     if reference is not None:
-        below = _parts(reference, slot, color, "reference", n_cells, rng, is_latent=use_rep is None)
+        below = _parts(reference, slot, color, "reference", n_cells, rng, keys=keys)
         parts = [*below, *parts]
     if use_rep is None:
         _require_one_model(parts)
@@ -135,12 +136,12 @@ def _parts(
     n_cells: int,
     rng: np.random.Generator,
     *,
-    is_latent: bool,
+    keys: Keys | None,
 ) -> list[_Part]:
     mdata = as_mudata(data, "cells" if isinstance(data, ad.AnnData) else None)
     names = [name for name in mdata.mod if slot in mdata[name].obsm]
     if not names:
-        remedy = "jm.tl.train(mdata) or jm.tl.embed(mdata, model)" if is_latent else "jm.pp.prepare(mdata)"
+        remedy = "jm.pp.prepare(mdata)" if keys is None else "jm.tl.train(mdata) or jm.tl.embed(mdata, model)"
         where = f"`{'reference' if of == 'reference' else 'mdata'}[m].obsm[{slot!r}]`"
         msg = f"expected cells in {where}, found none; call {remedy}"
         raise MissingNameError(msg)
@@ -151,7 +152,7 @@ def _parts(
         if color is not None and (of == "query" or _has(mdata, color)):
             values = labels(mdata, color, name, argument="color")
         coordinates = np.asarray(mdata[name].obsm[slot])[rows]
-        placed_by = str(mdata[name].uns.get(slot.removeprefix("X_") + "_placed_by", "")) if is_latent else ""
+        placed_by = "" if keys is None else str(mdata[name].uns.get(keys.placed_by, ""))
         parts.append(_Part(of, name, mdata[name].obs_names[rows], coordinates, values.iloc[rows], placed_by))
     return parts
 

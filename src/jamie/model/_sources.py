@@ -171,9 +171,7 @@ class SeveralSources:
             msg = f"expected sources other than the target, found {target!r} among {given}; pass source={others}"
             raise InvalidValueError(msg)
         names = tuple(name for name in cells.names if name in given)
-        position = np.full((cells.n_obs, len(names)), -1)
-        for i, name in enumerate(names):
-            position[cells.rows(name), i] = np.arange(len(cells.rows(name)))
+        position = cells.positions(names)
         (rows,) = np.nonzero((position >= 0).any(axis=1))
         return cls(names, cells.n_obs, rows, position[rows], {name: cells.inputs(name) for name in names})
 

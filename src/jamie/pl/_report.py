@@ -125,7 +125,7 @@ def report(
     directions: list[tuple[Sources, str]] = list(permutations(names, 2))
     directions += [(tuple(other for other in names if other != name), name) for name in names if len(names) > 2]
     fingerprint = model.fingerprint
-    others = _of_other_models(mdata, model, Keys(key_added))
+    others = _of_other_models(mdata, fingerprint, model.placement, Keys(key_added))
     sections = [
         Section("Did it work", tuple(_diagnosis(mdata, key_added, others))),
         Section("What went in", tuple(_inputs(inputs))),
@@ -154,10 +154,10 @@ def is_report(path: Path) -> bool:
         return False
 
 
-def _of_other_models(mdata: MuData, model: JAMIE, keys: Keys) -> frozenset[str]:
+def _of_other_models(mdata: MuData, fingerprint: str, placement: str, keys: Keys) -> frozenset[str]:
     """Slots that say which model they are of, and name another than this one."""
-    others = {slot for slot, of in mdata.uns.get(keys.models, {}).items() if of != model.fingerprint}
-    if any(mdata[name].uns.get(keys.placed_by, model.placement) != model.placement for name in mdata.mod):
+    others = {slot for slot, of in mdata.uns.get(keys.models, {}).items() if of != fingerprint}
+    if any(mdata[name].uns.get(keys.placed_by, placement) != placement for name in mdata.mod):
         others.add(keys.latent)
     return frozenset(others)
 
