@@ -243,6 +243,17 @@ def test_no_seen_cell_is_called_unseen_when_all_are_renamed_and_many_alike(rng):
     assert (found[role < HELD_OUT] < HELD_OUT).all()
 
 
+def test_where_half_are_renamed_and_many_alike_each_is_found_at_a_cell_of_its_values(rng):
+    x, codes, names = few(rng)
+    values, keeps = value_digests(x, codes), np.arange(len(x)) % 2 == 0
+    cells = SeenCells.of(names, values, rng.choice([TRAIN, VALIDATION, HELD_OUT], len(x)), partners_of(names))
+    asked = names.where(keeps, "s" + names)
+    places = cells.places(asked, values)
+    assert_array_equal(cells.values[places], values)
+    assert_array_equal(cells.names[places] == name_digests(asked), keeps)
+    assert not set(places[keeps]) & set(places[~keeps])  # whom a cell of its name is, nobody else can be
+
+
 @pytest.mark.parametrize("n_empty", [1, 10])
 def test_cells_of_nothing_but_zeros_are_told_by_their_names(codes, names, x, n_empty):
     x[:n_empty] = 0
