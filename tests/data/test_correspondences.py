@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+import jamie as jm
 from jamie.data import Cells, correspondences, open_cells, pairs_to_score, true_pairs, truth
 from jamie.data._correspondences import _by_modalities
 
@@ -160,6 +161,24 @@ def test_what_was_inferred_was_made_with_as_many_pairs_as_it_says_else_with_thos
         store(mdata, "known", {(f"c{i}", f"c{i}"): 1 for i in range(2, 8)})
     rows, _, found = true_pairs(open_cells(mdata), PAIR, "inferred", None)
     assert (len(rows), found) == (n, kind)
+
+
+# where cells and their partners are
+
+
+def test_a_cell_has_the_partner_by_the_first_source_that_knows_one(make_mdata, rng):
+    cells = {"x": ["c0", "c1", "c2"], "y": ["c1", "c0", "c3"], "z": ["z0", "z1", "z2", "z3"]}
+    mdata = make_mdata(cells, **{name: rng.normal(size=(len(of), 3)) for name, of in cells.items()})
+    for pair, entries in {("x", "z"): [("c0", "z1"), ("c2", "z0")], ("y", "z"): [("c0", "z2"), ("c1", "z3")]}.items():
+        jm.pp.correspondence(mdata, modalities=list(pair), pairs=pd.DataFrame(entries, columns=list(pair)))
+    opened = open_cells(mdata)
+    by_x_first = {"c0": 1, "c1": 3, "c2": 0}  # c0 by x, though y says z2; c1 by y alone
+    for sources, expected in ((["x", "y"], by_x_first), (["y", "x"], by_x_first | {"c0": 2})):
+        assert_array_equal(opened.partners(sources, "z"), [expected.get(cell, -1) for cell in mdata.obs_names])
+    position = opened.positions(["x", "y"])
+    for i, name in enumerate(("x", "y")):
+        here = [cells[name].index(cell) if cell in cells[name] else -1 for cell in mdata.obs_names]
+        assert_array_equal(position[:, i], here)
 
 
 # which of them are scored

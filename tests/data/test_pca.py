@@ -152,7 +152,8 @@ def test_values_are_counted_per_cell():
 
 
 @pytest.mark.parametrize(
-    ("shape", "container"), [((60, 20), np.asarray), ((20, 60), np.asarray), ((60, 20), sparse.csr_matrix)]
+    ("shape", "container"),
+    [((60, 20), np.asarray), ((20, 60), np.asarray), ((60, 20), sparse.csr_matrix), ((20, 60), sparse.csr_matrix)],
 )
 @pytest.mark.parametrize("n_comps", [2, 15, 100])
 def test_cells_in_memory_have_the_components_of_scikit_learn(shape, container, n_comps):
