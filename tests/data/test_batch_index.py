@@ -111,6 +111,54 @@ def check(index, draws, known):
         assert [one for one, there in zip(found, asked, strict=True) if there] == expected
         n_a = dict(layout.cells)["a"]
         assert [q // n_a for q in queries.tolist()] == sorted(list(range(len(draws))) * dict(layout.partners)[pair])
+    weights = parts.weights or {}
+    check_compared(
+        parts.compared.own, {name: np.flatnonzero(w) for name, w in weights.items()}, layout.cells, len(draws)
+    )
+    linked = {}
+    for (a, b), (rows, columns, confidence) in parts.links.items():
+        linked |= {(a, b): columns[confidence > 0].numpy(), (b, a): rows[confidence > 0].numpy()}
+    cells = tuple((pair, dict(layout.cells)[pair[1]]) for pair in linked)
+    check_compared(parts.compared.crossed, linked, cells, len(draws))
+
+
+def check_compared(chosen, wanted, cells, n_networks):
+    """All that are wanted are chosen, each once, as many in each network, and never all."""
+    for key, n in cells:
+        if key not in wanted:
+            assert key not in chosen
+            continue
+        if key not in chosen:
+            continue
+        found = chosen[key].numpy()
+        assert set(wanted[key]) <= set(found)
+        assert len(set(found)) == len(found)
+        per_network = np.bincount(found // n, minlength=n_networks)
+        assert (per_network == per_network[0]).all()
+        assert 1 <= per_network[0] < n
+
+
+def test_cells_that_nothing_compares_are_not_decoded(make_problem):
+    """From the other modality only cells with a partner are decoded, from their own only those with a weight."""
+    f = sparse.csr_matrix((np.ones(30), (np.arange(30), np.arange(30))), shape=(60, 50))
+    problem = make_problem({"a": 60, "b": 50}, {("a", "b"): f})
+    indexer = Indexer(problem.known, least=1, steady=False)
+    weights = {"a": np.ones(60), "b": np.repeat([1.0, 0.0], [40, 10])}
+    index = indexer([Draw({"a": np.arange(60), "b": np.arange(50)}, weights, {})])
+    compared = taken_apart(index).compared
+    assert compared.own.keys() == {"b"}
+    assert_array_equal(compared.own["b"], np.arange(40))
+    assert compared.crossed.keys() == {("a", "b"), ("b", "a")}
+    for cells in compared.crossed.values():
+        assert_array_equal(cells, np.arange(30))
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_a_batch_without_links_has_as_few_cells_decoded_as_layers_can_take(make_problem, least):
+    problem = make_problem({"a": 60, "b": 50}, {("a", "b"): sparse.csr_matrix((60, 50))})
+    index = Indexer(problem.known, least=least, steady=False)([Draw({"a": np.arange(9), "b": np.arange(8)}, None, {})])
+    crossed = taken_apart(index).compared.crossed
+    assert {pair: len(cells) for pair, cells in crossed.items()} == {("a", "b"): least, ("b", "a"): least}
 
 
 def test_batches_of_the_same_composition_have_one_layout(make_problem):

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as kl_of
 
-from jamie.nn import Links, alignment, combination, contrastive, kl_divergence, reconstruction
+from jamie.nn import Contrast, Links, alignment, combination, kl_divergence, reconstruction
 
 approx = pytest.approx
 
@@ -22,6 +22,10 @@ def drawn(*shapes, seed=0):
 def on(function, *arrays, **options):
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arrays]
     return function(*tensors, **options).item()
+
+
+def contrastive(x, y, links, tau, **options):
+    return Contrast.between(x, y, tau, **options).loss(links)
 
 
 def contrast(x, y, f, tau, **options):
@@ -156,6 +160,15 @@ def test_contrastive_falls_as_partners_meet_and_others_part():
     far = 10 * np.eye(4)
     right, wrong = np.eye(4), np.eye(4)[::-1].copy()
     assert contrast(far, far, right, 0.3) < 1e-6 < 10 < contrast(far, far, wrong, 0.3)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2])
+def test_a_contrast_with_sides_exchanged_is_that_of_the_other_side(n_blocks):
+    x, y, f = (torch.from_numpy(values) for values in drawn((4, 3), (6, 3), (6, 4)))
+    links = Links.of((f > 0.5) * torch.block_diag(*[torch.ones(6 // n_blocks, 4 // n_blocks)] * n_blocks).double())
+    found = Contrast.between(x, y, 0.3, n_blocks=n_blocks).T.loss(links)
+    assert found.item() == approx(contrastive(y, x, links, 0.3, n_blocks=n_blocks).item())
+    assert found > 0
 
 
 def test_contrastive_at_distance_zero_has_a_finite_gradient():

@@ -13,9 +13,9 @@ from sklearn.decomposition import PCA
 
 from jamie.data import Batch, Draw, LinkedCells, Loader, ModalityView, Problem, stratified, with_partners
 from jamie.data._loader import Inferred
-from jamie.nn import JointVAE, Links, Outputs, contrastive
+from jamie.nn import ALL_CELLS, Contrast, JointVAE, Links, Outputs, SideBySide
 from jamie.train import RECIPES, Target, objective
-from jamie.train._objective import _paired_error
+from jamie.train._objective import _paired_error, held_out_cells, held_out_error
 
 RECIPE = replace(
     RECIPES["default"],
@@ -31,6 +31,10 @@ RECIPE = replace(
 SIZES = {"a": 6, "b": 4, "c": 5}
 WIDTHS = {"a": 3, "b": 2, "c": 4}
 G = 2
+
+
+def contrastive(x, y, links, temperature):
+    return Contrast.between(x, y, temperature).loss(links)
 
 
 @pytest.fixture
@@ -249,6 +253,78 @@ def test_pairs_pull_by_as_much_as_they_are_sure(rng, confidence, values):
         torch.testing.assert_close(unsure, confidence * sure, rtol=1e-9, atol=1e-12)
 
 
+def partly_paired(rng, n_networks):
+    """Batches of cells of which some are paired, some have no weight, and some miss values, and their networks."""
+    sizes = {"a": 60, "b": 50}
+    f = sparse.random(60, 50, density=0.01, format="csr", dtype=np.float32, rng=rng)
+    problem = small_problem(rng, {("a", "b"): f.toarray()}, {}, sizes)
+    draws = []
+    for _ in range(n_networks):
+        cells = {name: rng.permutation(n)[:40] for name, n in sizes.items()}
+        weights = {name: rng.random(40) * (rng.random(40) < 0.6) for name in sizes}
+        draws.append(Draw(cells, weights, {}))
+    batch = Loader(problem, dict.fromkeys(sizes, 1.0), torch.device("cpu"))(draws)
+    measured = torch.randn(*batch.inputs["b"].shape[:-1], 4)
+    measured[..., ::3, 1] = torch.nan
+    widths = {name: x.shape[-1] for name, x in batch.inputs.items()}
+    networks = [
+        JointVAE(widths, n_latent=G, hidden=dict.fromkeys(widths, (6,)), norm="layer", dropout=0.0)
+        for _ in range(n_networks)
+    ]
+    targets = {"a": Target(1.0, None), "b": Target(1.0, torch.randn(widths["b"], 4))}
+    return batch._replace(values={"b": measured}), networks[0] if n_networks == 1 else SideBySide(networks), targets
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_cells_that_are_not_decoded_would_have_changed_nothing(rng, n_networks):
+    torch.manual_seed(0)
+    batch, network, targets = partly_paired(rng, n_networks)
+    assert batch.compared.own.keys() == {"a", "b"}
+    assert batch.compared.crossed.keys() == {("a", "b"), ("b", "a")}
+
+    def found(batch):
+        outputs = network.eval()(batch.inputs, batch.known, crossed=True, compared=batch.compared)
+        losses = objective(outputs, batch, targets, RECIPE, 1.0)
+        slopes = torch.autograd.grad(losses.total.sum(), list(network.parameters()))
+        return [outputs.decoded["b"].shape[-2], *losses, *slopes]
+
+    n_few, *few = found(batch)
+    n_all, *everything = found(batch._replace(compared=ALL_CELLS))
+    assert n_few < n_all
+    for one, other in zip(few, everything, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_held_out_errors_are_those_of_all_cells_decoded(rng, n_networks):
+    """Networks that are scored see the same cells."""
+    torch.manual_seed(0)
+    batch, network, targets = partly_paired(rng, 1)
+    if n_networks > 1:
+        network = SideBySide([network] * n_networks)
+        wide = {"inputs": batch.inputs, "values": batch.values, "weights": batch.weights}
+        wide = {k: {name: torch.stack([x] * n_networks) for name, x in v.items()} for k, v in wide.items()}
+        (a, b), links = ("a", "b"), batch.known["a", "b"]
+        offsets = torch.arange(n_networks).repeat_interleave(len(links.rows))
+        rows, columns = (x.repeat(n_networks) + 40 * offsets for x in (links.rows, links.columns))
+        known = {(a, b): Links(rows, columns, links.confidence.repeat(n_networks), (40 * n_networks, 40 * n_networks))}
+        crossed = {
+            pair: (cells + 40 * torch.arange(n_networks)[:, None]).flatten()
+            for pair, cells in batch.compared.crossed.items()
+        }
+        batch = batch._replace(**wide, known=known, compared=batch.compared._replace(crossed=crossed, own={}))
+
+    def found(batch):
+        outputs = network.eval()(batch.inputs, batch.known, crossed=True, compared=batch.compared)
+        return held_out_error(outputs, batch, targets), held_out_cells(outputs, batch, targets)
+
+    (few, few_cells), (everything, all_cells) = found(batch), found(batch._replace(compared=ALL_CELLS))
+    assert few > 0.01
+    torch.testing.assert_close(few, everything, rtol=1e-4, atol=1e-6)
+    for one, other in zip(few_cells, all_cells, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 OPTIONS = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
 
 
@@ -297,7 +373,9 @@ def test_the_mean_loss_of_batches_is_that_of_all_cells(rng, three):
 
     def losses(draw):
         batch = load([draw])
-        return objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)
+        return objective(
+            network(batch.inputs, batch.correspondence(1.0), compared=batch.compared), batch, targets, RECIPE, 1.0
+        )
 
     whole = Draw({name: np.arange(n) for name, n in sizes.items()}, None, {})
     outputs = network(load([whole]).inputs, load([whole]).known)
@@ -338,7 +416,9 @@ def test_guests_are_only_ever_the_partner(rng):
         batch = load([draw])
         for x in batch.inputs.values():
             x.requires_grad_()
-        losses = objective(network(batch.inputs, batch.correspondence(1.0)), batch, targets, RECIPE, 1.0)
+        losses = objective(
+            network(batch.inputs, batch.correspondence(1.0), compared=batch.compared), batch, targets, RECIPE, 1.0
+        )
         terms[key] = losses.kl, losses.combination, losses.reconstruction
         (gradient,) = torch.autograd.grad(sum(terms[key]), batch.inputs["b"], retain_graph=True)
         assert gradient[0].any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from scipy import sparse
 from torch import Tensor
 
 from jamie._types import Array, Pair
+from jamie.nn import Compared
 
 from ._batches import Draw
 from ._sampler import ranges
 
+Key = TypeVar("Key", str, Pair)
 NO_BLOCKS = {"": np.zeros(1, dtype=int)}
 
 
@@ -27,6 +29,8 @@ class Layout(NamedTuple):
     cells: tuple[tuple[str, int], ...]  # of each network
     links: tuple[tuple[Pair, int], ...]  # of all networks
     partners: tuple[tuple[Pair, int], ...]  # queries of each network
+    own: tuple[tuple[str, int], ...]  # cells of each network that are decoded, where not all are
+    crossed: tuple[tuple[Pair, int], ...]  # the same, of the second modality from the first
     weighted: bool
     padded: bool
 
@@ -46,8 +50,9 @@ class BatchIndex:
         Sizes of what follows.
     positions
         Rows of the cells of each modality; of each pair of modalities the two sides of its links; of each that partners
-        are inferred for the queries and their first and second partners. Rows count in the prepared inputs, all others
-        in the batch, on from one network to the next.
+        are inferred for the queries and their first and second partners; of each modality, and source and target, the
+        cells that are decoded. Rows count in the prepared inputs, all others in the batch, on from one network to the
+        next.
     numbers
         Where the batch is weighted, the weight of each cell; where it is padded, whether each cell is there (1) or
         fills a block up (0); the confidence of each link; where it is padded, whether each query is there.
@@ -82,6 +87,7 @@ class Parts(NamedTuple):
     weights: dict[str, Tensor] | None
     present: dict[str, Tensor] | None
     asked: dict[Pair, Tensor] | None  # 1 for queries, 0 for what fills up
+    compared: Compared
 
 
 def taken_apart(index: BatchIndex) -> Parts:
@@ -92,11 +98,13 @@ def taken_apart(index: BatchIndex) -> Parts:
     sides = {pair: (positions.next(n), positions.next(n)) for pair, n in layout.links}
     n_queries = {pair: layout.n_networks * n for pair, n in layout.partners}
     partners = {pair: (positions.next(n), positions.next(n), positions.next(n)) for pair, n in n_queries.items()}
+    own = {name: positions.next(layout.n_networks * n) for name, n in layout.own}
+    crossed = {pair: positions.next(layout.n_networks * n) for pair, n in layout.crossed}
     weights = {name: numbers.next(n) for name, n in cells.items()} if layout.weighted else None
     present = {name: numbers.next(n) for name, n in cells.items()} if layout.padded else None
     links = {pair: (*sides[pair], numbers.next(n)) for pair, n in layout.links}
     asked = {pair: numbers.next(n) for pair, n in n_queries.items()} if layout.padded else None
-    return Parts(rows, links, partners, weights, present, asked)
+    return Parts(rows, links, partners, weights, present, asked, Compared(own, crossed))
 
 
 class _Cutter:
@@ -155,19 +163,30 @@ class Indexer:
         fills |= any(not there.all() for *_, there in partners.values())
         self._padded = padded = fills or (self._steady and self._padded)
         weighted = any(draw.weights is not None for draw in draws) or padded
+        weights = {name: _spread(name, draws, some) for name, some in placed.items()} if weighted else {}
+        own = self._compared({name: (placed[name], np.nonzero(of)[0]) for name, of in weights.items()}, len(draws))
+        sides = {
+            direction: (placed[direction[1]], side[confidence > 0])
+            for (a, b), (in_a, in_b, confidence) in links.items()
+            for direction, side in (((a, b), in_b), ((b, a), in_a))
+        }
+        crossed = self._compared(sides, len(draws))
         layout = Layout(
             len(draws),
             n_blocks,
             cells=tuple((name, some.n) for name, some in placed.items()),
             links=tuple((pair, len(confidence)) for pair, (*_, confidence) in links.items()),
             partners=tuple((pair, len(there) // len(draws)) for pair, (*_, there) in partners.items()),
+            own=tuple((name, len(cells) // len(draws)) for name, cells in own.items()),
+            crossed=tuple((pair, len(cells) // len(draws)) for pair, cells in crossed.items()),
             weighted=weighted,
             padded=padded,
         )
         positions = [some.rows for some in placed.values()]
         positions += [side for *sides, _ in links.values() for side in sides]
         positions += [part for *parts, _ in partners.values() for part in parts]
-        numbers = [_spread(name, draws, some) for name, some in placed.items()] if weighted else []
+        positions += [*own.values(), *crossed.values()]
+        numbers = list(weights.values())
         numbers += [_there(some) for some in placed.values()] if padded else []
         numbers += [confidence for *_, confidence in links.values()]
         numbers += [there for *_, there in partners.values()] if padded else []
@@ -228,6 +247,21 @@ class Indexer:
                 for part, side, where in zip(parts, (a, b, b), some, strict=True):
                     part[i, :m] = side.places[i][where]
         return [*(part.ravel() for part in parts), there.ravel()]
+
+    def _compared(self, cells: Mapping[Key, tuple[_Placed, Array]], n_networks: int) -> dict[Key, Array]:
+        """Which cells are decoded, as many in each network, of all that are not decoded whole.
+
+        Those that have a weight, or a link; where a network has fewer than another, some that have none.
+        """
+        found = {}
+        for key, (placed, wanted) in cells.items():
+            idle = np.ones((n_networks, placed.n), dtype=bool)
+            idle.ravel()[wanted] = False
+            n = max(self._size(("compared", key), int((~idle).sum(1).max())), self._least)
+            if n < placed.n:
+                chosen = np.sort(idle.argsort(axis=1, kind="stable")[:, :n], axis=1)
+                found[key] = (chosen + placed.n * np.arange(n_networks)[:, None]).ravel()
+        return found
 
     def _size(self, key: Hashable, n: int) -> int:
         """At least `n`, and with steady sizes as many as before; they grow by an eighth at least, to do so seldom."""

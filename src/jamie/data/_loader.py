@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jamie._types import Array, Pair
-from jamie.nn import Links
+from jamie.nn import ALL_CELLS, Compared, Links
 
 from ._batch_index import BatchIndex, Indexer, taken_apart
 from ._batches import Draw
@@ -54,6 +54,7 @@ class Batch(NamedTuple):
     inferred: Mapping[Pair, Inferred] = MappingProxyType({})
     n_blocks: int = 1  # of as many cells, one after the other, in which cells are contrasted
     present: dict[str, Tensor] | None = None  # (n_m,) 0 for what only fills a block up
+    compared: Compared = ALL_CELLS  # those with a weight; from another modality those with a known partner there
 
     def correspondence(self, rho: float) -> dict[Pair, Links]:
         """ρ F + (1 − ρ) F̃ of the batch, F where nothing was inferred: what the aggregation mixes by."""
@@ -133,6 +134,7 @@ class Loader:
             },
             n_blocks=layout.n_blocks,
             present=named(parts.present),
+            compared=parts.compared,
         )
 
     def extremes(self, draws: Sequence[Draw]) -> str:

@@ -6,15 +6,19 @@ from ._aggregate import aggregate, cross
 from ._attribution import Pullback, kernel_pullback, pullback
 from ._chance import chance_state, drawing_from, initialise, set_chance_state
 from ._coders import Decoder, Encoder
+from ._compared import ALL_CELLS, Compared, picked
 from ._ensemble import Ensemble
 from ._joint import JointVAE, Outputs
 from ._kernel_mix import KernelMix
 from ._links import Links
-from ._losses import alignment, combination, contrastive, kl_divergence, reconstruction
+from ._losses import Contrast, alignment, combination, kl_divergence, reconstruction
 from ._ranks import average_over_ranks, copy_from_first, joined, n_ranks, own_noise
 from ._side_by_side import SideBySide
 
 __all__ = [
+    "ALL_CELLS",
+    "Compared",
+    "Contrast",
     "Decoder",
     "Encoder",
     "Ensemble",
@@ -29,7 +33,6 @@ __all__ = [
     "average_over_ranks",
     "chance_state",
     "combination",
-    "contrastive",
     "copy_from_first",
     "cross",
     "drawing_from",
@@ -39,6 +42,7 @@ __all__ = [
     "kl_divergence",
     "n_ranks",
     "own_noise",
+    "picked",
     "pullback",
     "reconstruction",
     "set_chance_state",

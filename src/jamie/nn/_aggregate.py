@@ -7,9 +7,11 @@ given means (b, a) is its transpose. Dense and sparse torch matrices both serve,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from torch import Tensor
 
+from ._compared import picked
 from ._links import Links
 
 Correspondence = Mapping[tuple[str, str], Tensor | Links]
@@ -33,17 +35,19 @@ def aggregate(
 
 
 def cross(
-    latents: Mapping[str, Tensor], correspondence: Correspondence
+    latents: Mapping[str, Tensor],
+    correspondence: Correspondence,
+    cells: Mapping[tuple[str, str], Tensor] = MappingProxyType({}),
 ) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
     """For each cell of b the mean latent of its partners in a: what imputation a → b decodes.
 
     Returns, by (a, b), the latents F_ba L_a / F_ba 1 of the cells of b that have a partner (zeros elsewhere), and the
-    confidence min(F_ba 1, 1) of each, which is 0 for a cell with none.
+    confidence min(F_ba 1, 1) of each, which is 0 for a cell with none. Where `cells` names a and b, these of b.
     """
     crossed = {}
     for b, a, f in _directions(correspondence):
-        mass = f @ _ones(latents[a])  # (..., n_b, 1)
-        crossed[a, b] = (f @ latents[a]) / mass.clamp_min(1e-12), mass.squeeze(-1).clamp_max(1)
+        mass, total = (picked(f @ x, cells.get((a, b))) for x in (_ones(latents[a]), latents[a]))
+        crossed[a, b] = total / mass.clamp_min(1e-12), mass.squeeze(-1).clamp_max(1)
     return crossed
 
 

@@ -13,6 +13,7 @@ from ._aggregate import Correspondence, aggregate, cross
 from ._blocks import Norm
 from ._chance import own_generator
 from ._coders import Decoder, Encoder
+from ._compared import ALL_CELLS, Compared, picked
 from ._ranks import over_ranks
 
 
@@ -26,8 +27,8 @@ class Outputs(NamedTuple):
     log_variance: dict[str, Tensor]  # (n_m, g)
     latent: dict[str, Tensor]  # (n_m, g), sampled in training
     aggregated: dict[str, Tensor]  # (n_m, g)
-    decoded: dict[str, Tensor]  # (n_m, d_m), from the aggregate
-    crossed: dict[tuple[str, str], tuple[Tensor, Tensor]]  # (n_b, d_b) from a's latents, and confidence (n_b,)
+    decoded: dict[str, Tensor]  # (r, d_m), from the aggregate, of the cells that are compared
+    crossed: dict[tuple[str, str], tuple[Tensor, Tensor]]  # (r, d_b) from a's latents, and confidence (r,)
 
 
 class JointVAE(nn.Module):
@@ -91,17 +92,25 @@ class JointVAE(nn.Module):
         return self.decoders[self.names.index(name)](latent)
 
     def forward(
-        self, inputs: Mapping[str, Tensor], correspondence: Correspondence, *, crossed: bool = False
+        self,
+        inputs: Mapping[str, Tensor],
+        correspondence: Correspondence,
+        *,
+        crossed: bool = False,
+        compared: Compared = ALL_CELLS,
     ) -> Outputs:
-        """Encode, aggregate and decode one batch; sampled in training, μ afterwards."""
+        """Encode and aggregate one batch, and decode what of it is compared; sampled in training, μ afterwards."""
         encoded = {name: over_ranks(partial(self._encoded, name), x) for name, x in inputs.items()}
         mean, log_variance, latent = (
             {name: parts[i] for name, parts in ((name, e.chunk(3, dim=-1)) for name, e in encoded.items())}
             for i in range(3)
         )
         aggregated = aggregate(latent, correspondence, self.weights)
-        crossing = cross(latent, correspondence) if crossed else {}
-        decoded = {name: self._decoded_with(name, m, crossing) for name, m in aggregated.items()}
+        crossing = cross(latent, correspondence, compared.crossed) if crossed else {}
+        decoded = {
+            name: self._decoded_with(name, picked(m, compared.own.get(name)), crossing)
+            for name, m in aggregated.items()
+        }
         return Outputs(
             mean=mean,
             log_variance=log_variance,

@@ -5,6 +5,8 @@ Arrays may have more dimensions before these two, for networks that are trained 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -57,36 +59,55 @@ def alignment(aggregated_x: Tensor, first: Tensor, second: Tensor, weights: Tens
     return _mean((aggregated_x - first) * (aggregated_x - second), weights)
 
 
-def contrastive(
-    mean_x: Tensor,
-    mean_y: Tensor,
-    links: Links,
-    temperature: float,
-    *,
-    n_blocks: int = 1,
-    present_x: Tensor | None = None,
-    present_y: Tensor | None = None,
-) -> Tensor:
-    """Each cell should be nearer to its partner than to the other cells of the batch.
+class Contrast(NamedTuple):
+    """Cells of two modalities beside each other, softmax(−‖μ_i − μ_j‖² / (g τ)), for all lists of links between them.
 
-    Symmetric cross-entropy of softmax(−‖μ_i − μ_j‖² / (g τ)) against the pairs, a mean over the cells of x with a
-    partner, each pair times its confidence; not part of the paper. Cells without a partner only serve as the others.
-
-    A batch is contrasted within each of `n_blocks` blocks of as many cells, one after the other, which have all links
-    among them: over all of a large batch it would take the square of its cells. Cells that are not `present`, (n,),
-    only fill a block up.
+    A batch is contrasted within each of its blocks of as many cells, one after the other, which have all links among
+    them: over all of a large batch it would take the square of its cells.
     """
-    g, together = mean_x.shape[-1], mean_x.shape[:-2]
-    x, y = (mean.reshape(-1, mean.shape[-2] // n_blocks, g) for mean in (mean_x, mean_y))
-    apart = x.square().sum(-1).unsqueeze(2) + y.square().sum(-1).unsqueeze(1)
-    logits = torch.baddbmm(apart, x, y.mT, alpha=-2) / (-g * temperature)  # (blocks, n_x, n_y)
-    to_x, to_y = (_among(logits, axis, present) for axis, present in ((1, present_x), (2, present_y)))
-    place = links.rows * y.shape[1] + links.columns % y.shape[1]
-    both = to_y.index_select(0, links.rows) + to_x.index_select(0, links.columns)
-    per_link = links.confidence * (0.5 * both - logits.flatten().index_select(0, place))
-    per_cell = per_link.new_zeros(links.shape[0]).index_add(0, links.rows, per_link)
-    linked = per_link.new_zeros(links.shape[0]).index_add(0, links.rows, links.confidence) > 0
-    return per_cell.view(*together, -1).sum(-1) / linked.view(*together, -1).sum(-1).clamp_min(1)
+
+    logits: Tensor  # (blocks, n_x, n_y)
+    of_x: Tensor  # log of the sum over the cells of y, for each of x
+    of_y: Tensor  # log of the sum over the cells of x, for each of y
+    together: torch.Size  # of networks that are trained side by side
+
+    @classmethod
+    def between(
+        cls,
+        mean_x: Tensor,
+        mean_y: Tensor,
+        temperature: float,
+        *,
+        n_blocks: int = 1,
+        present_x: Tensor | None = None,
+        present_y: Tensor | None = None,
+    ) -> Contrast:
+        """Of two modalities in `n_blocks` blocks; cells that are not `present`, (n,), only fill a block up."""
+        g = mean_x.shape[-1]
+        x, y = (mean.reshape(-1, mean.shape[-2] // n_blocks, g) for mean in (mean_x, mean_y))
+        apart = x.square().sum(-1).unsqueeze(2) + y.square().sum(-1).unsqueeze(1)
+        logits = torch.baddbmm(apart, x, y.mT, alpha=-2) / (-g * temperature)
+        return cls(logits, _among(logits, 2, present_y), _among(logits, 1, present_x), mean_x.shape[:-2])
+
+    @property
+    def T(self) -> Contrast:
+        """The same with sides exchanged."""
+        return Contrast(self.logits.mT, self.of_y, self.of_x, self.together)
+
+    def loss(self, links: Links) -> Tensor:
+        """Each cell should be nearer to its partner than to the other cells of the batch.
+
+        Symmetric cross-entropy of the softmax against the pairs, a mean over the cells of x with a partner, each pair
+        times its confidence; not part of the paper. Cells without a partner only serve as the others.
+        """
+        n_y = self.logits.shape[2]
+        rows, columns = links.rows, links.columns
+        logits = self.logits.flatten().index_select(0, rows * n_y + columns % n_y)
+        both = self.of_x.index_select(0, rows) + self.of_y.index_select(0, columns)
+        per_link = links.confidence * (0.5 * both - logits)
+        per_cell = per_link.new_zeros(links.shape[0]).index_add(0, rows, per_link)
+        linked = per_link.new_zeros(links.shape[0]).index_add(0, rows, links.confidence) > 0
+        return per_cell.view(*self.together, -1).sum(-1) / linked.view(*self.together, -1).sum(-1).clamp_min(1)
 
 
 def _among(logits: Tensor, axis: int, present: Tensor | None) -> Tensor:

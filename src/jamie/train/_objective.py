@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jamie._types import Pair
 from jamie.data import Batch
-from jamie.nn import Links, Outputs, alignment, combination, contrastive, kl_divergence, reconstruction
+from jamie.nn import Compared, Contrast, Outputs, alignment, combination, kl_divergence, picked, reconstruction
 
 from ._recipe import Recipe
 
@@ -46,17 +46,15 @@ def objective(
     weights = batch.weights or dict.fromkeys(names)
     kl = torch.stack([kl_divergence(outputs.mean[m], outputs.log_variance[m], weights[m]) for m in names]).sum(0)
     moved = torch.stack([combination(outputs.latent[m], outputs.aggregated[m], weights[m]) for m in names]).sum(0)
-    own = torch.stack([_error(outputs.decoded[m], batch, m, targets[m], weights[m]) for m in names]).sum(0)
+    own = torch.stack([_own_error(outputs, batch, m, targets[m], weights[m]) for m in names]).sum(0)
     crossed, paired, aligned = zero, zero, zero
     if outputs.crossed:
         terms = [_paired_error(outputs, batch, pair, targets) for pair in outputs.crossed]
         crossed = torch.stack(terms).sum(0) if terms else zero
     if recipe.contrastive:
-        terms = [_contrast(outputs, batch, pair, links, recipe) for pair, links in batch.known.items()]
-        terms += [
-            recipe.inferred * _contrast(outputs, batch, pair, partners.links, recipe)
-            for pair, partners in batch.inferred.items()
-        ]
+        between = _Contrasts(outputs, batch, recipe.temperature)
+        terms = [between(pair).loss(links) for pair, links in batch.known.items()]
+        terms += [recipe.inferred * between(pair).loss(partners.links) for pair, partners in batch.inferred.items()]
         paired = torch.stack(terms).sum(0) if terms else zero
     if recipe.alignment:
         terms = [_alignment(outputs, batch, pair) for pair in batch.inferred]
@@ -72,18 +70,28 @@ def objective(
     return Losses(total, kl, moved, own, crossed, paired, aligned)
 
 
-def _contrast(outputs: Outputs, batch: Batch, pair: Pair, links: Links, recipe: Recipe) -> Tensor:
-    a, b = pair
-    present = batch.present or dict.fromkeys(pair)
-    return contrastive(
-        outputs.mean[a],
-        outputs.mean[b],
-        links,
-        recipe.temperature,
-        n_blocks=batch.n_blocks,
-        present_x=present[a],
-        present_y=present[b],
-    )
+class _Contrasts:
+    """The contrast of each pair of modalities in a batch, computed once for known and inferred partners."""
+
+    def __init__(self, outputs: Outputs, batch: Batch, temperature: float) -> None:
+        self._mean, self._temperature, self._n_blocks = outputs.mean, temperature, batch.n_blocks
+        self._present: Mapping[str, Tensor | None] = batch.present or dict.fromkeys(outputs.mean)
+        self._found: dict[Pair, Contrast] = {}
+
+    def __call__(self, pair: Pair) -> Contrast:
+        a, b = pair
+        if (b, a) in self._found:
+            return self._found[b, a].T
+        if pair not in self._found:
+            self._found[pair] = Contrast.between(
+                self._mean[a],
+                self._mean[b],
+                self._temperature,
+                n_blocks=self._n_blocks,
+                present_x=self._present[a],
+                present_y=self._present[b],
+            )
+        return self._found[pair]
 
 
 def _alignment(outputs: Outputs, batch: Batch, pair: Pair) -> Tensor:
@@ -105,10 +113,17 @@ def _alignment(outputs: Outputs, batch: Batch, pair: Pair) -> Tensor:
     )
 
 
+def _own_error(outputs: Outputs, batch: Batch, name: str, target: Target, weights: Tensor | None) -> Tensor:
+    cells = batch.compared.own.get(name)
+    weights = None if weights is None else picked(weights.unsqueeze(-1), cells).squeeze(-1)
+    return reconstruction(*_against_measured(outputs.decoded[name], batch, name, target, cells), weights)
+
+
 def _paired_error(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
     """Error of b predicted from a, a mean over the cells of b with a partner, each times the pair's confidence."""
     (_, b), (decoded, confidence) = pair, outputs.crossed[pair]
-    error = _error(decoded, batch, b, targets[b], confidence)
+    cells = batch.compared.crossed.get(pair)
+    error = reconstruction(*_against_measured(decoded, batch, b, targets[b], cells), confidence)
     return error * confidence.sum(-1) / (confidence > 0).sum(-1).clamp_min(1)
 
 
@@ -129,29 +144,31 @@ def _of_all_networks(outputs: Outputs, batch: Batch) -> tuple[Outputs, Batch]:
     if next(iter(batch.inputs.values())).ndim == 2:
         return outputs, batch
     crossed = {pair: (decoded.mean(0), confidence[0]) for pair, (decoded, confidence) in outputs.crossed.items()}
-    first = [{name: x[0] for name, x in some.items()} for some in (batch.inputs, batch.values)]
-    return outputs._replace(crossed=crossed), batch._replace(inputs=first[0], values=first[1])
+    inputs, values = ({name: x[0] for name, x in some.items()} for some in (batch.inputs, batch.values))
+    n_networks = len(next(iter(batch.inputs.values())))
+    cells = {pair: rows[: len(rows) // n_networks] for pair, rows in batch.compared.crossed.items()}
+    batch = batch._replace(inputs=inputs, values=values, compared=Compared(crossed=cells))
+    return outputs._replace(crossed=crossed), batch
 
 
 def cell_errors(outputs: Outputs, batch: Batch, pair: Pair, targets: Mapping[str, Target]) -> Tensor:
     """Error of each cell of b with a partner, predicted from a, times the pair's confidence."""
     (_, b), (decoded, confidence) = pair, outputs.crossed[pair]
-    decoded, measured, variance = _compared(decoded, batch, b, targets[b])
+    cells = batch.compared.crossed.get(pair)
+    decoded, measured, variance = _against_measured(decoded, batch, b, targets[b], cells)
     has = confidence > 0
     if not has.any():
         return confidence[has]
     return confidence[has] * reconstruction(decoded[has].unsqueeze(1), measured[has].unsqueeze(1), variance)
 
 
-def _error(decoded: Tensor, batch: Batch, name: str, target: Target, weights: Tensor | None = None) -> Tensor:
-    return reconstruction(*_compared(decoded, batch, name, target), weights)
-
-
-def _compared(decoded: Tensor, batch: Batch, name: str, target: Target) -> tuple[Tensor, Tensor, float]:
+def _against_measured(
+    decoded: Tensor, batch: Batch, name: str, target: Target, cells: Tensor | None
+) -> tuple[Tensor, Tensor, float]:
     """What eq. 7 compares, and in units of what: components, which up to a constant is the same as features.
 
     Where values are missing it is the features.
     """
     if target.project is None:
-        return decoded, batch.inputs[name], target.variance
-    return decoded @ target.project, batch.values[name], 1.0
+        return decoded, picked(batch.inputs[name], cells), target.variance
+    return decoded @ target.project, picked(batch.values[name], cells), 1.0

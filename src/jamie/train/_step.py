@@ -75,7 +75,14 @@ class TrainingStep:
 
     def _losses_of(self, index: BatchIndex, kappa: Tensor) -> Losses:
         batch = self._gather(index)
-        outputs = self._network(batch.inputs, batch.correspondence(self._recipe.rho), crossed=self._recipe.cross > 0)
+        if self._recipe.rho < 1:  # inferred partners are decoded as well
+            batch = batch._replace(compared=batch.compared._replace(crossed={}))
+        outputs = self._network(
+            batch.inputs,
+            batch.correspondence(self._recipe.rho),
+            crossed=self._recipe.cross > 0,
+            compared=batch.compared,
+        )
         return objective(outputs, batch, self._targets, self._recipe, kappa)
 
 

@@ -360,7 +360,7 @@ def _predicted(network: JointVAE, batch: Batch) -> Outputs:
     """Outputs without chance, of a network that goes on training."""
     network.eval()
     with torch.no_grad():
-        outputs = network(batch.inputs, batch.known, crossed=True)
+        outputs = network(batch.inputs, batch.known, crossed=True, compared=batch.compared)
     network.train()
     return outputs
 
