@@ -5,11 +5,16 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from jamie.nn import Links, _links, aggregate, cross
+from jamie.nn import Links, _links, cross, meet
+from jamie.nn import aggregate as aggregate_partners
 
 
 def tensors(*arrays):
     return [torch.from_numpy(np.asarray(array, dtype=np.float64)) for array in arrays]
+
+
+def aggregate(latents, correspondence, weights):
+    return aggregate_partners(latents, meet(latents, correspondence), weights)
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_sparse_and_dense_correspondence_agree(rng):
     for name in latents:
         assert_allclose(aggregate(latents, thin, weights)[name], aggregate(latents, dense, weights)[name])
     for pair in (("x", "y"), ("y", "x")):
-        for one, other in zip(cross(latents, thin)[pair], cross(latents, dense)[pair], strict=True):
+        for one, other in zip(cross(meet(latents, thin))[pair], cross(meet(latents, dense))[pair], strict=True):
             assert_allclose(one, other)
 
 
@@ -102,11 +107,15 @@ def test_cross_averages_the_partners_and_says_how_sure_they_are():
     f = [[0.5, 0, 1], [0.25, 0, 1]]
     l_x, l_y = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     x, y, known = tensors(l_x, l_y, f)
-    found = cross({"x": x, "y": y}, {("x", "y"): known})
+    found = cross(meet({"x": x, "y": y}, {("x", "y"): known}))
     assert set(found) == {("x", "y"), ("y", "x")}
     to_y, sure = found["x", "y"]
     assert_allclose(to_y, [(2 * l_x[0] + l_x[1]) / 3, [0, 0], l_x.mean(0)])
     assert_allclose(sure, [0.75, 0, 1])
+    few = cross(meet({"x": x, "y": y}, {("x", "y"): known}), {("x", "y"): torch.tensor([2, 0])})
+    assert_allclose(few["x", "y"][0], to_y[[2, 0]])
+    assert_allclose(few["x", "y"][1], [1, 0.75])
+    assert_array_equal(few["y", "x"][0], found["y", "x"][0])
     to_x, sure = found["y", "x"]
     assert_allclose(to_x, [(0.5 * l_y[0] + l_y[2]) / 1.5, (0.25 * l_y[0] + l_y[2]) / 1.25])
     assert_allclose(sure, [1, 1])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from jamie.nn import Ensemble, JointVAE, KernelMix, aggregate
+from jamie.nn import Ensemble, JointVAE, KernelMix, aggregate, meet
 
 SIZES = {"a": 4, "b": 3}
 
@@ -60,10 +60,10 @@ def test_latents_of_all_networks_are_aggregated_each_by_its_own_weights():
     model = ensemble(3)
     latents = {"a": torch.randn(4, 6), "b": torch.randn(5, 6)}
     f = torch.from_numpy(np.random.default_rng(0).random((4, 5))).float()
-    together = aggregate(latents, {("a", "b"): f}, model.weights)
+    together = aggregate(latents, meet(latents, {("a", "b"): f}), model.weights)
     for i, network in enumerate(model.members):
         own = {name: latent[:, 2 * i : 2 * i + 2] for name, latent in latents.items()}
-        for name, mixed in aggregate(own, {("a", "b"): f}, network.weights).items():
+        for name, mixed in aggregate(own, meet(own, {("a", "b"): f}), network.weights).items():
             assert_allclose(together[name][:, 2 * i : 2 * i + 2], mixed, rtol=1e-5)
 
 

@@ -35,7 +35,7 @@ from jamie.data import (
     read,
     require_model,
 )
-from jamie.nn import KernelMix, SideBySide, aggregate, copy_from_first, joined, own_noise
+from jamie.nn import KernelMix, SideBySide, aggregate, copy_from_first, joined, meet, own_noise
 from jamie.train import Recipe, fit, recipe_of
 
 from . import _persist
@@ -575,7 +575,7 @@ class JAMIE(BaseEstimator):
         """Latents after corresponding cells have met (eq. 3), on sparse correspondence."""
         weights = {name: weight.cpu() for name, weight in self.network_.weights.items()}
         tensors = {name: torch.from_numpy(l) for name, l in latents.items()}
-        mixed = aggregate(tensors, {pair: to_torch(f) for pair, f in known.items()}, weights)
+        mixed = aggregate(tensors, meet(tensors, {pair: to_torch(f) for pair, f in known.items()}), weights)
         return {name: m.numpy() for name, m in mixed.items()}
 
     def arrays(self) -> Iterator[Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._aggregate import aggregate, cross
+from ._aggregate import aggregate, cross, meet
 from ._attribution import Pullback, kernel_pullback, pullback
 from ._chance import chance_state, drawing_from, initialise, set_chance_state
 from ._coders import Decoder, Encoder
@@ -40,6 +40,7 @@ __all__ = [
     "joined",
     "kernel_pullback",
     "kl_divergence",
+    "meet",
     "n_ranks",
     "own_noise",
     "picked",

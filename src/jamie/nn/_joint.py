@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ._aggregate import Correspondence, aggregate, cross
+from ._aggregate import Correspondence, aggregate, cross, meet
 from ._blocks import Norm
 from ._chance import own_generator
 from ._coders import Decoder, Encoder
@@ -105,8 +105,9 @@ class JointVAE(nn.Module):
             {name: parts[i] for name, parts in ((name, e.chunk(3, dim=-1)) for name, e in encoded.items())}
             for i in range(3)
         )
-        aggregated = aggregate(latent, correspondence, self.weights)
-        crossing = cross(latent, correspondence, compared.crossed) if crossed else {}
+        partners = meet(latent, correspondence)
+        aggregated = aggregate(latent, partners, self.weights)
+        crossing = cross(partners, compared.crossed) if crossed else {}
         decoded = {
             name: self._decoded_with(name, picked(m, compared.own.get(name)), crossing)
             for name, m in aggregated.items()
