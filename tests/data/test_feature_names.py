@@ -103,6 +103,9 @@ def test_two_features_of_one_name_are_refused(query, model):
         ("nothing", KeyError, r"pass a mapping of names"),
         (["symbol"], TypeError, r"a column of `.var` or a mapping of names, found list; pass feature_names="),
         (3, TypeError, r"found int"),
+        ({"ENSG0": "gene0", "ENSG1": "gene1"}, KeyError, r"found 2 names, first 'ENSG0', none of which is a feature"),
+        (pd.Series({3: "gene0"}), KeyError, r"found 1 names, first 3, none .* pass the name that each feature has in"),
+        ({f"gene{i}": f"ENSG{i:011}.{i % 3}" for i in range(40)}, KeyError, r"its values are features: turn it round"),
     ],
 )
 def test_what_is_neither_is_refused(query, model, given, error, message):

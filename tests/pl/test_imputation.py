@@ -111,3 +111,26 @@ def test_cells_have_the_colours_of_their_classes(mdata, trained, unchanged):
     assert [text.get_text() for text in legend.get_texts()] == list(labels.cat.categories)
     with pytest.raises(KeyError, match="did you mean 'cell_type'"):
         jm.pl.imputation(mdata, source="rna", target="protein", color="celltype")
+
+
+def test_cells_have_a_colour_by_a_number(mdata, unchanged):
+    """A scale beside the panels, not an entry of a legend for each value."""
+    depth = pd.Series(np.linspace(2, 9, mdata.n_obs), mdata.obs_names)
+    depth.iloc[3::7] = np.nan
+    mdata.obs["depth"], mdata.obs["level"] = depth, (depth > 5).astype(int)
+    arguments = {"source": "rna", "target": "protein", "features": ["protein3"]}
+    figure = jm.pl.imputation(unchanged(mdata), **arguments, color="depth")
+    assert not figure.legends
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "depth"
+    cells = jm.get.comparison(mdata, source="rna", target="protein").measured.index
+    shown = depth[cells].to_numpy()
+    (points,) = figure.axes[1].collections
+    colors = points.get_facecolors()
+    assert_allclose(colors[np.isnan(shown), :3], 0.75)
+    seen = np.isfinite(shown)
+    order = np.argsort(shown[seen])
+    green = colors[seen][order, 1]
+    assert (np.diff(green) >= 0).all()  # of viridis, which rises
+    assert green[-1] - green[0] > 0.5
+    assert len(jm.pl.imputation(mdata, **arguments, color="level").legends) == 1

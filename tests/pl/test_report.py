@@ -264,6 +264,8 @@ def test_what_another_model_made_is_not_shown_as_that_of_this_one(trained, tmp_p
     jm.tl.diagnose(mdata, model)
     jm.tl.evaluate(mdata, model, baselines=[])
     jm.tl.impute(mdata, model, source="rna", target="protein")
+    jm.tl.explain(mdata, model, source="rna", target="protein", n_cells=5, n_background=5)
+    jm.tl.knockout(mdata, model, source="protein", target="rna", n_cells=5)
 
     def page(model):
         return Page(jm.pl.report(mdata, model, tmp_path / "x.html", basis="pca").read_text(encoding="utf-8")).text
@@ -278,6 +280,8 @@ def test_what_another_model_made_is_not_shown_as_that_of_this_one(trained, tmp_p
         "tl.evaluate(mdata, model)",
         "tl.embed(mdata, model)",
         "of another MuData",
+        "tl.explain(mdata, model, source='rna', target='protein')",
+        "tl.knockout(mdata, model, source='protein', target='rna')",
     ):
         assert call in of_other
         assert call not in own
@@ -290,4 +294,6 @@ def test_what_another_model_made_is_not_shown_as_that_of_this_one(trained, tmp_p
     jm.tl.diagnose(mdata, other)
     jm.tl.evaluate(mdata, other, baselines=[])
     jm.tl.impute(mdata, other, source="rna", target="protein")
+    jm.tl.explain(mdata, other, source="rna", target="protein", n_cells=5, n_background=5)
+    jm.tl.knockout(mdata, other, source="protein", target="rna", n_cells=5)
     assert "nother model" not in page(other)

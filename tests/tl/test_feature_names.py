@@ -55,6 +55,7 @@ TABLES = {
         mdata, model, **PAIR, groups={"some": ["gene1", "gene2"], "other": ["gene7"]}, n_random=2, **how
     )[["value", "loss"]],
     "diagnose": lambda mdata, model, **how: jm.tl.diagnose(mdata, model, labels="cell_type", **how),
+    "calibration": lambda mdata, model, **how: jm.get.calibration(mdata, model, **PAIR, levels=[0.5, 0.9], **how),
     "inputs": lambda mdata, model, **how: jm.get.inputs(mdata, model, **how),
 }
 

@@ -21,8 +21,11 @@ _LOOKED_AT = 200
 
 
 def require_feature_names(given: FeatureNames, modalities: Mapping[str, AnnData]) -> None:
-    """Raise if they are neither a column of `.var` of a modality nor a mapping of names."""
-    if given is None or isinstance(given, Mapping | pd.Series):
+    """Raise if they are neither a column of `.var` of a modality nor a mapping of names of some of its features."""
+    if given is None:
+        return
+    if isinstance(given, Mapping | pd.Series):
+        _require_some_renamed(dict(given), modalities)
         return
     if not isinstance(given, str):
         msg = (
@@ -36,6 +39,24 @@ def require_feature_names(given: FeatureNames, modalities: Mapping[str, AnnData]
         mend = f"did you mean {close[0]!r}?" if close else "pass a mapping of names: feature_names={'from': 'to'}"
         msg = f"expected `feature_names` as a column of `.var`, one of {columns}, found {given!r}; {mend}"
         raise MissingNameError(msg)
+
+
+def _require_some_renamed(mapping: dict[Any, Any], modalities: Mapping[str, AnnData]) -> None:
+    """Raise if no feature is among the keys: the mapping was made for another panel, or the other way round."""
+    own = set().union(*(adata.var_names.astype(str) for adata in modalities.values()))
+    if not mapping or not own or not own.isdisjoint(mapping):
+        return
+    is_reversed = not own.isdisjoint(map(str, mapping.values()))
+    mend = (
+        "its values are features: turn it round, feature_names={b: a for a, b in mapping.items()}"
+        if is_reversed
+        else "pass the name that each feature has in the model, feature_names={'ENSG00000010610': 'CD4'}"
+    )
+    msg = (
+        f"expected `feature_names` as a mapping from features of {' or '.join(map(repr, modalities))}, such as "
+        f"{min(own)!r}, found {len(mapping):,} names, first {next(iter(mapping))!r}, none of which is a feature; {mend}"
+    )
+    raise MissingNameError(msg)
 
 
 def names_by(given: FeatureNames, adata: AnnData, own: pd.Index) -> pd.Index:

@@ -14,7 +14,7 @@ from jamie._errors import InvalidValueError
 from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array
-from jamie.data import Layers, open_for_model
+from jamie.data import FeatureNames, Layers, open_for_model
 from jamie.metrics import is_within
 from jamie.model import JAMIE, require_level
 
@@ -28,7 +28,7 @@ ROUNDING = 1e-6
 SUMS = ["n", "within", "n_wide", "within_wide", "width", "n_width"]
 
 
-@document("mdata", "model", "key_added")
+@document("mdata", "model", "feature_names", "key_added")
 def calibration(
     mdata: MuData,
     model: JAMIE,
@@ -38,6 +38,7 @@ def calibration(
     groupby: str | None = None,
     levels: Sequence[float] | None = None,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
 ) -> pd.DataFrame:
     """Coverage that is measured at each nominal level, of the intervals of :func:`jamie.tl.impute`.
@@ -84,7 +85,7 @@ def calibration(
     >>> table[["group", "level"]].to_numpy().tolist()
     [['all', 0.5], ['all', 0.9]]
     """
-    cells = open_for_model(mdata, model, layer=layer, key_added=key_added)
+    cells = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
     listed = [source] if isinstance(source, str) else require_names(source, name="source")
     for name, value in [*(("source", each) for each in listed), ("target", target)]:
         require_name(value, list(cells.names), name=name)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from mudata import MuData
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from jamie import get
 from jamie._docs import document
 from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array
+from jamie.data import labels
 
 from ._style import PALETTE, bare, palette_of, with_plain_names
 
@@ -51,7 +56,7 @@ def imputation(
     features
         Features of the target to draw; if `None`, five from the best to the worst predicted.
     color
-        Column of classes, such as cell types, by which cells are coloured; intervals are grey then.
+        Column of classes, such as cell types, or of numbers, by which cells are coloured; intervals are grey then.
 
     Returns
     -------
@@ -72,14 +77,20 @@ def imputation(
     >>> len(figure.axes)
     6
     """
+    numbers = _numbers(mdata, color, source)
     agreement = get.agreement(
-        mdata, source=source, target=target, groupby=color, features=features, n_features=N_FEATURES,
-        key_added=key_added,
+        mdata, source=source, target=target, groupby=None if numbers is not None else color, features=features,
+        n_features=N_FEATURES, key_added=key_added,
     )  # fmt: skip
     groups = agreement.groups.cat
-    by_group = None if color is None else palette_of(mdata, color, agreement.groups)
-    points = np.array([] if by_group is None else [by_group[i % len(by_group)] for i in range(len(groups.categories))])
-    of_cells = None if by_group is None else np.append(points, NO_GROUP)[groups.codes]
+    points, scale, of_cells = np.array([]), None, None
+    if numbers is not None:
+        scale = ScalarMappable(Normalize(*np.nanquantile(numbers, [0, 1])), "viridis")
+        of_cells = _by_scale(scale, numbers.reindex(agreement.measured.index).to_numpy(dtype=float))
+    elif color is not None:
+        palette = palette_of(mdata, color, agreement.groups)
+        points = np.array([palette[i % len(palette)] for i in range(len(groups.categories))])
+        of_cells = np.append(points, NO_GROUP)[groups.codes]
     names = list(agreement.measured)
     n_panels = 1 + len(names)
     n_rows = int(np.ceil(n_panels / 3))
@@ -102,13 +113,35 @@ def imputation(
         ax.set_title(title, fontsize=8)
     for ax in axes.flat[n_panels:]:
         ax.set_visible(False)
-    if color is not None:
+    if scale is not None:
+        figure.colorbar(scale, ax=axes, location="right", label=color, fraction=0.03, aspect=40)
+    elif color is not None:
         handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=point) for point in points]
         figure.legend(handles, list(groups.categories), title=color, loc="outside right center", **LEGEND)
     figure.supxlabel(f"measured, {agreement.cells} cells", fontsize=9)
     figure.supylabel(f"imputed from {of_sources(source)}", fontsize=9)
     figure.suptitle(f"{of_sources(source)} → {target} ({agreement.scale})", fontsize=10)
     return figure
+
+
+def _numbers(mdata: MuData, color: str | None, source: str | Sequence[str]) -> pd.Series | None:
+    """The column by which cells are coloured, if it has numbers, and more of them than a palette tells apart."""
+    if color is None:
+        return None
+    listed = [source] if isinstance(source, str) else list(source)
+    of_cells = listed[0] if len(listed) == 1 and listed[0] in mdata.mod else None
+    values = labels(mdata, color, of_cells, argument="color")
+    if not is_numeric_dtype(values) or is_bool_dtype(values) or values.nunique() <= len(PALETTE):
+        return None
+    return values.astype(float).where(np.isfinite(values.astype(float)))
+
+
+def _by_scale(scale: ScalarMappable, values: Array) -> Array:
+    """A colour for each cell."""
+    known = np.isfinite(values)
+    colors = np.full(len(values), NO_GROUP, dtype=object)
+    colors[known] = [to_hex(rgba) for rgba in scale.to_rgba(values[known])]
+    return colors
 
 
 def _draw_ranks(ax: Axes, scores: Array, panel_scores: Array) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -133,7 +133,7 @@ def report(
         Section("Embedding", tuple(_embedding(mdata, labels, basis, key_added, others))),
         Section("Imputed features", tuple(_features(mdata, directions, key_added, fingerprint))),
         Section("Correspondence", tuple(_correspondence(mdata, list(combinations(names, 2)), labels, key_added))),
-        Section("What drives it", tuple(_drivers(mdata, list(permutations(names, 2)), key_added))),
+        Section("What drives it", tuple(_drivers(mdata, list(permutations(names, 2)), key_added, fingerprint))),
         Section("How it was made", tuple(_made(mdata, key_added, others))),
         Section("Cite", (Note(CITATION),)),
     ]
@@ -371,18 +371,35 @@ def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_ad
         )
 
 
-def _drivers(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[Block]:
-    any_drawn = False
+def _drivers(mdata: MuData, directions: list[Pair], key_added: str, fingerprint: str) -> Iterator[Block]:
+    keys, any_drawn = Keys(key_added), False
     for source, target in directions[:MOST_DIRECTIONS]:
-        blocks = _optional(
-            partial(importance, mdata, source=source, target=target, key_added=key_added),
-            alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
-            caption="Mean absolute SHAP values.",
+        slots = {"explain": keys.shap(target), "knockout": keys.knockout("correlation", target)}
+        of_others = [verb for verb, slot in slots.items() if _is_anothers(mdata[source].uns.get(slot), fingerprint)]
+        blocks: list[Block] = [
+            Note(
+                "This is of another model; for this one call",
+                f"jm.tl.{verb}(mdata, model, source={source!r}, target={target!r})",
+            )
+            for verb in of_others
+        ]
+        blocks += (
+            ()
+            if "explain" in of_others
+            else _optional(
+                partial(importance, mdata, source=source, target=target, key_added=key_added),
+                alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
+                caption="Mean absolute SHAP values.",
+            )
         )
-        blocks += _optional(
-            partial(knockout, mdata, source=source, target=target, key_added=key_added),
-            alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
-            caption="What is lost without each feature.",
+        blocks += (
+            ()
+            if "knockout" in of_others
+            else _optional(
+                partial(knockout, mdata, source=source, target=target, key_added=key_added),
+                alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
+                caption="What is lost without each feature.",
+            )
         )
         if blocks:
             any_drawn = True
@@ -393,6 +410,11 @@ def _drivers(mdata: MuData, directions: list[Pair], key_added: str) -> Iterator[
             "Features were neither explained nor knocked out; call",
             f"jm.tl.explain(mdata, model, source={source!r}, target={target!r})",
         )
+
+
+def _is_anothers(about: Any, fingerprint: str) -> bool:
+    """Whether what was written says that it is of another model."""
+    return about is not None and about.get("model", fingerprint) != fingerprint
 
 
 def _made(mdata: MuData, key_added: str, others: frozenset[str]) -> Iterator[Block]:

@@ -186,6 +186,7 @@ def explain(
         "n_cells": len(explained),
         "n_features": adata.n_vars,
         "additivity": result.additivity,
+        "model": model.fingerprint,
     }
     names = make_index_unique(pd.Index([safe_name(name) for name in outputs]))
     slot = keys.shap(what)

@@ -171,6 +171,7 @@ def knockout(
         "baselines": baseline,
         "cells": judged.cells,
         "n_cells": len(judge.intact),
+        "model": model.fingerprint,
     }
     mean, slot = known_mean(values, axis=1), keys.knockout(measure, target)
     losses = pd.DataFrame({"value": mean, "loss": WORSE[measure] * (mean - about["baseline"])})
