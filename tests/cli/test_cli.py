@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -244,7 +245,6 @@ def signalled(monkeypatch):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_is_written_and_says_so(given, tmp_path, capsys, signalled, number, code):
     out, saved = tmp_path / "out.h5mu", tmp_path / "model.jamie"
-    out.write_text("old")
     signalled(number)
     arguments = ["--impute", "rna:protein", "--model", str(saved), "--max-steps", "20"]
     assert main(["run", str(given), "-o", str(out), *arguments]) == code
@@ -275,7 +275,8 @@ def test_the_same_command_goes_on_with_an_interrupted_training(given, tmp_path, 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
 def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out.h5mu"
-    out.write_text("old")
+    main(["run", str(given), "-o", str(out), "--max-steps", "1"])
+    old = out.read_bytes()
 
     def write(_, path, **__):
         path.write_text("half")
@@ -284,7 +285,7 @@ def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path,
     monkeypatch.setattr(mudata.MuData, "write", write)
     assert main(["run", str(given), "-o", str(out), "--max-steps", "2"]) == 143
     assert "output was not written" in capsys.readouterr().err
-    assert out.read_text() == "old"
+    assert out.read_bytes() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5mu", "out.h5mu"]
 
 
@@ -306,6 +307,8 @@ def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path,
             ["--report", "{}/r"],
             "another file, .*pass another `--report`",
         ),
+        (lambda folder: shutil.copy(folder / "in.h5mu", folder / "out.h5mu"), [], "another file, .*another `--output`"),
+        (lambda folder: (folder / "out.h5mu").write_text("mine"), [], "another file, .*pass another `--output`"),
     ],
     ids=[
         "model is a folder",
@@ -315,6 +318,8 @@ def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path,
         "output is a folder",
         "no model",
         "no report",
+        "a MuData of somebody else",
+        "no MuData",
     ],
 )
 def test_outputs_are_checked_before_the_training(given, tmp_path, capsys, monkeypatch, make, arguments, message):
@@ -325,6 +330,15 @@ def test_outputs_are_checked_before_the_training(given, tmp_path, capsys, monkey
     assert main(["run", str(given), "-o", str(tmp_path / "out.h5mu"), *arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_command_wrote_and_its_input_are_replaced(given, tmp_path):
+    out = tmp_path / "out.h5mu"
+    for steps in (1, 2):
+        assert main(["run", str(given), "-o", str(out), "--max-steps", str(steps)]) == 0
+        assert jm.get.summary(read(out)).n_steps == steps
+    assert main(["run", str(given), "-o", str(given), "--max-steps", "1"]) == 0
+    assert jm.get.summary(read(given)).n_steps == 1
 
 
 def test_folders_of_outputs_are_made_and_taken_away_if_nothing_came(given, tmp_path, monkeypatch):

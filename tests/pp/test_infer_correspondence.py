@@ -206,7 +206,8 @@ def test_distances_are_taken_in_the_representation_that_is_named(toy, asked):
     toy["rna"].obsm["sparse"] = sparse.csr_matrix(toy["rna"].obsm["mine"])
     toy["rna"].obsm["table"] = pd.DataFrame(toy["rna"].obsm["mine"], index=toy["rna"].obs_names)
     values = {m: toy[m].X.toarray() if sparse.issparse(toy[m].X) else toy[m].X for m in toy.mod}
-    mine = {m: toy[m].obsm["mine"].astype(np.float32) for m in toy.mod}
+    mine = {m: toy[m].obsm["mine"] for m in toy.mod}
+    mine = {m: (x - x.mean(0)).astype(np.float32) for m, x in mine.items()}  # distances are the same
     for use_rep, x, y in (
         ("X", values["rna"], values["protein"]),
         ("mine", mine["rna"], mine["protein"]),
@@ -220,6 +221,20 @@ def test_distances_are_taken_in_the_representation_that_is_named(toy, asked):
         assert isinstance(asked[-1].x, np.ndarray)
     jm.pp.infer_correspondence(toy, use_rep={"rna": "mine"})
     assert asked[-1].y.shape != mine["protein"].shape  # prepared
+
+
+@pytest.mark.parametrize("use_rep", ["X", "mine"])
+def test_values_far_from_zero_are_as_good_as_near_ones(alone, asked, use_rep):
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(size=(alone["rna"].n_obs, alone["rna"].n_vars)) * 8, 2)
+    table = pd.DataFrame({"g": alone["rna"].var_names[:3], "p": alone["protein"].var_names[:3]})
+    rna = ad.AnnData(x - 2.0**30, obs=alone["rna"].obs[[]], var=alone["rna"].var[[]], obsm={"mine": x - 2.0**30})
+    mdata = md.MuData({"rna": rna, "protein": alone["protein"]})
+    jm.pp.infer_correspondence(mdata, use_rep={"rna": use_rep, "protein": "X"}, linked=table)
+    centred = x - x.mean(0)
+    assert_allclose(asked[-1].x, centred, atol=1e-4)
+    linked = asked[-1].linked[0]
+    assert_allclose(linked - linked.mean(0), centred[:, :3], atol=1e-4)
 
 
 def test_linked_features_are_those_of_the_table_in_its_order(toy, asked):

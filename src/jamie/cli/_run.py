@@ -23,7 +23,7 @@ from jamie.pl import is_report
 from jamie.train import RECIPES
 
 from ._figures import headless, save
-from ._write import write_mudata
+from ._write import is_written, write_mudata
 
 
 def run(given: argparse.Namespace) -> str:
@@ -108,8 +108,12 @@ def _outputs(given: argparse.Namespace) -> Iterator[None]:
         with ExitStack() as held:
             for path in files:
                 held.enter_context(writing(path))
-            for path, is_ours, option in ((given.model, is_sealed, "--model"), (given.report, is_report, "--report")):
-                if path is not None:
+            for path, is_ours, option in (
+                (given.output, is_written, "--output"),
+                (given.model, is_sealed, "--model"),
+                (given.report, is_report, "--report"),
+            ):
+                if path is not None and path.resolve() != given.input.resolve():
                     require_ours(path.resolve(), path, is_ours, argument=option)
             yield
     finally:

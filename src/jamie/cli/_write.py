@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 from mudata import MuData
 
 from jamie._atomic import whole
 from jamie._compat import quiet_mudata
+from jamie._keys import Keys
 from jamie._settings import is_first, logger
+
+
+def is_written(path: Path) -> bool:
+    """Whether a file is a MuData with results of jamie."""
+    try:
+        with h5py.File(path) as file:
+            return "uns" in file and Keys().model in file["uns"]
+    except OSError:
+        return False
 
 
 def write_mudata(mdata: MuData, path: Path) -> None:

@@ -30,6 +30,7 @@ from jamie.correspondence import (
     n_paired,
 )
 from jamie.data import (
+    CellMatrix,
     Cells,
     Layers,
     open_cells,
@@ -223,12 +224,12 @@ def _representation(cells: Cells, name: str, use_rep: str | Mapping[str, str] | 
         return fitted.inputs(fitted.read(cells.matrix(name)))
     if slot != "X":
         require_name(slot, ["X", *adata.obsm], name="use_rep", hint=f"it names a slot of mdata[{name!r}].obsm")
-    x = _dense(cells.matrix(name)[:] if slot == "X" else adata.obsm[slot])
+    x = _dense(_in_full(cells.matrix(name))[:] if slot == "X" else adata.obsm[slot])
     if not np.isfinite(x).all():
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
         msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
         raise InvalidValueError(msg)
-    return x
+    return (x - x.mean(0)).astype(np.float32) if x.dtype == np.float64 else x  # distances are the same, and not rounded
 
 
 def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, Array]:
@@ -243,7 +244,9 @@ def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, A
         for feature in table[column].astype(str):
             require_name(feature, features, name=f"linked[{column!r}]")
         position = features.get_indexer(table[column].astype(str))
-        blocks = cells.matrix(name).map(lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel()))
+        blocks = _in_full(cells.matrix(name)).map(
+            lambda x, at=position: (_dense(x[:, at]), np.asarray(x.sum(axis=1)).ravel())
+        )
         values, total = map(np.concatenate, zip(*blocks, strict=True))
         if (values >= 0).all():  # counts: by depth, then log
             depth = np.nan_to_num(total).reshape(-1, 1).clip(min=1)
@@ -252,5 +255,12 @@ def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, A
     return sides[0], sides[1]
 
 
+def _in_full(cells: CellMatrix) -> CellMatrix:
+    """Cells read in the precision that holds what is stored."""
+    return cells if np.can_cast(cells.dtype, np.float32) else cells.in_double()
+
+
 def _dense(x: Matrix) -> Array:
-    return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float32)
+    """As an array, in the precision that holds what is stored."""
+    x = np.asarray(x.toarray() if sparse.issparse(x) else x)
+    return x.astype(np.float32 if np.can_cast(x.dtype, np.float32) else np.float64, copy=False)
