@@ -175,7 +175,7 @@ def page(records: pd.DataFrame) -> str:
     text = []
     for setting, rows in records.groupby("setting", sort=False):
         columns = [name for name in SHOWN if name in rows and rows[name].notna().all()]
-        text += [f"\n## {setting.capitalize()}\n"] if text else [f"## {setting.capitalize()}\n"]
+        text += [f"\n### {setting.capitalize()}\n"] if text else [f"### {setting.capitalize()}\n"]
         text += ["| | " + " | ".join(SHOWN[name] for name in columns) + " |", "| --- |" + " --- |" * len(columns)]
         for (has_effect, has_key), some in rows.groupby(["effect", "batch_key"], sort=False):
             title = f"{'effect' if has_effect else 'no effect'}, {'with' if has_key else 'without'} `batch_key`"
