@@ -327,3 +327,28 @@ def test_a_covariate_that_is_not_as_in_the_training_is_told(z, said, caplog):
 def test_a_covariate_in_other_units_is_refused(value):
     with pytest.raises(ValueError, match=r"covariate 'depth' of the cells of 'rna' .* found a value 51 standard"):
         _warn_far(np.array([0.0, value]), "depth", "rna")
+
+
+def test_batches_that_a_model_does_not_know_are_listed(batched):
+    _, effects = read(batched, batch_key="batch")
+    assert effects.unknown(batched, "rna") == []
+    batched.obs["batch"] = np.resize(["d", "a", "c"], batched.n_obs)
+    assert effects.unknown(batched, "rna") == ["c", "d"]
+    _, without = read(batched, covariates=["depth"])
+    assert without.unknown(batched, "rna") == []
+
+
+@pytest.mark.parametrize(
+    ("batch_key", "covariates", "said", "passed"),
+    [
+        ("donor", (), "'donor'", "batch_key='donor'"),
+        (None, ("age", "sex"), "'age', 'sex'", "covariates=['age', 'sex']"),
+        ("donor", ("age",), "'donor', 'age'", "batch_key='donor', covariates=['age']"),
+        (None, (), "", ""),
+    ],
+)
+def test_columns_are_named_as_they_are_passed(batch_key, covariates, said, passed):
+    columns = EffectColumns.of(batch_key, covariates)
+    assert (str(columns), columns.as_arguments(), bool(columns)) == (said, passed, bool(said))
+    again = eval(f"dict({passed})")
+    assert EffectColumns.of(again.get("batch_key"), again.get("covariates", ())) == columns
