@@ -233,6 +233,14 @@ def test_a_batch_has_every_kind_its_pairs_and_no_more_than_was_asked_for():
             assert np.all(abs(drawn - counts / counts.sum() * size) < n_kinds + 1)
 
 
+def test_kinds_of_singles_that_are_furthest_above_their_share_go_first():
+    """Ten kinds of 5.4 cells a batch make 6 each, six too many, which are not taken from the one that has its 46."""
+    counts = np.array([460, *[54] * 10])
+    drawn = _shares(counts, np.zeros(11, dtype=bool), 100, 0.1)
+    assert drawn[0] == 46
+    assert sorted(drawn[1:]) == [5] * 6 + [6] * 4
+
+
 # with_partners
 
 

@@ -201,12 +201,15 @@ def test_a_design_has_codes_and_standardised_covariates_of_the_training_cells(ba
     assert effects.batches == ("a", "b")
     assert_array_equal(design[:, 0], batched.obs["batch"].to_numpy()[rows] == "b")
     assert_allclose(design[:, 1], (depth - depth[train].mean()) / depth[train].std(), rtol=1e-5)
+    assert_allclose(np.delete(read(batched, train, covariates=["depth"])[0], 1, axis=1), 0)  # one batch, the first
 
 
 def test_columns_that_are_missing_empty_or_no_numbers_are_named(batched):
     with pytest.raises(KeyError, match=r"`batch_key` to name a column .*found 'donor' in.*every cell needs its value"):
         read(batched, batch_key="donor")
     batched.obs["text"] = "high"
+    with pytest.raises(KeyError, match=r"expected `covariates` to name a column .*found 'age' in"):
+        read(batched, covariates=["age"])
     with pytest.raises(ValueError, match=r"covariate 'text' as numbers, found 'high'.*batch_key='text'"):
         read(batched, covariates=["text"])
     batched.obs.loc[batched.obs_names[3], "depth"] = np.nan

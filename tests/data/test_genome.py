@@ -232,6 +232,8 @@ def test_strands_of_genes_that_have_no_place_or_are_not_asked_for_do_not_count(c
     assert starts(var, modality="rna", names=["a"])["tss"].tolist() == [90]
     assert not caplog.records
     assert starts(var, modality="rna", names=["c", "a", "new"])["tss"].isna().tolist() == [True, False, True]
+    found = starts(var, modality="rna", names=["c", "a", "new"])
+    assert found["strand"].tolist() == [1, -1, 1]
 
 
 @pytest.mark.parametrize("value", [1, 100, 1e5, np.int32(7), np.float64(2e6), 250_000])

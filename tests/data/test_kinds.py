@@ -206,3 +206,10 @@ def test_values_are_measured_as_the_record_of_their_preparation_says(two_panels,
     assert_allclose(measured_as(x, about), normaliser(x), rtol=1e-6)
     assert_allclose(measured_as(truth[:, 3:], about), measured(truth[:, 3:], kind=kind, depth=normaliser.depth))
     assert_allclose(measured_as(truth, {"kind": kind, "depth": 7}), measured(truth, kind=kind, depth=7.0))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_size_of_a_cell_is_its_total_or_its_geometric_mean(container):
+    x = counts(3)
+    assert_allclose(fit("counts", x).size(container(x)), x.sum(1))
+    assert_allclose(fit("protein", x).size(container(x)), np.exp(np.log1p(x).mean(1)), rtol=1e-5)
