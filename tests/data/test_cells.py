@@ -690,3 +690,59 @@ def test_what_is_known_of_features_goes_by_the_names_of_the_model(mdata, model):
     assert list(var.index) == list(var["symbol"])
     assert_array_equal(var["size"], np.arange(40))
     assert rna.var_names[0] == "id0"
+
+
+# what is said, word by word
+
+
+def said(function):
+    with pytest.raises(jm.JamieError) as error:
+        function()
+    return error.value.args[0]
+
+
+def test_a_layer_that_is_not_there_is_told_with_what_would_do(mdata, model):
+    rna, protein = mdata["rna"], mdata["protein"]
+    rna.layers["counts"] = rna.X.copy()
+    none = "expected the layer {!r} in `mdata[{!r}].layers`{}, found {}; {}"
+    cells = open_cells(mdata)
+    assert said(lambda: cells.matrix("rna", "cuonts")) == none.format(
+        "cuonts", "rna", "", ["counts"], "did you mean 'counts'?"
+    )
+    assert said(lambda: cells.matrix("protein", "counts")) == none.format(
+        "counts", "protein", "", [], "pass layer={'rna': 'counts'}, for the modalities that have it"
+    )
+    assert said(lambda: cells.matrix("rna", "zzz")) == none.format(
+        "zzz", "rna", "", ["counts"], "pass layer={'rna': 'X'}, which holds whole numbers"
+    )
+    rna.X, protein.X = rna.X.log1p(), protein.X * 0.5
+    assert said(lambda: open_cells(mdata).matrix("rna", "zzz")) == none.format(
+        "zzz", "rna", "", ["counts"], "pass layer={'rna': 'counts'}, which holds whole numbers"
+    )
+    store = "store it, or pass layer={'protein': 'X'} if `.X` holds these values"
+    assert said(lambda: open_cells(mdata).matrix("protein", "zzz")) == none.format("zzz", "protein", "", [], store)
+    which, asked = ", which the model was trained on", {"protein": "counts"}
+    assert said(lambda: model.open(mdata).matrix("protein", "counts")) == none.format(
+        "counts", "protein", which, [], store
+    )
+    assert said(lambda: model.open(mdata, layer=asked).matrix("protein", "counts")) == none.format(
+        "counts", "protein", "", [], "pass layer={'rna': 'counts'}, for the modalities that have it"
+    )
+
+
+def test_values_that_are_not_there_are_told_with_what_would_do(mdata):
+    more = ad.AnnData(np.ones((60, 2), np.float32), obs=pd.DataFrame(index=jm.datasets.toy().obs_names))
+    wide = MuData({"rna": mdata["rna"], "protein": mdata["protein"], "more": more})
+    wide["rna"].layers["counts"] = wide["rna"].X.copy()
+    leave = (
+        "leave 'rna' out: modalities=['protein', 'more'], or "
+        "mudata.MuData({'protein': mdata.mod['protein'], 'more': mdata.mod['more']})"
+    )
+    wide["rna"].X = None
+    assert said(lambda: open_cells(wide).matrix("rna")) == (
+        f"expected values in `mdata['rna'].X`, found none (40 features); pass layer={{'rna': 'counts'}}, or {leave}"
+    )
+    bare = MuData({name: wide[name] if name != "rna" else wide["rna"][:, :0].copy() for name in wide.mod})
+    assert said(lambda: open_cells(bare).matrix("rna", "counts")) == (
+        f"expected values in `mdata['rna'].layers['counts']`, found none (0 features); {leave}"
+    )
