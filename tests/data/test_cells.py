@@ -598,6 +598,22 @@ def test_the_limit_of_features_is_that_of_their_counts(trained):
     assert_array_equal(np.isnan(limits), [False, True, False])
 
 
+def test_the_limit_of_features_of_many_cells_is_that_of_some(trained, monkeypatch):
+    mdata, model = trained
+    cells, taken = open_cells(mdata, model=model), []
+    monkeypatch.setattr("jamie.data._cells.MOST_SPLIT", 50)
+    monkeypatch.setattr("jamie.data._cells.max_correlation", lambda counts, **_: taken.append(counts) or np.nan)
+    for seed in (0, 0, 1):
+        cells.max_correlation("rna", np.array([5, 0]), np.random.default_rng(seed))
+    known = {cell.tobytes(): i for i, cell in enumerate(mdata["rna"].X.toarray())}
+    rows = [[known[cell.tobytes()] for cell in counts.toarray()] for counts in taken]
+    assert [len(set(of)) for of in rows] == [50] * 3
+    assert rows[0] == rows[1] == sorted(rows[0]) != rows[2]
+    monkeypatch.setattr("jamie.data._cells.MOST_SPLIT", len(cells.cells("rna")))
+    cells.max_correlation("rna", np.array([5, 0]), np.random.default_rng(0))
+    assert taken[-1].shape[0] == mdata["rna"].n_obs
+
+
 @pytest.mark.parametrize("copy", [False, True])
 def test_an_anndata_is_written_to_or_its_copy(toy, copy):
     adata = toy["rna"]

@@ -98,7 +98,8 @@ def test_few_blocks_of_many_are_the_same_cells():
     assert _pca._merged(blocks[:5]) == blocks[:5]
 
 
-def test_sums_of_blocks_are_the_covariance(z):
+def test_sums_of_blocks_are_the_covariance(z, monkeypatch):
+    monkeypatch.setattr(_pca, "DENSE_ROWS", 64)
     vectors = np.random.default_rng(1).normal(size=(D, 3))
     blocks = [z[:100], z[100:101], z[101:]]
     for container in (np.asarray, sparse.csr_matrix):
