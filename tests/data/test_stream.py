@@ -291,6 +291,25 @@ def test_a_dense_file_that_cannot_fit_is_refused_before_it_is_computed(trained, 
         impute(trained, tmp_path / "x.h5ad")
 
 
+def test_a_zarr_file_which_is_compressed_may_fit_where_its_values_would_not(trained, tmp_path, monkeypatch):
+    usage, almost = shutil.disk_usage, _stream.SPARE + 54 * 12 * 4 - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(folder)._replace(free=almost))
+    assert impute(trained, tmp_path / "x.zarr").n_obs == 54
+
+
+def test_the_digest_tells_values_and_settings_apart():
+    x = np.arange(6, dtype=np.float32)
+    found = [_stream.digest(*parts) for parts in ((x,), (x + 1,), (x, "a"), (x, "b"), (x, None), ("a", x))]
+    assert len(set(found)) == len(found)
+    assert _stream.digest(x.copy(), "a") == found[2]
+
+
+def test_a_sparse_block_takes_its_values_and_their_places():
+    x = sparse.random(20, 9, 0.3, "csr", dtype=np.float32, rng=np.random.default_rng(0))
+    assert _stream._n_bytes(x) == 8 * x.nnz
+    assert _stream._n_bytes(x.toarray()) == 4 * 20 * 9
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_the_second_of_two_writers_is_told_before_it_computes(trained, tmp_path, monkeypatch, suffix):
     out = tmp_path / f"x.{suffix}"
@@ -348,4 +367,5 @@ def test_matrices_are_there_wherever_writing_them_was_cut(tmp_path, monkeypatch,
     assert_array_equal(found.X.toarray(), sources["X"].toarray())
     assert_array_equal(found.layers["dense"], sources["layers/dense"])
     assert len(reads) == 4 + (is_cut and at == "note" and limit > 0)
+    assert list(dict.fromkeys(reads)) == [(path, start) for start in (0, STEP) for path in sources]  # cells together
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
