@@ -12,7 +12,7 @@ from scipy import sparse
 import jamie as jm
 from jamie import data
 from jamie.data import SCALES, CellMatrix, detect_kind, open_cells, value_stats
-from jamie.data._detect_kind import kind_of_name
+from jamie.data._detect_kind import kind_of_name, note_kind, noted_kind
 
 RNG = np.random.default_rng(0)
 DENSE_COUNTS, FEW_COUNTS = (RNG.poisson(mean, (30, 20)).astype(np.float32) for mean in (50, 0.2))
@@ -197,6 +197,16 @@ def test_what_was_noted_goes_first(logged):
     for odd in ("nonsense", 3):
         assert logged(FLOATS**2, lambda rna, odd=odd: noted(rna, odd))[0] == "continuous"
     assert logged(FLOATS**2, lambda rna: rna.uns.update(jamie_kind="counts"))[0] == "continuous"
+
+
+def test_what_is_noted_is_found_again_of_the_matrix_and_of_its_layer():
+    adata = ad.AnnData(FLOATS)
+    assert noted_kind(adata, None) is None
+    note_kind(adata, "counts", "x")
+    assert [noted_kind(adata, layer) for layer in (None, "x", "y")] == ["counts", "counts", None]
+    note_kind(adata, "protein", "")
+    assert [noted_kind(adata, layer) for layer in (None, "", "x")] == ["protein", "protein", None]
+    assert adata.uns == {"jamie_kind": {"kind": "protein", "layer": ""}}  # as files that are there have it
 
 
 def test_verbosity_silences_it(make_mdata, capsys, monkeypatch):
