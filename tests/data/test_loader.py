@@ -217,3 +217,28 @@ def test_what_is_largest_may_be_what_outputs_are_compared_with(problem, read, co
     load = Loader(replace(problem, modalities=views), dict.fromkeys("abc", 1.0), torch.device("cpu"))
     draw = Draw({"a": np.array([0]), "b": np.array([4, 2]), "c": np.array([], dtype=int)}, None, {})
     assert load.extremes([draw]) == f"the largest value of its batch is {said}"
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_a_device_does_not_hold_is_gathered_where_it_is(problem, device):
+    """The device of torch that holds shapes alone stands for one with too little memory."""
+    load = Loader(problem, dict.fromkeys("abc", 1.0), torch.device(device))
+    rows = {"a": [4, 0, 2], "b": [1, 0], "c": []}
+    draw = Draw({name: np.array(of, dtype=int) for name, of in rows.items()}, None, {})
+    index = load.index([draw])
+    assert {tensor.device.type for tensor in index.tensors()} == {"cpu"}
+    if device == "cpu":
+        assert not index.inputs
+        assert not index.values
+        return
+    assert list(index.inputs) == ["a", "b"]
+    assert list(index.values) == ["b"]
+    for name, found in index.inputs.items():
+        assert_array_equal(found, problem.modalities[name].inputs[rows[name]])
+    assert_array_equal(index.values["b"], problem.modalities["b"].values[rows["b"]])
+    plain = Loader(problem, dict.fromkeys("abc", 1.0), torch.device("cpu")).index([draw])
+    assert index.layout == plain.layout
+    assert torch.equal(index.positions, plain.positions)
+    assert torch.equal(index.numbers, plain.numbers)
+    batch = load([draw])
+    assert {x.device.type for x in (*batch.inputs.values(), *batch.values.values())} == {device}
