@@ -69,7 +69,11 @@ def test_no_more_components_than_the_data_have(z, monkeypatch):
 
 @pytest.mark.parametrize("n_blocks", [1, 3])
 def test_components_of_many_values_are_those_of_few(z, n_blocks, monkeypatch):
+    many = _pca.of_many_values
+    monkeypatch.setattr(_pca, "EXACT_VALUES", N * D)
+    monkeypatch.setattr(_pca, "of_many_values", None)  # is not called
     exact = components(sparse.csr_matrix(z))
+    monkeypatch.setattr(_pca, "of_many_values", many)
     monkeypatch.setattr(_pca, "EXACT_VALUES", N * D - 1)
     monkeypatch.setattr(_pca, "of_gathered", None)  # is not called
     if n_blocks > 1:

@@ -255,6 +255,7 @@ def test_what_is_stored_can_be_read_back(counts, kind):
     assert_array_equal(back.inverse(back.transform(x)), preparation.inverse(preparation.transform(x)))
     for field in {field.name for field in fields(Preparation)} - {"normaliser", "effects"}:
         assert_array_equal(getattr(back, field), getattr(preparation, field))
+    assert preparation.features.tolist() == [str(j) for j in range(20)]
     assert (back.kind, back.scale, back.is_whole, back.is_nonnegative) == (kind, preparation.scale, True, True)
 
 
