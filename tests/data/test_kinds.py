@@ -213,3 +213,6 @@ def test_the_size_of_a_cell_is_its_total_or_its_geometric_mean(container):
     x = counts(3)
     assert_allclose(fit("counts", x).size(container(x)), x.sum(1))
     assert_allclose(fit("protein", x).size(container(x)), np.exp(np.log1p(x).mean(1)), rtol=1e-5)
+    x[3, :5] = np.nan  # without levels a cell has what was measured of it
+    for kind, size in (("counts", np.nansum(x, 1)), ("protein", np.exp(np.nanmean(np.log1p(x), 1)))):
+        assert_allclose(Normaliser(kind, 1.0, np.empty(0)).size(container(x)), size, rtol=1e-5)
