@@ -35,6 +35,9 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 EQUIVALENT = REPOSITORY / "benchmarks" / "equivalent_mutants"  # a file a room: function, before, after, why
 WORK = REPOSITORY / ".mutmut"  # a folder a room, made anew each time
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "DASK_SCHEDULER": "synchronous"}
+"""Each mutant is a fork, in which the threads of a pool are gone: a test that waited for one of dask's would count as a
+kill by timeout, after minutes."""
 SAYING = "logger."
 TEXTS = ("name", "names", "hint", "where", "remedy")
 SETTINGS = """
@@ -182,7 +185,7 @@ def _sample(names: list[str], size: int, seed: int) -> list[str]:
 
 
 def _mutmut(folder: Path, *arguments: str, quiet: bool = False) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | ONE_THREAD
     command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE if quiet else None)
     if done.returncode:

@@ -14,7 +14,15 @@ from scipy import sparse
 
 import jamie as jm
 from jamie.data import open_cells
-from jamie.data._accept import check_block, layers_of_counts, n_fractions
+from jamie.data._accept import (
+    BlockCheck,
+    Expected,
+    check_block,
+    layers_of_counts,
+    n_fractions,
+    remedy,
+    require_values,
+)
 
 N = 150
 
@@ -298,3 +306,124 @@ def test_what_values_must_be_is_kept_with_the_model(model, tmp_path):
     n_open = (X["atac"] > 0).sum(1)[np.arange(N) % 4 > 0]
     assert_allclose(model.preparations_["atac"].totals, np.percentile(n_open, [1, 50, 99]))
     assert open_cells(mdata_of()).names == tuple(model.preparations_)
+
+
+# where warnings begin
+
+
+def checked(z, *, kind="continuous", totals=None, expected_totals=(0, 0, 0), n_missing=0, n_negative=0, **expected):
+    """`require_values` of standardised features z, (n, d), of cells that sum up to `totals`."""
+    d = z.shape[1]
+    totals = np.zeros(len(z)) if totals is None else np.asarray(totals, dtype=float)
+    blocks = [
+        BlockCheck(n_negative, 0, n_missing, totals[rows], z[rows].sum(0), np.square(z[rows]).sum(0))
+        for rows in (slice(0, 7), slice(7, None))
+    ]
+    usual = {
+        "is_whole": True,
+        "is_nonnegative": False,
+        "totals": np.asarray(expected_totals),
+        "mean": np.zeros(d),
+        "sd": np.full(d, 2.0),
+    }
+    require_values(
+        blocks,
+        Expected(kind, **(usual | expected)),
+        name="rna",
+        where="mdata['rna'].X",
+        adata=ad.AnnData(np.ones((2, d), np.float32)),
+        cells=pd.RangeIndex(len(z)).astype(str),
+        is_centred=True,
+        is_complete=True,
+    )
+
+
+def spread(n, mean, sd):
+    """Cells of which each feature has exactly this mean and standard deviation."""
+    signs = np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
+    assert n % 2 == 0
+    return np.asarray(mean) + signs * np.asarray(sd)
+
+
+def of(n_far, d, far, usual=1.0):
+    return np.where(np.arange(d) < n_far, far, usual)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "warned"),
+    [
+        (of(5, 29, 2.1, 0), 1.0, False),  # at most a fifth of the features
+        (of(6, 29, 2.1, 0), 1.0, True),
+        (of(6, 29, 2.0, 0), 1.0, False),
+        (of(6, 29, -2.1, 0), 1.0, True),
+        (of(1, 4, 2.1, 0), 1.0, False),  # and at least two
+        (of(2, 4, 2.1, 0), 1.0, True),
+        (np.zeros(29), of(6, 29, 0.019), True),  # that hardly vary
+        (np.zeros(29), of(6, 29, 0.021), False),
+        (np.zeros(29), of(6, 29, 0.0), False),
+        (np.full(29, 1.6), 1.1, False),  # a median size of 1.94, 2.10
+        (np.full(29, 1.9), 0.9, True),
+        (np.zeros(29), 0.101, False),
+        (np.zeros(29), 0.099, True),
+        (np.zeros(30), of(26, 30, 0.05, 0.2), False),  # of the widest tenth
+        (np.zeros(30), of(28, 30, 0.05, 0.2), True),
+    ],
+)
+def test_measurements_are_far_where_many_of_them_are_or_all_in_the_middle(mean, sd, warned, caplog):
+    checked(spread(20, mean, np.broadcast_to(sd, mean.shape)))
+    assert ("far from those the model was trained on" in caplog.text) == warned
+    assert len(caplog.records) == warned
+    caplog.clear()
+    checked(spread(18, mean, np.broadcast_to(sd, mean.shape)))  # too few cells to tell
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("counts", 3), ("protein", 3), ("accessibility", 3), ("continuous", 2)])
+def test_a_median_total_may_be_as_far_beyond_those_of_the_training(kind, factor, caplog):
+    usual = np.array([12.0, 20.0, 40.0])
+    for total, warned in ((12 / factor, 0), (12 / factor - 0.01, 1), (40 * factor, 0), (40 * factor + 0.01, 1)):
+        caplog.clear()
+        checked(np.zeros((19, 3)), kind=kind, totals=[0.001, *[total] * 17, 1e9], expected_totals=usual)
+        assert len(caplog.records) == warned
+        assert ("the median cell of" in caplog.text) == warned
+    caplog.clear()
+    checked(np.zeros((19, 3)), kind=kind, totals=[1e9] * 19)  # of a training whose totals say nothing
+    checked(np.zeros((19, 3)), kind=kind, totals=[1e9] * 19, expected_totals=usual, n_missing=1)  # nor those here
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("d", "n", "above", "warned"),
+    [(50, 20, 0.29, True), (50, 20, 0.31, False), (49, 20, 0.29, False), (50, 18, 0.29, False)],
+)
+def test_means_of_features_are_compared_where_there_are_enough_of_them(d, n, above, warned, caplog):
+    """Means that have a correlation of so much with those of the training, of nonnegative values."""
+    rng = np.random.default_rng(0)
+    usual, other = np.linalg.qr(rng.normal(size=(d, 3)) - rng.normal(size=(d, 3)).mean(0))[0].T[:2]
+    usual, other = (v - v.mean() for v in (usual, other))
+    other -= usual * (other @ usual) / (usual @ usual)
+    profile = above * usual / np.linalg.norm(usual) + np.sqrt(1 - above**2) * other / np.linalg.norm(other)
+    assert np.corrcoef(profile, usual)[0, 1] == pytest.approx(above)
+    for is_nonnegative in (True, False):
+        caplog.clear()
+        checked(spread(n, (profile - usual) / 2, np.ones(d)), mean=usual, is_nonnegative=is_nonnegative)
+        assert ("have a correlation of 0.29 with" in caplog.text) == (warned and is_nonnegative)
+        assert len(caplog.records) == (warned and is_nonnegative)
+
+
+def test_negative_values_of_a_measurement_that_had_none_are_told_and_nothing_else(caplog):
+    checked(np.full((20, 60), 9.0), is_nonnegative=True, n_negative=3)
+    assert caplog.text.count("has 6 negative values, the training cells had none: were they scaled since?") == 1
+    assert len(caplog.records) == 1
+
+
+def test_where_the_values_of_the_training_would_come_from():
+    x = X["rna"][:9]
+    adata = ad.AnnData(np.log1p(x), layers={"counts": x})
+    mend = "`layers['counts']` holds whole numbers: pass layer={'rna': 'counts'}"
+    again = "give the model the values that it was trained on, or train again with jm.tl.train(mdata)"
+    assert remedy("rna", adata, "mdata['rna'].X") == mend
+    assert remedy("rna", adata, "mdata['rna'].X", counts=False) == again
+    assert remedy("rna", adata, "mdata['rna'].layers['counts']") == again
+    adata.X = x
+    assert remedy("rna", adata, "mdata['rna'].layers['z']") == "`.X` holds whole numbers: pass layer={'rna': 'X'}"

@@ -73,6 +73,7 @@ def check(index, draws, known):
         assert n % layout.n_blocks == 0
         rows = parts.rows[name].numpy()
         present = np.ones(len(rows)) if parts.present is None else parts.present[name].numpy()
+        assert set(present) <= {0, 1}
         assert present.sum() == sum(len(draw.cells[name]) for draw in draws)
         for i, draw in enumerate(draws):
             block = draw.blocks[name] if draw.blocks else np.zeros(len(draw.cells[name]), dtype=int)
@@ -102,6 +103,7 @@ def check(index, draws, known):
         assert some.sum() == len(expected)
     for pair, (queries, first, second) in parts.partners.items():
         asked = np.ones(len(queries)) if parts.asked is None else parts.asked[pair].numpy()
+        assert set(asked) <= {0, 1}
         expected = [
             tuple(where[i, name, int(at)] for name, at in zip("abb", query, strict=True))
             for i, draw in enumerate(draws)

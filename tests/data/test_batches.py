@@ -233,6 +233,14 @@ def test_a_batch_has_every_kind_its_pairs_and_no_more_than_was_asked_for():
             assert np.all(abs(drawn - counts / counts.sum() * size) < n_kinds + 1)
 
 
+def test_kinds_of_singles_that_are_furthest_above_their_share_go_first():
+    """Ten kinds of 5.4 cells a batch make 6 each, six too many, which are not taken from the one that has its 46."""
+    counts = np.array([460, *[54] * 10])
+    drawn = _shares(counts, np.zeros(11, dtype=bool), 100, 0.1)
+    assert drawn[0] == 46
+    assert sorted(drawn[1:]) == [5] * 6 + [6] * 4
+
+
 # with_partners
 
 
@@ -392,3 +400,79 @@ def test_pairs_alone_are_asked_for_and_the_others_come_all_the_same(few_pairs):
     (draw,) = some_batches(stratified, few_pairs, 1, size=50, least_paired=1.0)
     assert all(len(rows) for rows in draw.cells.values())
     assert np.isfinite(np.concatenate(list(draw.weights.values()))).all()
+
+
+# blocks of a large batch
+
+
+def by_block(draw, n_blocks):
+    """Cells of each modality in each block."""
+    assert {name: len(of) for name, of in draw.blocks.items()} == {name: len(of) for name, of in draw.cells.items()}
+    return [{name: rows[draw.blocks[name] == k] for name, rows in draw.cells.items()} for k in range(n_blocks)]
+
+
+PARTNER = {0: 6, 1: 5, 2: 4, 7: 0}  # of the training, in `partly_paired`
+
+
+def test_blocks_have_as_many_groups_that_an_epoch_draws_once(partly_paired):
+    for draw in some_batches(permuted, partly_paired, 40, size=7, n_blocks=3):  # 2 groups each, of 9 in all
+        drawn = []
+        for cells in by_block(draw, 3):
+            alone = set(cells["b"]) - {PARTNER[a] for a in cells["a"] if a in PARTNER}
+            assert {PARTNER[a] for a in cells["a"] if a in PARTNER} <= set(cells["b"])  # pairs stay together
+            assert len(cells["a"]) + len(alone) == 2
+            drawn += [*((0, a) for a in cells["a"]), *((1, b) for b in alone)]
+        assert len(set(drawn)) == len(drawn) == 6
+    assert all(draw.blocks is None for draw in some_batches(permuted, partly_paired, 3, size=7))
+
+
+def test_each_block_has_its_share_of_each_kind_and_their_weights(make_problem):
+    f = eye(60, 80, [(i, i) for i in range(12)])  # 12 pairs, 48 and 68 alone
+    problem, options = make_problem({"a": 60, "b": 80}, {("a", "b"): f}), {"least_paired": 0.25}
+    (one,) = some_batches(stratified, problem, 1, size=16, **options)
+    for draw in some_batches(stratified, problem, 10, size=64, n_blocks=4, **options):
+        for k, cells in enumerate(by_block(draw, 4)):
+            assert [len(cells[name]) for name in "ab"] == [len(one.cells[name]) for name in "ab"]
+            assert (cells["a"] < 12).sum() == (cells["b"] < 12).sum() == 4
+            assert set(cells["a"][cells["a"] < 12]) == set(cells["b"][cells["b"] < 12])
+            for name in "ab":
+                weights = draw.weights[name][draw.blocks[name] == k]
+                assert_allclose(np.sort(weights), np.sort(one.weights[name]))
+                assert len(set(weights[cells[name] < 12])) == 1
+        alone = draw.cells["b"][draw.cells["b"] >= 12]
+        assert len(set(alone)) == len(alone)
+
+
+def test_what_is_too_rare_for_all_blocks_is_in_each(make_problem):
+    """Of three pairs each of four blocks gets one, by a permutation of its own."""
+    problem = make_problem({"a": 43, "b": 43}, {("a", "b"): eye(43, 43, [(i, i) for i in range(3)])})
+    seen = set()
+    for draw in some_batches(stratified, problem, 30, size=40, n_blocks=4, least_paired=0.0):
+        pairs = [cells["a"][cells["a"] < 3].tolist() for cells in by_block(draw, 4)]
+        assert [len(of) for of in pairs] == [1] * 4
+        seen.add(tuple(pair for (pair,) in pairs))
+    assert len(seen) > 20
+
+
+def test_guests_come_to_the_block_that_asks_them(guessed):
+    """A cell may be in two blocks; there it is asked if it was drawn, and comes as a guest if it was not."""
+    cells = {"a": np.array([1, 2, 2, 4]), "b": np.array([0, 2, 6, 1])}
+    blocks = {"a": np.array([0, 0, 1, 1]), "b": np.array([0, 0, 1, 1])}
+    drawn = iter([Draw(cells, None, {}, blocks)] * 200)
+    n_met = n_guests = 0
+    for draw in with_partners(drawn, guessed, training(guessed), rng=np.random.default_rng(0)):
+        rows, first, second = draw.partners["a", "b"]
+        assert_array_equal(rows, [0, 1, 2, 3])
+        assert_array_equal(draw.blocks["a"], blocks["a"])
+        assert_array_equal(draw.blocks["b"][:4], blocks["b"])
+        assert_array_equal(draw.cells["b"][:4], cells["b"])
+        there = list(zip(draw.blocks["b"], draw.cells["b"], strict=True))
+        assert len(set(there)) == len(there)
+        for place in (first, second):
+            assert_array_equal(draw.blocks["b"][place], blocks["a"])
+            assert (guessed.inferred["a", "b"][cells["a"], draw.cells["b"][place]] > 0).all()
+            n_met += (place < 4).sum()
+        n_guests += len(there) - 4
+        assert not draw.weights["b"][4:].any()
+    assert n_met
+    assert n_guests

@@ -91,7 +91,8 @@ def test_rows_come_as_they_are_asked_for_wherever_they_lie(x, placed, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_blocks_are_mapped_in_order_with_what_belongs_to_their_cells(x, placed, place, small_blocks):
+def test_blocks_are_mapped_in_order_with_what_belongs_to_their_cells(x, placed, place, small_blocks, monkeypatch):
+    monkeypatch.setattr("jamie.data._cell_matrix.DASK_PARTS", 2)
     cells = CellMatrix(placed(x, place)).select(np.arange(1, D))
     label = np.arange(N)
     found = list(cells.map(lambda block, of_block: (dense(block), of_block), label))

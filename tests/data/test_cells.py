@@ -598,6 +598,22 @@ def test_the_limit_of_features_is_that_of_their_counts(trained):
     assert_array_equal(np.isnan(limits), [False, True, False])
 
 
+def test_the_limit_of_features_of_many_cells_is_that_of_some(trained, monkeypatch):
+    mdata, model = trained
+    cells, taken = open_cells(mdata, model=model), []
+    monkeypatch.setattr("jamie.data._cells.MOST_SPLIT", 50)
+    monkeypatch.setattr("jamie.data._cells.max_correlation", lambda counts, **_: taken.append(counts) or np.nan)
+    for seed in (0, 0, 1):
+        cells.max_correlation("rna", np.array([5, 0]), np.random.default_rng(seed))
+    known = {cell.tobytes(): i for i, cell in enumerate(mdata["rna"].X.toarray())}
+    rows = [[known[cell.tobytes()] for cell in counts.toarray()] for counts in taken]
+    assert [len(set(of)) for of in rows] == [50] * 3
+    assert rows[0] == rows[1] == sorted(rows[0]) != rows[2]
+    monkeypatch.setattr("jamie.data._cells.MOST_SPLIT", len(cells.cells("rna")))
+    cells.max_correlation("rna", np.array([5, 0]), np.random.default_rng(0))
+    assert taken[-1].shape[0] == mdata["rna"].n_obs
+
+
 @pytest.mark.parametrize("copy", [False, True])
 def test_an_anndata_is_written_to_or_its_copy(toy, copy):
     adata = toy["rna"]
@@ -609,3 +625,140 @@ def test_an_anndata_is_written_to_or_its_copy(toy, copy):
         writable_one(adata, None, copy=copy, argument="query")
     with pytest.raises(TypeError, match="say which modality it is: pass modality='rna'"):
         writable_one(adata, None, copy=copy)
+
+
+# cells of several modalities, and their partners
+
+
+@pytest.fixture
+def joint(make_mdata, rng):
+    """Cells c0 to c9 in x and c3 to c12 in y, some in z: by name for y, for x as told; c2, c5 and c20 are held out."""
+    cells = {
+        "x": [f"c{i}" for i in range(10)],
+        "y": [f"c{i}" for i in range(3, 13)],
+        "z": ["c9", "c4", "c5", "c1", "c6", "c20", "c12"],
+    }
+    mdata = make_mdata(cells, **{name: rng.normal(size=(len(of), 3)) for name, of in cells.items()})
+    told = {"c4": "c4", "c5": "c5", "c6": "c6", "c7": "c20", "c8": "c12", "c9": "c9"}
+    jm.pp.correspondence(mdata, modalities=["x", "z"], pairs=pd.DataFrame({"x": list(told), "z": list(told.values())}))
+    mdata.obs["jamie_split"] = np.where(mdata.obs_names.isin(["c2", "c5", "c20"]), "test", "train")
+    return mdata
+
+
+def test_cells_of_several_sources_are_those_in_all_of_them_with_their_partner(joint):
+    """c7 is learned from and its partner held out, so that it is neither learned from here nor judged."""
+    cells = open_cells(joint)
+    joined = cells.joined(["x", "y"], "z")
+    named = [
+        list(zip(*(cells.cells(name)[rows[name]] for name in "xyz"), strict=True))
+        for rows in (joined.train, joined.test)
+    ]
+    assert sorted(named[0]) == [("c4", "c4", "c4"), ("c6", "c6", "c6"), ("c8", "c8", "c12"), ("c9", "c9", "c9")]
+    assert named[1] == [("c5", "c5", "c5")]
+    assert joined.cells == "held-out"
+    assert cells.joined(["x", "y"], "z") is joined
+    assert len(cells.joined(["x"], "z").train["z"]) == 4
+    joint.obs["jamie_split"] = "train"
+    everyone = open_cells(joint).joined(["x", "y"], "z")
+    assert everyone.cells == "in-sample"
+    assert {len(rows) for rows in (*everyone.train.values(), *everyone.test.values())} == {6}
+
+
+def test_what_a_cell_is_with_its_partners_is_what_was_seen_of_any(joint):
+    cells = open_cells(joint)
+    by_x = {
+        **dict.fromkeys(["c0", "c1", "c3", "c4", "c6", "c7", "c8", "c9"], "train"),
+        "c2": "held-out",
+        "c5": "held-out",
+    }
+    assert dict(zip(cells.cells("x"), cells.role_names("x", "z"), strict=True)) == by_x
+    by_y = {f"c{i}": "held-out" if i == 5 else "train" for i in range(3, 13)}
+    either = dict(zip(cells.obs_names, cells.role_names(["x", "y"], "z"), strict=True))
+    assert {cell: role for cell, role in either.items() if isinstance(role, str)} == by_x | by_y
+    assert list(either) != list(by_x | by_y)  # c20 is in neither
+    assert_array_equal(cells.role_with_partner("z", "z"), cells.role("z"))
+    joint.obs["jamie_split"] = np.where(joint.obs_names.isin(["c7", "c20"]), "test", "train")
+    said = [open_cells(joint).role_names(names, "z") for names in ("x", ["x", "y"])]
+    assert [list(of).count("held-out") for of in said] == [1, 1]
+
+
+def test_a_model_remembers_of_which_cells_it_was_told_a_partner(mdata, model):
+    cells = model.open(mdata)
+    for a, b in (("rna", "protein"), ("protein", "rna")):
+        expected = cells.cells(a).isin(cells.cells(b)[cells.train(b)]) & cells.train(a)
+        assert 0 < expected.sum() < len(expected)
+        assert_array_equal(cells.knew_partner(a, b), expected)
+    alone = MuData({"rna": mdata["rna"][::-1].copy()})
+    alone["rna"].X.data[: alone["rna"].X.indptr[1]] += np.arange(1, alone["rna"].X.indptr[1] + 1)
+    alone["rna"].obs_names = ["another", *alone["rna"].obs_names[1:]]
+    alone.update()
+    found = model.open(alone).knew_partner("rna", "protein")
+    assert_array_equal(found[1:], cells.knew_partner("rna", "protein")[::-1][1:])
+    assert not found[0]
+
+
+def test_what_is_known_of_features_goes_by_the_names_of_the_model(mdata, model):
+    rna = mdata["rna"]
+    rna.var["symbol"], rna.var["size"] = rna.var_names, np.arange(40)
+    rna.var_names = [f"id{i}" for i in range(40)]
+    anew = MuData(dict(mdata.mod))
+    var = model.open(anew, feature_names="symbol").var("rna")
+    assert list(var.index) == list(var["symbol"])
+    assert_array_equal(var["size"], np.arange(40))
+    assert rna.var_names[0] == "id0"
+
+
+# what is said, word by word
+
+
+def said(function):
+    with pytest.raises(jm.JamieError) as error:
+        function()
+    return error.value.args[0]
+
+
+def test_a_layer_that_is_not_there_is_told_with_what_would_do(mdata, model):
+    rna, protein = mdata["rna"], mdata["protein"]
+    rna.layers["counts"] = rna.X.copy()
+    none = "expected the layer {!r} in `mdata[{!r}].layers`{}, found {}; {}"
+    cells = open_cells(mdata)
+    assert said(lambda: cells.matrix("rna", "cuonts")) == none.format(
+        "cuonts", "rna", "", ["counts"], "did you mean 'counts'?"
+    )
+    assert said(lambda: cells.matrix("protein", "counts")) == none.format(
+        "counts", "protein", "", [], "pass layer={'rna': 'counts'}, for the modalities that have it"
+    )
+    assert said(lambda: cells.matrix("rna", "zzz")) == none.format(
+        "zzz", "rna", "", ["counts"], "pass layer={'rna': 'X'}, which holds whole numbers"
+    )
+    rna.X, protein.X = rna.X.log1p(), protein.X * 0.5
+    assert said(lambda: open_cells(mdata).matrix("rna", "zzz")) == none.format(
+        "zzz", "rna", "", ["counts"], "pass layer={'rna': 'counts'}, which holds whole numbers"
+    )
+    store = "store it, or pass layer={'protein': 'X'} if `.X` holds these values"
+    assert said(lambda: open_cells(mdata).matrix("protein", "zzz")) == none.format("zzz", "protein", "", [], store)
+    which, asked = ", which the model was trained on", {"protein": "counts"}
+    assert said(lambda: model.open(mdata).matrix("protein", "counts")) == none.format(
+        "counts", "protein", which, [], store
+    )
+    assert said(lambda: model.open(mdata, layer=asked).matrix("protein", "counts")) == none.format(
+        "counts", "protein", "", [], "pass layer={'rna': 'counts'}, for the modalities that have it"
+    )
+
+
+def test_values_that_are_not_there_are_told_with_what_would_do(mdata):
+    more = ad.AnnData(np.ones((60, 2), np.float32), obs=pd.DataFrame(index=jm.datasets.toy().obs_names))
+    wide = MuData({"rna": mdata["rna"], "protein": mdata["protein"], "more": more})
+    wide["rna"].layers["counts"] = wide["rna"].X.copy()
+    leave = (
+        "leave 'rna' out: modalities=['protein', 'more'], or "
+        "mudata.MuData({'protein': mdata.mod['protein'], 'more': mdata.mod['more']})"
+    )
+    wide["rna"].X = None
+    assert said(lambda: open_cells(wide).matrix("rna")) == (
+        f"expected values in `mdata['rna'].X`, found none (40 features); pass layer={{'rna': 'counts'}}, or {leave}"
+    )
+    bare = MuData({name: wide[name] if name != "rna" else wide["rna"][:, :0].copy() for name in wide.mod})
+    assert said(lambda: open_cells(bare).matrix("rna", "counts")) == (
+        f"expected values in `mdata['rna'].layers['counts']`, found none (0 features); {leave}"
+    )

@@ -12,7 +12,7 @@ from scipy import sparse
 import jamie as jm
 from jamie import data
 from jamie.data import SCALES, CellMatrix, detect_kind, open_cells, value_stats
-from jamie.data._detect_kind import kind_of_name
+from jamie.data._detect_kind import kind_of_name, note_kind, noted_kind
 
 RNG = np.random.default_rng(0)
 DENSE_COUNTS, FEW_COUNTS = (RNG.poisson(mean, (30, 20)).astype(np.float32) for mean in (50, 0.2))
@@ -31,32 +31,52 @@ def detect(name, x):
 @pytest.mark.parametrize(
     ("name", "x", "kind", "reason"),
     [
-        ("rna", FEW_COUNTS, "counts", "its name says so, and values are whole numbers"),
+        ("rna", FEW_COUNTS, "counts", "^its name says so, and values are whole numbers$"),
         ("rna", DENSE_COUNTS, "counts", "its name says so"),
         ("GEX", sparse.csr_matrix(FEW_COUNTS), "counts", "its name says so"),
-        ("rna", np.log1p(FEW_COUNTS), "continuous", "not whole numbers though its name says 'counts': normalised alr"),
+        (
+            "rna",
+            np.log1p(FEW_COUNTS),
+            "continuous",
+            "^values are not whole numbers though its name says 'counts': normalised already\\?$",
+        ),
         ("rna", sparse.csr_matrix(np.log1p(FEW_COUNTS)), "continuous", "not whole numbers though its name says"),
-        ("rna", FLOATS, "continuous", "negative values though its name says 'counts': scaled already?"),
+        ("rna", FLOATS, "continuous", "^there are negative values though its name says 'counts': scaled already\\?$"),
         ("rna", np.where(GAPS, np.nan, DENSE_COUNTS), "counts", "whole numbers, but for 30% that are NaN and left out"),
-        ("rna", sparse.csr_matrix(np.where(GAPS, np.nan, FEW_COUNTS)), "counts", "30% that are NaN"),
+        (
+            "rna",
+            sparse.csr_matrix(np.where(GAPS, np.nan, FEW_COUNTS)),
+            "counts",
+            "^its .* numbers, but for 30% that are NaN and left out$",
+        ),
         ("adt", np.where(GAPS, np.nan, DENSE_COUNTS), "protein", "30% that are NaN"),
-        ("x", np.where(GAPS, np.nan, FEW_COUNTS), "counts", "30% that are NaN"),
+        (
+            "x",
+            np.where(GAPS, np.nan, FEW_COUNTS),
+            "counts",
+            "^values .* 8.% of them 0, but for 30% that are NaN and left out$",
+        ),
         ("rna", np.where(GAPS, np.nan, np.log1p(FEW_COUNTS)), "continuous", "already[?]$"),
-        ("atac", sparse.csr_matrix(FEW_COUNTS > 0, dtype=np.float32), "accessibility", "of the values are 0"),
+        (
+            "atac",
+            sparse.csr_matrix(FEW_COUNTS > 0, dtype=np.float32),
+            "accessibility",
+            "^its name says so, and 8.% of the values are 0$",
+        ),
         ("peaks", FEW_COUNTS, "accessibility", "of the values are 0"),
-        ("atac", DENSE_COUNTS, "continuous", "100% of the values are not 0: too many for open regions"),
+        ("atac", DENSE_COUNTS, "continuous", "^100% of the values are not 0: too many for open regions$"),
         ("atac", FLOATS, "continuous", "negative values though its name says 'accessibility'"),
         ("protein", DENSE_COUNTS, "protein", "its name says so"),
         ("ADT", sparse.csr_matrix(DENSE_COUNTS), "protein", "its name says so"),
         ("prot", FLOATS, "continuous", "negative values though its name says 'protein'"),
         ("protein_expression", DENSE_COUNTS, "protein", "its name says so"),
-        ("x", sparse.csr_matrix(FEW_COUNTS), "counts", "whole numbers, 8.% of them 0"),
-        ("x", DENSE_COUNTS, "continuous", "its name tells no kind, and 100% of the values are not 0"),
+        ("x", sparse.csr_matrix(FEW_COUNTS), "counts", "^values are whole numbers, 8.% of them 0$"),
+        ("x", DENSE_COUNTS, "continuous", "^its name tells no kind, and 100% of the values are not 0$"),
         ("ephys", FLOATS, "continuous", "^there are negative values$"),
         ("ephys", -DENSE_COUNTS, "continuous", "^there are negative values$"),
         ("met", RNG.random((30, 20)), "continuous", "^values are not whole numbers$"),
         ("rna", np.zeros((30, 20), np.float32), "counts", "its name says so"),
-        ("rna", sparse.csr_matrix((30, 20), dtype=np.float32), "continuous", "no value differs from 0"),
+        ("rna", sparse.csr_matrix((30, 20), dtype=np.float32), "continuous", "^no value differs from 0$"),
     ],
 )
 def test_kind_follows_from_name_and_values_and_says_why(name, x, kind, reason):
@@ -177,6 +197,16 @@ def test_what_was_noted_goes_first(logged):
     for odd in ("nonsense", 3):
         assert logged(FLOATS**2, lambda rna, odd=odd: noted(rna, odd))[0] == "continuous"
     assert logged(FLOATS**2, lambda rna: rna.uns.update(jamie_kind="counts"))[0] == "continuous"
+
+
+def test_what_is_noted_is_found_again_of_the_matrix_and_of_its_layer():
+    adata = ad.AnnData(FLOATS)
+    assert noted_kind(adata, None) is None
+    note_kind(adata, "counts", "x")
+    assert [noted_kind(adata, layer) for layer in (None, "x", "y")] == ["counts", "counts", None]
+    note_kind(adata, "protein", "")
+    assert [noted_kind(adata, layer) for layer in (None, "", "x")] == ["protein", "protein", None]
+    assert adata.uns == {"jamie_kind": {"kind": "protein", "layer": ""}}  # as files that are there have it
 
 
 def test_verbosity_silences_it(make_mdata, capsys, monkeypatch):

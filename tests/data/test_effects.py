@@ -201,12 +201,15 @@ def test_a_design_has_codes_and_standardised_covariates_of_the_training_cells(ba
     assert effects.batches == ("a", "b")
     assert_array_equal(design[:, 0], batched.obs["batch"].to_numpy()[rows] == "b")
     assert_allclose(design[:, 1], (depth - depth[train].mean()) / depth[train].std(), rtol=1e-5)
+    assert_allclose(np.delete(read(batched, train, covariates=["depth"])[0], 1, axis=1), 0)  # one batch, the first
 
 
 def test_columns_that_are_missing_empty_or_no_numbers_are_named(batched):
     with pytest.raises(KeyError, match=r"`batch_key` to name a column .*found 'donor' in.*every cell needs its value"):
         read(batched, batch_key="donor")
     batched.obs["text"] = "high"
+    with pytest.raises(KeyError, match=r"expected `covariates` to name a column .*found 'age' in"):
+        read(batched, covariates=["age"])
     with pytest.raises(ValueError, match=r"covariate 'text' as numbers, found 'high'.*batch_key='text'"):
         read(batched, covariates=["text"])
     batched.obs.loc[batched.obs_names[3], "depth"] = np.nan
@@ -327,3 +330,28 @@ def test_a_covariate_that_is_not_as_in_the_training_is_told(z, said, caplog):
 def test_a_covariate_in_other_units_is_refused(value):
     with pytest.raises(ValueError, match=r"covariate 'depth' of the cells of 'rna' .* found a value 51 standard"):
         _warn_far(np.array([0.0, value]), "depth", "rna")
+
+
+def test_batches_that_a_model_does_not_know_are_listed(batched):
+    _, effects = read(batched, batch_key="batch")
+    assert effects.unknown(batched, "rna") == []
+    batched.obs["batch"] = np.resize(["d", "a", "c"], batched.n_obs)
+    assert effects.unknown(batched, "rna") == ["c", "d"]
+    _, without = read(batched, covariates=["depth"])
+    assert without.unknown(batched, "rna") == []
+
+
+@pytest.mark.parametrize(
+    ("batch_key", "covariates", "said", "passed"),
+    [
+        ("donor", (), "'donor'", "batch_key='donor'"),
+        (None, ("age", "sex"), "'age', 'sex'", "covariates=['age', 'sex']"),
+        ("donor", ("age",), "'donor', 'age'", "batch_key='donor', covariates=['age']"),
+        (None, (), "", ""),
+    ],
+)
+def test_columns_are_named_as_they_are_passed(batch_key, covariates, said, passed):
+    columns = EffectColumns.of(batch_key, covariates)
+    assert (str(columns), columns.as_arguments(), bool(columns)) == (said, passed, bool(said))
+    again = eval(f"dict({passed})")
+    assert EffectColumns.of(again.get("batch_key"), again.get("covariates", ())) == columns

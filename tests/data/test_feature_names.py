@@ -123,10 +123,16 @@ def renamed(adata, change):
     ("change", "message"),
     [
         (ensembl, r"`mdata\['rna'\].var\['symbol'\]` has 40 of them: pass feature_names='symbol', or rename"),
-        (lambda a: renamed(a, str.upper), r"another spelling: rename adata.var_names = "),
+        (
+            lambda a: renamed(a, str.upper),
+            r"; they are the model's by another spelling: rename adata.var_names = adata.var_names.str.lower\(\)$",
+        ),
         (lambda a: renamed(a, lambda name: f"{name}.3"), r"adata.var_names.str.split\('.'\).str\[0\]"),
         (lambda a: renamed(a, lambda name: f"ENSMUSG{int(name[4:]):011}"), "these are Ensembl ids and the model has"),
-        (lambda a: renamed(a, lambda name: f"{name} x"), "match the names with feature_names="),
+        (
+            lambda a: renamed(a, lambda name: f"{name} x"),
+            "; match the names with feature_names=, or train on these features with jm.tl.train\\(mdata\\)$",
+        ),
     ],
 )
 def test_names_of_another_sort_are_told_with_what_mends_them(query, model, change, message):

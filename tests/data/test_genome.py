@@ -232,6 +232,8 @@ def test_strands_of_genes_that_have_no_place_or_are_not_asked_for_do_not_count(c
     assert starts(var, modality="rna", names=["a"])["tss"].tolist() == [90]
     assert not caplog.records
     assert starts(var, modality="rna", names=["c", "a", "new"])["tss"].isna().tolist() == [True, False, True]
+    found = starts(var, modality="rna", names=["c", "a", "new"])
+    assert found["strand"].tolist() == [1, -1, 1]
 
 
 @pytest.mark.parametrize("value", [1, 100, 1e5, np.int32(7), np.float64(2e6), 250_000])
@@ -356,3 +358,17 @@ def test_few_genes_on_chromosomes_of_another_name_are_said_and_the_same_names_ar
     require_same_chromosomes(regions_on("1", "chr1"), genes_on("1", "chr1"), modalities=names)
     require_same_chromosomes(regions_on("1"), genes_on(None), modalities=names)
     assert not caplog.text
+
+
+def test_features_without_coordinates_are_told_with_what_is_there():
+    expected = (
+        "expected coordinates of 'm': columns 'chrom', 'start' and 'end' in `mdata['m'].var`, or names such as "
+        "'chr1:100-200', found columns {}; add columns"
+    )
+    for var, there in (
+        (frame(["g1", "g2"], chrom=1), "['chrom'] and names such as 'g1'"),
+        (frame([]), "[]"),
+    ):
+        with pytest.raises(KeyError) as error:
+            coordinates(var, modality="m")
+        assert error.value.args[0] == expected.format(there)

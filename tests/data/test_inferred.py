@@ -228,3 +228,41 @@ def test_names_that_are_row_numbers_are_checked_though_all_share_them(capsys, is
     said = capsys.readouterr().err
     assert ("that share a name are verified" in said) is is_right
     assert ("that share a name are unverified" in said) is not is_right
+
+
+def test_the_check_draws_from_the_seed_that_was_given(few, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "jamie.data._inferred.check_pairs",
+        lambda *given: drawn.append(given[-1].random()) or PairCheck(0.5, 0.5, 0.07, 0.3, 20, 20),
+    )
+    pairs_of(few, 20)
+    for seed in (0, 7):
+        read(few, infer_below=0.75, seed=seed)
+    assert drawn == [np.random.default_rng(seed).random() for seed in (0, 7)]
+
+
+@pytest.mark.parametrize("first", ["written", "many", "too few", "refuted"])
+def test_what_is_said_of_two_modalities_leaves_the_next_two_to_be_inferred(few, first, monkeypatch, capsys):
+    """Of rna and protein nothing is inferred here, whatever the reason; of rna and other it is."""
+    rna, protein = few["rna"].copy(), few["protein"].copy()
+    other = protein.copy()
+    other.var_names = "other " + other.var_names
+    other.obs_names = [name if name in rna.obs_names else f"o{name}" for name in other.obs_names]
+    if first == "many":  # all that are in the other as well
+        both = rna.obs_names.intersection(protein.obs_names)
+        rna, protein = rna[both].copy(), protein[both].copy()
+    three = MuData({"rna": rna, "protein": protein, "other": other})
+    if first == "written":
+        jm.pp.infer_correspondence(three, modalities=["rna", "protein"], n_keep=4)
+    if first == "too few":
+        table = pd.DataFrame(dict.fromkeys(["rna", "protein"], rna.obs_names.intersection(protein.obs_names)[:9]))
+        jm.pp.correspondence(three, modalities=["rna", "protein"], pairs=table)
+    checks = iter([PairCheck(0.5, 0.5, 0.07, 0.3, 20, 20)] * (first == "refuted"))
+    good = PairCheck(0.1, 0.5, 0.05, 0.005, 30, 30)
+    monkeypatch.setattr("jamie.data._inferred.check_pairs", lambda *_: next(checks, good))
+    expected = [("rna", "protein")] * (first == "written")
+    found = list(read(three, infer_below=0.75).inferred)
+    assert found[: len(expected)] == expected
+    assert {frozenset(pair) for pair in found[len(expected) :]} >= {frozenset(("rna", "other"))}
+    assert frozenset(("rna", "protein")) not in {frozenset(pair) for pair in found[len(expected) :]}

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from jamie.data import CellMatrix, measured, value_stats
+from jamie.data import CellMatrix, measured, measured_as, value_stats
 from jamie.data._kinds import Normaliser
 
 CONTAINERS = [np.asarray, sparse.csr_matrix]
@@ -195,3 +195,24 @@ def test_where_nothing_was_counted_every_feature_has_the_same_share():
     normaliser = fit("counts", np.zeros((5, 4), np.float32))
     assert_allclose(normaliser.levels, 0.25)
     assert normaliser.depth == 1
+
+
+@pytest.mark.parametrize("kind", ["counts", "protein"])
+def test_values_are_measured_as_the_record_of_their_preparation_says(two_panels, kind):
+    """Levels are for cells with gaps, and of all features: where some features are gone they say nothing."""
+    x, truth = two_panels
+    normaliser = fit(kind, x)
+    about = {"kind": kind, "depth": str(normaliser.depth), "levels": list(normaliser.levels)}
+    assert_allclose(measured_as(x, about), normaliser(x), rtol=1e-6)
+    assert_allclose(measured_as(truth[:, 3:], about), measured(truth[:, 3:], kind=kind, depth=normaliser.depth))
+    assert_allclose(measured_as(truth, {"kind": kind, "depth": 7}), measured(truth, kind=kind, depth=7.0))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_size_of_a_cell_is_its_total_or_its_geometric_mean(container):
+    x = counts(3)
+    assert_allclose(fit("counts", x).size(container(x)), x.sum(1))
+    assert_allclose(fit("protein", x).size(container(x)), np.exp(np.log1p(x).mean(1)), rtol=1e-5)
+    x[3, :5] = np.nan  # without levels a cell has what was measured of it
+    for kind, size in (("counts", np.nansum(x, 1)), ("protein", np.exp(np.nanmean(np.log1p(x), 1)))):
+        assert_allclose(Normaliser(kind, 1.0, np.empty(0)).size(container(x)), size, rtol=1e-5)

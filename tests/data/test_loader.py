@@ -191,3 +191,54 @@ def test_what_is_largest_in_a_batch_is_named(problem):
     assert load.extremes(draws) == (
         "the largest value of its batch is 6, in component 1 of 'b', most of which is 'f1', 'f4', 'f5'"
     )
+
+
+@pytest.mark.parametrize(
+    ("read", "compared", "said"),
+    [
+        (3.0, -9.0, "9, in feature 'f4' of 'b', in standard deviations"),
+        (3.0, np.inf, "inf, in feature 'f4' of 'b', in standard deviations"),
+        (12.0, np.nan, "12, in component 1 of 'b', most of which is 'f1', 'f4', 'f5'"),  # NaN is missing there
+        (np.nan, 9.0, "inf, in component 1 of 'b', most of which is 'f1', 'f4', 'f5'"),
+        (-np.inf, 9.0, "inf, in component 1 of 'b', most of which is 'f1', 'f4', 'f5'"),
+        (-1.0, 0.1, "4, in component 0 of 'a', most of which is 'g0'"),
+    ],
+)
+def test_what_is_largest_may_be_what_outputs_are_compared_with(problem, read, compared, said):
+    loadings = np.zeros((7, 2))
+    loadings[:, 1] = [0.1, -0.9, 0.3, 0.0, 0.8, -0.5, 0.2]
+    inputs, values = np.full((5, 2), 0.5, np.float32), np.zeros((5, 7), np.float32)
+    inputs[2, 1], values[2, 4] = read, compared
+    views = dict(problem.modalities)
+    preparation = SimpleNamespace(features=np.array([f"f{i}" for i in range(7)]), loadings=loadings)
+    views["b"] = replace(views["b"], inputs=inputs, preparation=preparation, values=values)
+    one = SimpleNamespace(features=np.array(["g0"]), loadings=np.ones((1, 3)))
+    views["a"] = replace(views["a"], inputs=np.full((6, 3), 4.0, np.float32), preparation=one, values=None)
+    load = Loader(replace(problem, modalities=views), dict.fromkeys("abc", 1.0), torch.device("cpu"))
+    draw = Draw({"a": np.array([0]), "b": np.array([4, 2]), "c": np.array([], dtype=int)}, None, {})
+    assert load.extremes([draw]) == f"the largest value of its batch is {said}"
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_a_device_does_not_hold_is_gathered_where_it_is(problem, device):
+    """The device of torch that holds shapes alone stands for one with too little memory."""
+    load = Loader(problem, dict.fromkeys("abc", 1.0), torch.device(device))
+    rows = {"a": [4, 0, 2], "b": [1, 0], "c": []}
+    draw = Draw({name: np.array(of, dtype=int) for name, of in rows.items()}, None, {})
+    index = load.index([draw])
+    assert {tensor.device.type for tensor in index.tensors()} == {"cpu"}
+    if device == "cpu":
+        assert not index.inputs
+        assert not index.values
+        return
+    assert list(index.inputs) == ["a", "b"]
+    assert list(index.values) == ["b"]
+    for name, found in index.inputs.items():
+        assert_array_equal(found, problem.modalities[name].inputs[rows[name]])
+    assert_array_equal(index.values["b"], problem.modalities["b"].values[rows["b"]])
+    plain = Loader(problem, dict.fromkeys("abc", 1.0), torch.device("cpu")).index([draw])
+    assert index.layout == plain.layout
+    assert torch.equal(index.positions, plain.positions)
+    assert torch.equal(index.numbers, plain.numbers)
+    batch = load([draw])
+    assert {x.device.type for x in (*batch.inputs.values(), *batch.values.values())} == {device}

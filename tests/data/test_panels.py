@@ -25,8 +25,9 @@ def x():
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
-@pytest.mark.parametrize("gb", [4.0, 1e-7])
-def test_sums_are_by_the_features_that_cells_have(x, container, gb, monkeypatch):
+@pytest.mark.parametrize(("gb", "n_rows"), [(4.0, 1_024), (4.0, 16), (1e-7, 1_024)])
+def test_sums_are_by_the_features_that_cells_have(x, container, gb, n_rows, monkeypatch):
+    monkeypatch.setattr("jamie.data._panels.DENSE_ROWS", n_rows)
     found = panels_of(container(x), gb, monkeypatch)
     assert found.n.tolist() == [40, 50, 60]
     assert_array_equal(found.measured, ~np.isnan(x[[0, 40, 90]]))
@@ -84,3 +85,13 @@ def test_features_without_counts_have_no_share():
     assert_allclose(found, [0.5, 0, 0.5], rtol=1e-5)
     assert found[1] == 0
     assert_allclose(shares(Panels(measured, np.array([2, 2]), np.zeros((2, 3)))), 1 / 3)
+
+
+def test_of_too_many_panels_the_first_are_told_apart_and_go_on_to_count(x, monkeypatch):
+    monkeypatch.setattr("jamie.data._panels.MOST_PANELS", 2)
+    rows = np.r_[0:40, 90:120, 40:90, 20:40]  # of the first panel, the third, the second, the first again
+    monkeypatch.setattr(CellMatrix, "blocks", lambda _: [slice(0, 70), slice(70, 120), slice(120, 140)])
+    found = panels_of(x[rows])
+    assert found.n.tolist() == [60, 30]
+    assert_allclose(found.sums[0], np.nansum(x[:40], axis=0) + np.nansum(x[20:40], axis=0))
+    assert_allclose(found.sums[1], x[90:120].sum(axis=0))

@@ -69,7 +69,11 @@ def test_no_more_components_than_the_data_have(z, monkeypatch):
 
 @pytest.mark.parametrize("n_blocks", [1, 3])
 def test_components_of_many_values_are_those_of_few(z, n_blocks, monkeypatch):
+    many = _pca.of_many_values
+    monkeypatch.setattr(_pca, "EXACT_VALUES", N * D)
+    monkeypatch.setattr(_pca, "of_many_values", None)  # is not called
     exact = components(sparse.csr_matrix(z))
+    monkeypatch.setattr(_pca, "of_many_values", many)
     monkeypatch.setattr(_pca, "EXACT_VALUES", N * D - 1)
     monkeypatch.setattr(_pca, "of_gathered", None)  # is not called
     if n_blocks > 1:
@@ -98,7 +102,8 @@ def test_few_blocks_of_many_are_the_same_cells():
     assert _pca._merged(blocks[:5]) == blocks[:5]
 
 
-def test_sums_of_blocks_are_the_covariance(z):
+def test_sums_of_blocks_are_the_covariance(z, monkeypatch):
+    monkeypatch.setattr(_pca, "DENSE_ROWS", 64)
     vectors = np.random.default_rng(1).normal(size=(D, 3))
     blocks = [z[:100], z[100:101], z[101:]]
     for container in (np.asarray, sparse.csr_matrix):

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jamie.data import CellMatrix, Preparation, prepare_cells, value_stats
+from jamie.data import CellMatrix, Effects, Preparation, prepare_cells, value_stats
 
 KINDS = ["counts", "accessibility", "protein", "continuous"]
 
@@ -255,6 +255,7 @@ def test_what_is_stored_can_be_read_back(counts, kind):
     assert_array_equal(back.inverse(back.transform(x)), preparation.inverse(preparation.transform(x)))
     for field in {field.name for field in fields(Preparation)} - {"normaliser", "effects"}:
         assert_array_equal(getattr(back, field), getattr(preparation, field))
+    assert preparation.features.tolist() == [str(j) for j in range(20)]
     assert (back.kind, back.scale, back.is_whole, back.is_nonnegative) == (kind, preparation.scale, True, True)
 
 
@@ -368,3 +369,18 @@ def test_what_is_outside_of_the_components_is_what_they_do_not_rebuild(counts, k
     expected = np.square(scaled - rebuilt).sum(axis=1)
     assert_allclose(preparation.outside(counts), expected, rtol=1e-4)
     assert_allclose(preparation.outside(sparse.csr_matrix(counts)), expected, rtol=1e-4)
+
+
+def test_values_as_in_a_batch_have_its_effects(counts):
+    effects = Effects(
+        "donor", ("a", "b"), (), center=np.empty(0), spread=np.empty(0),
+        of_batch=np.linspace(-1, 1, 40).reshape(2, 20), of_covariate=np.empty((0, 20)), is_factor=True,
+    )  # fmt: skip
+    preparation, some = replace(fit(counts, "counts"), effects=effects), np.array([7, 2])
+    values = preparation.measured(counts)
+    for columns in (slice(None), some):
+        found = preparation.as_in_batch(values[:, columns], "b", columns)
+        assert_allclose(np.expm1(found), np.expm1(values[:, columns]) * np.exp(effects.of_batch[1, columns]), rtol=1e-5)
+    for without in (None, replace(effects, batch_key="", batches=())):
+        with pytest.raises(ValueError, match="a model that knows batches to answer as in batch='b', found one without"):
+            replace(preparation, effects=without).as_in_batch(values, "b")

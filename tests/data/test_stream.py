@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anndata as ad
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from anndata.experimental import read_elem_lazy
@@ -289,6 +291,25 @@ def test_a_dense_file_that_cannot_fit_is_refused_before_it_is_computed(trained, 
         impute(trained, tmp_path / "x.h5ad")
 
 
+def test_a_zarr_file_which_is_compressed_may_fit_where_its_values_would_not(trained, tmp_path, monkeypatch):
+    usage, almost = shutil.disk_usage, _stream.SPARE + 54 * 12 * 4 - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(folder)._replace(free=almost))
+    assert impute(trained, tmp_path / "x.zarr").n_obs == 54
+
+
+def test_the_digest_tells_values_and_settings_apart():
+    x = np.arange(6, dtype=np.float32)
+    found = [_stream.digest(*parts) for parts in ((x,), (x + 1,), (x, "a"), (x, "b"), (x, None), ("a", x))]
+    assert len(set(found)) == len(found)
+    assert _stream.digest(x.copy(), "a") == found[2]
+
+
+def test_a_sparse_block_takes_its_values_and_their_places():
+    x = sparse.random(20, 9, 0.3, "csr", dtype=np.float32, rng=np.random.default_rng(0))
+    assert _stream._n_bytes(x) == 8 * x.nnz
+    assert _stream._n_bytes(x.toarray()) == 4 * 20 * 9
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_the_second_of_two_writers_is_told_before_it_computes(trained, tmp_path, monkeypatch, suffix):
     out = tmp_path / f"x.{suffix}"
@@ -309,3 +330,42 @@ def test_a_run_that_was_cut_off_before_its_first_block_starts_afresh(trained, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.h5ad.part", "x.h5ad.part.json"]
     impute(trained, out)
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]
+
+
+@pytest.mark.parametrize(("suffix", "limit"), [*(("h5ad", limit) for limit in range(6)), ("zarr", 3)])
+@pytest.mark.parametrize("at", ["read", "note"])
+def test_matrices_are_there_wherever_writing_them_was_cut(tmp_path, monkeypatch, suffix, limit, at):
+    """Cut before a block is computed, or once it is written and before that is noted; none is computed for nothing."""
+    rng, n, note = np.random.default_rng(0), 2 * STEP - 3, _stream._note
+    sources = {"X": sparse.random(n, 4, 0.4, "csr", rng=rng), "layers/dense": rng.normal(size=(n, 4))}
+    frame = ad.AnnData(obs=pd.DataFrame(index=list(map(str, range(n)))), var=pd.DataFrame(index=list("abcd")))
+    out, calls, reads, cuts = tmp_path / f"x.{suffix}", [], [], [limit]
+
+    def count(what):
+        calls.append(what)
+        if calls.count(at) > cuts[-1]:
+            raise KeyboardInterrupt
+
+    def read(path, rows):
+        count("read")
+        reads.append((path, rows.start))
+        return sources[path][rows]
+
+    monkeypatch.setattr(_stream, "_note", lambda log, noted: (count("note"), note(log, noted)))
+    matrices = {
+        path: _stream.Rows(x.shape, x.dtype, sparse.issparse(x), partial(read, path)) for path, x in sources.items()
+    }
+    given = out, frame.write_h5ad if suffix == "h5ad" else frame.write_zarr, matrices, "these"
+    is_cut = limit < (4 if at == "read" else 5)  # one note more: that there is nothing yet
+    if is_cut:
+        with pytest.raises(KeyboardInterrupt):
+            _stream.stream(*given)
+        assert not out.exists()
+    cuts.append(100)
+    _stream.stream(*given)
+    found = ad.read_h5ad(out) if suffix == "h5ad" else ad.read_zarr(out)
+    assert_array_equal(found.X.toarray(), sources["X"].toarray())
+    assert_array_equal(found.layers["dense"], sources["layers/dense"])
+    assert len(reads) == 4 + (is_cut and at == "note" and limit > 0)
+    assert list(dict.fromkeys(reads)) == [(path, start) for start in (0, STEP) for path in sources]  # cells together
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]

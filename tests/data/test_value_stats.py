@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
@@ -22,6 +22,11 @@ def test_one_pass_tells_what_numpy_tells(container, gb, monkeypatch):
     assert found.filled == (x[train] != 0).mean()
     assert_array_equal(found.totals, x[train].sum(1))
     assert_array_equal(found.opened, (x[train] > 0).sum(0))
+    assert_array_equal(found.sums, x[train].sum(0))
+    assert_array_equal(found.n_open, (x[train] > 0).sum(1))
+    assert_allclose(found.mean, x[train].astype(float).mean(0), rtol=1e-6)
+    assert_allclose(found.sd, x[train].astype(float).std(0), rtol=1e-6)
+    assert (found.n_cells, found.n_missing, found.share_missing) == (300, 0, 0)
     assert not found.negative.any()
     assert not found.missing.any()
     x[290, 2], x[5, 2], x[7, 8] = -1, -0.5, np.nan

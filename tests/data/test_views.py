@@ -6,13 +6,14 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import jamie as jm
 from jamie import data
 from jamie._keys import Keys
-from jamie.data import Preparation, open_cells, require_several, writable
+from jamie.data import EffectColumns, Preparation, open_cells, require_several, writable
 
 
 def read(mdata, *, modalities=None, key_added="jamie", **options):
@@ -322,3 +323,80 @@ def test_preparation_can_be_of_a_layer(small, rng):
     assert isinstance(preparation, Preparation)
     assert (preparation.layer, preparation.kind) == ("raw", "counts")
     assert isinstance(small["x"], ad.AnnData)
+
+
+# what pp.prepare wrote, and what changed since
+
+
+def refused(function):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole text is compared
+        function()
+    return error.value.args[0]
+
+
+def test_what_was_prepared_of_other_values_or_layers_is_told(small):
+    small["x"].layers["raw"] = small["x"].X.copy()
+    jm.pp.prepare(small)
+    assert refused(lambda: data.read(open_cells(small, layer={"x": "raw"}))) == (
+        "expected the layer that 'x' was prepared from, 'X', found layer='raw'; "
+        "call jm.pp.prepare(mdata, layer={'x': 'raw'}) again"
+    )
+    small["x"].X = small["x"].X * 2
+    assert refused(lambda: read(small)) == (
+        "expected `mdata['x']` as it was prepared, found other values; call jm.pp.prepare(mdata) again"
+    )
+    jm.pp.prepare(small, layer={"x": "raw"})
+    assert read(small).modalities["x"].preparation.layer == "raw"
+    assert data.read(open_cells(small, layer={"x": "raw"})).modalities["x"].preparation.layer == "raw"
+
+
+def test_what_was_prepared_in_other_batches_is_told(small):
+    small.obs["donor"] = np.resize(["p", "q"], small.n_obs)
+    small.obs["age"] = np.arange(small.n_obs, dtype=float)
+    by = {
+        "none": EffectColumns(),
+        "donor": EffectColumns.of("donor", ()),
+        "both": EffectColumns.of("donor", ["age"]),
+    }
+    expected = "expected a preparation of 'x' without the effects of {}, found one {}; call jm.pp.prepare(mdata, {})"
+    jm.pp.prepare(small)
+    assert refused(lambda: read(small, columns=by["donor"])) == expected.format(
+        "'donor'", "with all of them", "batch_key='donor'"
+    )
+    jm.pp.prepare(small, batch_key="donor")
+    assert refused(lambda: read(small, columns=by["both"])) == expected.format(
+        "'donor', 'age'", "without those of 'donor'", "batch_key='donor', covariates=['age']"
+    )
+    for columns in ("none", "donor"):
+        assert read(small, columns=by[columns]).modalities["x"].preparation.effects.batches == ("p", "q")
+    small.obs["donor"] = np.where(np.arange(small.n_obs) < 12, "p", "q")
+    assert refused(lambda: read(small)) == (
+        "expected a preparation fitted on the training cells and features of 'x' as they are now, found another in "
+        "`mdata['x'].uns['jamie_input']`: names, the split or 'donor' changed since; "
+        "call jm.pp.prepare(mdata, batch_key='donor') again"
+    )
+
+
+def test_a_preparation_that_was_fitted_on_other_names_is_told(small):
+    jm.pp.prepare(small)
+    stored = small["x"].uns["jamie_input"]
+    for key in sorted(set(stored) - {"schema", "scale"}):
+        part = {name: value for name, value in stored.items() if name != key}
+        small["x"].uns["jamie_input"] = part
+        assert refused(lambda: read(small)).startswith(
+            f"expected a whole preparation in `mdata['x'].uns['jamie_input']`, found none of ['{key}'"
+        )
+    small["x"].uns["jamie_input"] = stored
+    small["x"].var_names = [f"new{i}" for i in range(8)]
+    assert refused(lambda: read(MuData(dict(small.mod)))) == (
+        "expected a preparation fitted on the training cells and features of 'x' as they are now, found another in "
+        "`mdata['x'].uns['jamie_input']`: names or the split changed since; call jm.pp.prepare(mdata) again"
+    )
+
+
+def test_one_batch_in_each_modality_is_told_with_its_name(small):
+    small.obs["donor"] = "p"
+    assert refused(lambda: read(small, columns=EffectColumns.of("donor", ()))) == (
+        "expected two batches or more among the training cells of a modality, found 'donor' = ['p']; "
+        "leave out `batch_key`"
+    )

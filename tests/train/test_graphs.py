@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,3 +129,60 @@ def test_losses_are_compiled_where_that_is_asked(training, compiled, monkeypatch
     values = step.compute(index, moments(step)[0])
     assert asked == ([{"dynamic": False}] if compiled else [])
     assert torch.isfinite(values).all()
+
+
+def test_a_batch_is_sent_to_the_device_before_it_is_computed(training):
+    """The device of torch that holds shapes alone stands for another than the host; call by call and captured."""
+    _, step, (index, *_) = training()
+    seen = []
+
+    def compute(index, schedule):
+        seen.append({tensor.device.type for tensor in (*index.tensors(), schedule)})
+        return torch.zeros(8)
+
+    graphs = Graphs(compute, torch.device("meta"), capture=Played())
+    for _ in range(WARM_UP + 2):
+        graphs(index, moments(step)[0])
+    assert seen == [{"meta"}] * (WARM_UP + 2)
+    assert {tensor.device.type for tensor in index.tensors()} == {"cpu"}
+
+
+class Cuda:
+    """Plays what torch has for graphs, and notes what it is asked for; kernels run once, when they are captured."""
+
+    def __init__(self, monkeypatch):
+        self.pools, self.streams, self.waited, self.held, self.replayed = [], [], [], [], []
+        for name, stands_in in (
+            ("graph_pool_handle", lambda: (self.pools.append(object()), self.pools[-1])[1]),
+            ("Stream", self._stream),
+            ("synchronize", self.waited.append),
+            ("CUDAGraph", lambda: SimpleNamespace(replay=lambda: self.replayed.append(len(self.held)))),
+            ("graph", self._graph),
+        ):
+            monkeypatch.setattr(torch.cuda, name, stands_in)
+
+    def _stream(self, device):
+        self.streams.append(SimpleNamespace(device=device))
+        return self.streams[-1]
+
+    @contextmanager
+    def _graph(self, graph, *, pool, stream):
+        assert self.waited, "work of other streams may still go on"
+        self.held.append((graph, pool, stream))
+        yield
+
+
+def test_all_graphs_share_memory_and_a_stream_of_their_own(training, monkeypatch):
+    _, step, (index, *_) = training()
+    cuda, values = Cuda(monkeypatch), torch.arange(8.0)
+    graphs = Graphs(lambda *_: values, CPU)
+    layouts = [index.layout._replace(n_blocks=n) for n in (1, 2)]
+    for layout in layouts:
+        for _ in range(WARM_UP + 2):
+            found = graphs(index.__class__(layout, index.positions, index.numbers), moments(step)[0])
+            assert torch.equal(found, values)
+    (pool,), (stream,) = cuda.pools, cuda.streams
+    assert cuda.waited == [CPU, CPU]
+    assert stream.device == CPU
+    assert [(p, s) for _, p, s in cuda.held] == [(pool, stream)] * 2
+    assert cuda.replayed == [1, 1, 2, 2]

@@ -787,3 +787,17 @@ def test_a_score_that_is_the_same_to_rounding_is_not_better():
         best.offer(score, step)
         assert best.stale == stands
     assert (best.score, best.step) == (1.0 - 2e-8, 3)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
+def test_a_state_has_the_names_that_files_of_it_have(monkeypatch, averaging):
+    """A later version goes on from a file of this one: what is written by one name is looked for by it."""
+    scored(monkeypatch, 3.0, 2.0)
+    monkeypatch.setattr("jamie.train._trainer.held_out_cells", lambda *_: [torch.ones(20), torch.ones(20)])
+    checkpoint, watched = InMemory(), Watched(replace(CYCLES, max_steps=6, cycles=1, averaging=averaging))
+    watched.fit(checkpoint=checkpoint)
+    weights = list(watched.network.state_dict())
+    groups = ["network", "best"] + (["average"] if averaging else [])
+    expected = {f"{group}/{name}" for group in groups for name in weights}
+    expected |= {"optimiser/first", "optimiser/second", "cells/0", "cells/1", "chance"}
+    assert set(checkpoint.state.arrays) == expected

@@ -49,7 +49,7 @@ def external_pca(opened: Cells, name: str, use_rep: str) -> tuple[Preparation, A
     mean = np.broadcast_to(over.mean, cells.shape[1])
     preparation = Preparation(
         normaliser=Normaliser("continuous", 1.0, np.empty(0)),
-        features=np.asarray(cells.features, dtype=object).astype(str),
+        features=np.asarray(cells.features).astype(str),
         mean=np.ascontiguousarray(mean, dtype=np.float64 if cells.is_double else np.float32),
         sd=np.ones(cells.shape[1], dtype=np.float32),
         loadings=loadings,

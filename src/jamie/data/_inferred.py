@@ -82,8 +82,8 @@ def check_few_pairs(
     known: Mapping[Pair, sparse.csr_matrix],
     train: Mapping[str, Array],
     *,
-    few: float = FEW,
-    seed: int = 0,
+    few: float,
+    seed: int,
 ) -> dict[Pair, PairCheck]:
     """Check known pairs of training cells that may be none, log how they do, and warn of those that fail.
 

@@ -105,8 +105,7 @@ class Normaliser:
         seen = levels.sum() - _sum_where_missing(x, levels)
         if self.kind == "protein":
             return np.asarray(np.exp((_nansum(_log1p(x)) - seen) / width))
-        expected = seen if len(self.levels) else np.ones(x.shape[0])
-        total: Array = _nansum(x) / np.where(expected > 0, expected, 1)
+        total: Array = _nansum(x) / np.where(seen > 0, seen, 1)
         return total
 
     def to_input_units(self, values: Array) -> Array:

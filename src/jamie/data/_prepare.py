@@ -125,7 +125,7 @@ class Preparation:
         varying = variance > 1e-6 * variance[0]  # others would carry noise to constant features
         return cls(
             normaliser=normaliser,
-            features=np.asarray(cells.features, dtype=object).astype(str),
+            features=np.asarray(cells.features).astype(str),
             mean=mean.astype(dtype),
             sd=sd.astype(dtype),
             loadings=np.ascontiguousarray(vectors[varying].T, dtype=np.float32),

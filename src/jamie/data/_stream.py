@@ -105,7 +105,7 @@ def _write(
     with _opened(part) as file, progress(n_rows, description=f"writing {name}", unit="cells") as bar:
         bar.update(sum(written.values()))
         writers = {
-            path: (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, -1))
+            path: (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, 0))
             for path, rows in matrices.items()
         }
         for path, block in _in_order(matrices):
@@ -230,7 +230,7 @@ class _Dense:
     """An array in the layout of AnnData."""
 
     def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
-        if n_written < 0:
+        if not n_written:
             if path in file:
                 del file[path]
             if isinstance(file, h5py.File):  # in one piece: what is killed while it writes leaves no broken index
@@ -249,7 +249,7 @@ class _Sparse:
     """A CSR matrix in the layout of AnnData, that grows."""
 
     def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
-        if n_written < 0:
+        if not n_written:
             if path in file:
                 del file[path]
             group = file.create_group(path)
@@ -261,7 +261,7 @@ class _Sparse:
             ):
                 _create(group, name, size, dtype)
         self._group, self._dtype = file[path], rows.dtype
-        self._n = int(self._group["indptr"][max(n_written, 0)])
+        self._n = int(self._group["indptr"][n_written])
 
     def write(self, rows: slice, values: Matrix) -> None:
         block = sparse.csr_matrix(values)

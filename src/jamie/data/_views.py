@@ -312,9 +312,10 @@ def read_preparation(cells: Cells, name: str) -> Preparation | None:
     if stored["fitted_on"] != fingerprint(cells, name, found):
         effects = found.effects
         columns = EffectColumns() if effects is None else EffectColumns(effects.batch_key or None, effects.covariates)
+        changed = f"names, the split or {columns}" if columns else "names or the split"
         msg = (
             f"expected a preparation fitted on the training cells and features of {name!r} as they are now, "
-            f"found another in `{where}`: names, the split{f', or {columns},' if columns else ''} changed since; "
+            f"found another in `{where}`: {changed} changed since; "
             f"call jm.pp.prepare(mdata{f', {columns.as_arguments()}' if columns else ''}) again"
         )
         raise InvalidValueError(msg)
