@@ -71,7 +71,7 @@ def embedding(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> cells = jm.get.embedding(mdata, color="cell_type", basis="pca")
     >>> cells.shape, list(cells)
     ((108, 4), ['modality', 'x', 'y', 'color'])
