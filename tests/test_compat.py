@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jamie import _compat
-from jamie._compat import let_numba_cache
+from jamie._compat import let_numba_cache, version
+
+
+def test_a_version_is_that_of_the_installed_package():
+    for _ in range(2):  # the second time from memory
+        assert version("numpy") == np.__version__
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        version("no such package")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ KINDS = {
     "snareseq_mouse_cortex": {"rna": "counts", "atac": "accessibility"},
 }
 SLOW = {"citeseq_pbmc10k", "snareseq_mouse_cortex"}  # with all their cells
-N_CELLS = 600  # of the others
+N_CELLS = 400  # of the others
 CHANCE = 0.6  # of few pairs
 ALIGNED = {  # held-out FOSCTTM after a moment's training; 0.5 is chance, pairs carry little in the others
     "patchseq_motor_cortex": 0.3,
@@ -58,7 +58,7 @@ def test_main_job(data_dir, name):
     mdata = load(data_dir, name, None if name in SLOW else N_CELLS)
     before = {m: (adata.X.copy(), adata.shape) for m, adata in mdata.mod.items()}
     jm.pp.split(mdata)
-    model = jm.tl.train(mdata, max_steps=60)
+    model = jm.tl.train(mdata, max_steps=30)
     assert {m: preparation.kind for m, preparation in model.preparations_.items()} == KINDS[name]
     assert mdata.obsm["X_jamie"].shape == (mdata.n_obs, 32)
     assert np.isfinite(mdata.obsm["X_jamie"]).all()
@@ -83,7 +83,7 @@ def test_main_job(data_dir, name):
 
 def test_mosaic_drops_no_cell_and_fills_every_hole(data_dir):
     mdata = load(data_dir, "citeseq_pbmc_mosaic")
-    model = jm.tl.train(mdata, max_steps=100)
+    model = jm.tl.train(mdata, max_steps=40)
     rna, protein = mdata["rna"].obs_names, mdata["protein"].obs_names
     only_rna, only_protein = rna.difference(protein), protein.difference(rna)
     assert (mdata.n_obs, len(only_rna), len(only_protein)) == (1600, 400, 400)
@@ -120,7 +120,7 @@ def test_gaps_in_electrophysiology(data_dir):
     gaps = rng.random(mdata["ephys"].shape) < 0.1
     mdata["ephys"].X[gaps] = np.nan
     jm.pp.split(mdata)
-    model = jm.tl.train(mdata, max_steps=60)
+    model = jm.tl.train(mdata, max_steps=30)
     assert np.isfinite(mdata.obsm["X_jamie"]).all()
     table = jm.tl.evaluate(mdata, model, baselines=[])
     assert table.loc[table["target"] == "ephys", "correlation"].item() > 0.2

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from . import datasets, get, metrics, pl, pp, tl
+from ._compat import version
 from ._errors import JamieError
 from ._settings import settings
 from .model import JAMIE

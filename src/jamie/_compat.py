@@ -10,9 +10,17 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+
+@cache
+def version(package: str) -> str:
+    """Version of a distribution; looked up once, as reading its metadata takes 2 ms."""
+    return metadata.version(package)
 
 
 def seed_argument(function: Callable[..., Any], seed: int) -> dict[str, int]:

@@ -187,6 +187,8 @@ def test_demo_has_a_table_of_every_data_set(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_demo, "_datasets", lambda _: {"toy": jm.datasets.toy()})
     train = jm.tl.train
     monkeypatch.setattr(jm.tl, "train", lambda mdata, **options: train(mdata, max_steps=10, **options))
+    embedding = jm.pl.embedding
+    monkeypatch.setattr(jm.pl, "embedding", lambda mdata, **options: embedding(mdata, basis="pca", **options))
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
     for shown in ("jamie", "kNN", "ridge", "supervised kernel", "FOSCTTM", "rna → protein", "protein → rna"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mudata import MuData
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -97,3 +98,10 @@ def test_many_cells_are_laid_out_by_a_search_of_our_own(mdata, monkeypatch):
     ]
     shared = np.mean([len(set(a) & set(b)) for a, b in zip(*near, strict=True)])
     assert shared > 7
+
+
+def test_torch_has_as_many_threads_as_before(mdata):
+    """UMAP is compiled by numba, which starts threads of OpenMP, and torch takes their number for its own."""
+    before = torch.get_num_threads()
+    jm.get.embedding(mdata, n_cells=100)
+    assert torch.get_num_threads() == before

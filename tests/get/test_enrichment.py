@@ -17,8 +17,8 @@ WHAT = {"source": "rna", "target": "protein"}
 def ranked_once(trained_session):
     mdata, model = trained_session
     mdata = mdata.copy()
-    jm.tl.explain(mdata, model, **WHAT)
-    jm.tl.knockout(mdata, model, **WHAT)
+    jm.tl.explain(mdata, model, **WHAT, n_cells=20, n_background=10)
+    jm.tl.knockout(mdata, model, **WHAT, n_cells=20)
     return mdata
 
 

@@ -16,7 +16,7 @@ WHAT = {"source": "rna", "target": "protein"}
 def explained_once(trained_session):
     mdata, model = trained_session
     mdata = mdata.copy()
-    jm.tl.explain(mdata, model, **WHAT, features=["protein3", "protein1"])
+    jm.tl.explain(mdata, model, **WHAT, features=["protein3", "protein1"], n_background=10)
     return mdata
 
 

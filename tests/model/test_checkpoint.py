@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +77,18 @@ def assert_same(model, other):
         assert_array_equal(seen.role, other.seen_[name].role)
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.fixture(scope="module")
+def whole(mdata):
+    """Function that gives the model of a training that was not cut, trained once."""
+    return cache(lambda name: fitted(mdata, recipe=RECIPES[name]))
+
+
+@pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("after", [(1,), (7, 17)])
-def test_a_training_that_was_killed_ends_with_the_same_bits(mdata, tmp_path, often, recipe, after):
+def test_a_training_that_was_killed_ends_with_the_same_bits(mdata, whole, tmp_path, often, name, after):
     for step in after:
-        killed_after(step, mdata, tmp_path, recipe)
-    assert_same(fitted(mdata, tmp_path, recipe), fitted(mdata, recipe=recipe))
+        killed_after(step, mdata, tmp_path, RECIPES[name])
+    assert_same(fitted(mdata, tmp_path, RECIPES[name]), whole(name))
     assert [path.name for path in tmp_path.iterdir()] == [_checkpoint.FILE]
 
 

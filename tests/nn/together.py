@@ -19,7 +19,7 @@ from jamie.train import RECIPES, Target, objective
 
 
 def compute(n: int) -> dict[str, np.ndarray]:
-    """Return the gradient of a step without chance, and the weights after twenty with it."""
+    """Return the gradient of a step without chance, and the weights after five with it."""
     torch.manual_seed(0)
     widths = {"x": (16, 16), "y": (16, 16)}
     network = JointVAE({"x": 12, "y": 7}, n_latent=5, hidden=widths, norm="layer", dropout=0.3)
@@ -47,7 +47,7 @@ def compute(n: int) -> dict[str, np.ndarray]:
     network.train()
     own_noise()
     optimiser = torch.optim.AdamW(network.parameters(), fused=True)
-    for _ in range(20):
+    for _ in range(5):
         step()
         optimiser.step()
     results["weights"] = torch.cat([p.detach().flatten() for p in network.parameters()]).numpy()
@@ -57,7 +57,7 @@ def compute(n: int) -> dict[str, np.ndarray]:
 def train(path: Path) -> None:
     """Train, save and impute to a file; a recipe that cannot be trained together is refused."""
     mdata = jm.datasets.toy()
-    model = jm.tl.train(mdata, max_steps=30)
+    model = jm.tl.train(mdata, max_steps=5)
     model.save(path)
     assert not dist.is_initialized()
     jm.tl.impute(mdata, model, source="rna", target="protein", out=f"{path}.zarr")

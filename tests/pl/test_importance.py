@@ -26,9 +26,10 @@ UP, DOWN = "#D55E00", "#0072B2"
 def explained_once(trained_session):
     mdata, model = trained_session
     mdata = mdata.copy()
-    jm.tl.explain(mdata, model, **WHAT, features=["protein3", "protein1"])
-    jm.tl.explain(mdata, model, source="rna", labels="cell_type", features=["type A"])
-    jm.tl.explain(mdata, model, source="rna", features=["latent2"])
+    few = {"source": "rna", "n_background": 10}
+    jm.tl.explain(mdata, model, **few, target="protein", features=["protein3", "protein1"])
+    jm.tl.explain(mdata, model, **few, labels="cell_type", features=["type A"])
+    jm.tl.explain(mdata, model, **few, features=["latent2"])
     return mdata
 
 

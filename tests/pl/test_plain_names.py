@@ -29,7 +29,7 @@ PLOTS = {
 
 @pytest.fixture(scope="module")
 def hostile():
-    toy = jm.datasets.toy(n_cells=120)
+    toy = jm.datasets.toy(n_cells=90)
     mods = {}
     for name, new in zip(("rna", "protein"), DIRECTION.values(), strict=True):
         adata = toy[name].copy()
@@ -41,8 +41,8 @@ def hostile():
     model = jm.tl.train(mdata, max_steps=5)
     jm.tl.impute(mdata, model, **DIRECTION)
     jm.tl.evaluate(mdata, model, labels="$type$", baselines=["ridge"])
-    jm.tl.explain(mdata, model, **DIRECTION)
-    jm.tl.knockout(mdata, model, **DIRECTION, labels="$type$")
+    jm.tl.explain(mdata, model, **DIRECTION, n_cells=20, n_background=10)
+    jm.tl.knockout(mdata, model, **DIRECTION, labels="$type$", n_cells=60)
     return mdata, model
 
 

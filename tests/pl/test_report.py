@@ -63,8 +63,8 @@ def whole_session(trained_session, tmp_path_factory):
     jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["ridge"])
     jm.tl.diagnose(mdata, model, labels="cell_type")
     jm.tl.match(mdata, source="rna", target="protein")
-    jm.tl.explain(mdata, model, source="rna", target="protein")
-    jm.tl.knockout(mdata, model, source="rna", target="protein")
+    jm.tl.explain(mdata, model, source="rna", target="protein", n_cells=20, n_background=10)
+    jm.tl.knockout(mdata, model, source="rna", target="protein", n_cells=40)
     path = tmp_path_factory.mktemp("report") / "report.html"
     returned = jm.pl.report(mdata, model, path, labels="cell_type", basis="pca")
     return mdata, model, path, returned

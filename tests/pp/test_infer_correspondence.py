@@ -457,15 +457,16 @@ def test_cell_lines_are_told_apart_by_geometry_and_by_pairs(data_dir, n_known):
 @pytest.mark.real
 def test_geometry_alone_is_confidently_wrong_where_composition_differs_and_pairs_are_not(data_dir):
     whole = jm.datasets.load("snareseq_cellline", folder=data_dir)
-    found = []
-    for dropped in whole["rna"].obs["cell_type"].unique():
-        for n_known in (0, 20):
-            mdata = strangers(whole, n_known, dropped)
-            jm.pp.infer_correspondence(mdata, use_rep="unit")
-            report = mdata.uns["jamie_inferred_rna_atac"]
-            found.append((n_known, carried(mdata), report.get("agreement")))
-    assert min(score for n_known, score, _ in found if n_known) > 0.9
-    assert any(score < 0.2 and sure > 0.1 for n_known, score, sure in found if not n_known)
+
+    def score(dropped, n_known):
+        mdata = strangers(whole, n_known, dropped)
+        jm.pp.infer_correspondence(mdata, use_rep="unit")
+        return carried(mdata), mdata.uns["jamie_inferred_rna_atac"]
+
+    assert min(score(dropped, 20)[0] for dropped in whole["rna"].obs["cell_type"].unique()) > 0.9
+    wrong, report = score("H1", 0)  # 0.01 and 0.4; without most of K562 it is right
+    assert wrong < 0.2
+    assert report["agreement"] > 0.1
 
 
 @pytest.mark.real

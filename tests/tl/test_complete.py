@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import anndata as ad
 import mudata as md
 import numpy as np
@@ -142,13 +144,25 @@ def imputed_rows(completed, name):
     return dense(completed[name].X)[completed[name].obs["jamie_imputed"].to_numpy()]
 
 
+@pytest.fixture(scope="module")
+def of_floats(trained_session):
+    """Function that gives counts that every type can hold, and what is completed of them as dense floats."""
+    mdata, model = trained_session
+
+    @cache
+    def of(name):
+        x = np.minimum(dense(mdata[name].X), 255)
+        return x, jm.tl.complete(with_values(mdata, name, x), model)
+
+    return of
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
 @pytest.mark.parametrize("name", ["rna", "protein"])
-def test_the_stored_type_of_counts_changes_nothing(trained, name, dtype, container):
+def test_the_stored_type_of_counts_changes_nothing(trained, of_floats, name, dtype, container):
     mdata, model = trained
-    x = np.minimum(dense(mdata[name].X), 255)
-    expected = jm.tl.complete(with_values(mdata, name, x), model)
+    x, expected = of_floats(name)
     found = jm.tl.complete(with_values(mdata, name, container(x.astype(dtype))), model)
     assert found[name].X.dtype == np.float32
     assert sparse.issparse(found[name].X) == (container is not np.asarray)

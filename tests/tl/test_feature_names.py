@@ -166,7 +166,7 @@ def test_a_model_adapts_to_cells_of_other_names(given):
 
 @pytest.mark.parametrize("verb", ["links", "knockout_by_distance"])
 def test_places_on_the_genome_go_with_their_features(verb):
-    mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
+    mdata = jm.datasets.multiome(n_cells=100, n_genes=10, n_peaks=40)
     model = jm.tl.train(mdata, max_steps=20)
     other = renamed(mdata)
     call = getattr(jm.tl, verb)

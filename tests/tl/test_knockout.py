@@ -26,7 +26,7 @@ def learned():
     mdata["rna"].var["end"] = np.arange(40) * 1_000 + 10
     jm.pp.split(mdata)
     jm.pp.prepare(mdata, kinds={"rna": "continuous"})
-    return mdata, jm.tl.train(mdata, max_steps=150)
+    return mdata, jm.tl.train(mdata, max_steps=60)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import jamie as jm
 def learned():
     mdata = jm.datasets.multiome(n_cells=400, n_genes=20, n_peaks=100)
     jm.pp.split(mdata)
-    return mdata, jm.tl.train(mdata, max_steps=200)
+    return mdata, jm.tl.train(mdata, max_steps=60)
 
 
 def test_each_set_is_as_knocked_out_by_itself(learned, tmp_path):

@@ -18,7 +18,7 @@ from jamie.tl import _links
 def learned():
     mdata = jm.datasets.multiome(n_cells=400, n_genes=20, n_peaks=100)
     jm.pp.split(mdata)
-    return mdata, jm.tl.train(mdata, max_steps=200)
+    return mdata, jm.tl.train(mdata, max_steps=100)
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def model(learned):
 
 def test_shap_values_are_those_of_explain(cells, model):
     genes = ["gene3", "gene11"]
-    table = jm.tl.links(cells, model, genes="rna", regions="atac", features=genes, n_background=30)
+    table = jm.tl.links(cells, model, genes="rna", regions="atac", features=genes, n_background=20)
     train = (cells.obs["jamie_split"] == "train").sum()
     jm.tl.explain(
         cells, model, source="atac", target="rna", features=genes, groupby="jamie_split", group="train",
-        n_background=30,
+        n_background=20,
     )  # fmt: skip
     atac = cells["atac"]
     assert atac.uns["jamie_shap_rna"]["n_cells"] == train

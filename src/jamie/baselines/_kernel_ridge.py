@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
-from threadpoolctl import threadpool_limits
 
 from jamie._patterns import patterns
+from jamie._threads import blas_threads
 from jamie._types import Array
 
 from ._kernel import RATES, inverse_root, similarity
@@ -80,7 +80,7 @@ def tune(x: Array, y: Array, rng: np.random.Generator, partial: Partial | None =
     if not outputs:
         return Setting(1 / float(median), 1.0)
     among, best = euclidean_distances(x, landmarks), (np.inf, Setting(1.0, 1.0))
-    with threadpool_limits(1):
+    with blas_threads(1):
         for rate in (rate / median for rate in RATES):
             kernel = np.exp(-rate * distances)
             if len(landmarks) == len(x) and partial is None:
@@ -120,7 +120,7 @@ def regress(
         y, offset = np.where(np.isnan(values), mean, values) @ partial.loadings, mean @ partial.loadings
     gram = np.zeros((len(landmarks), len(landmarks)))
     right = np.zeros((len(landmarks), y.shape[1]))
-    with threadpool_limits(1):
+    with blas_threads(1):
         for start in range(0, len(x), BLOCK):
             k = similarity(x[start : start + BLOCK].astype(np.float64), landmarks, setting.rate)
             gram += k.T @ k

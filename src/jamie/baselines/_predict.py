@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import KFold
 from sklearn.utils.extmath import randomized_svd
-from threadpoolctl import threadpool_limits
 
 from jamie._checks import generator, require_option
 from jamie._errors import InvalidValueError
 from jamie._settings import settings
+from jamie._threads import blas_threads
 from jamie._types import Array, Seed
 
 from ._directions import supervised
@@ -127,7 +127,7 @@ def predict_each(
     for method in methods:
         needed = AVERAGED if method == "average" else [method]
         # Threads gain little here, and where cores are shared they wait for each other: 10 minutes in place of one.
-        with threadpool_limits(settings.n_threads or 1):
+        with blas_threads(settings.n_threads or 1):
             done |= {one: _predicted(one, x, y, given, x_test, seed) for one in needed if one not in done}
         yield method, np.mean([done[one] for one in needed], axis=0) * scale + mean
 

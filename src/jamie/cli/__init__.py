@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
+from jamie._compat import version
 from jamie._errors import JamieError
 from jamie._interrupts import interruptible, signal_of
 

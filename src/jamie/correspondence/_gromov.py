@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from jamie._threads import blas_threads
 from jamie._types import Array
 
 from ._manifold import Manifold, spread
@@ -73,7 +73,7 @@ def solve(x: Landmarks, y: Landmarks, n_starts: int, rng: np.random.Generator) -
     """
     plans = np.stack([_start(x, y, kind, rng) for kind in range(n_starts)])
     fixed = (x.among**2 @ x.share)[:, None] + (y.among**2 @ y.share)[None, :]
-    with threadpool_limits(1):  # products this small cost more in waiting for threads than in arithmetic
+    with blas_threads(1):  # products this small cost more in waiting for threads than in arithmetic
         for entropy in ANNEALING:
             for _ in range(N_OUTER):
                 cost = fixed - 2 * (x.among @ plans @ y.among)

@@ -12,11 +12,11 @@ import pandas as pd
 from anndata.abc import CSCDataset, CSRDataset
 from joblib import Parallel, cpu_count, delayed
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from jamie._errors import InvalidValueError
 from jamie._progress import progress
 from jamie._settings import settings
+from jamie._threads import blas_threads
 from jamie._types import Array, Matrix
 
 S = TypeVar("S")
@@ -200,7 +200,7 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
     """`function` of each item, in order, a few at a time; each in one thread."""
     n_jobs = min(settings.n_threads or MOST_THREADS, cpu_count(), len(items))
     pool = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator", pre_dispatch=n_jobs)
-    with threadpool_limits(1):
+    with blas_threads(1):
         yield from pool(delayed(function)(item) for item in items)
 
 

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from scipy import sparse
 
 from jamie._atomic import as_path, refusal, require_ours, writing
 from jamie._checks import require_option
-from jamie._compat import quiet_mudata
+from jamie._compat import quiet_mudata, version
 from jamie._errors import WriteError
 from jamie._progress import progress
 from jamie._settings import is_first, logger

@@ -104,7 +104,7 @@ def agreement(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> both = jm.get.agreement(mdata, source="rna", target="protein", groupby="cell_type", n_features=3)
     >>> both.correlation.shape, both.js_distance.shape, both.measured.shape

@@ -36,7 +36,7 @@ def alignment(mdata: MuData, *, source: str, target: str, key_added: str = "jami
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"], aligners=["cca"])
     >>> jm.get.alignment(mdata, source="rna", target="protein").index.tolist()
     ['jamie', 'cca']

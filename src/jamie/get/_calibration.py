@@ -80,7 +80,7 @@ def calibration(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy(n_cells=120)
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.get.calibration(mdata, model, source="rna", target="protein", levels=[0.5, 0.9])
     >>> table[["group", "level"]].to_numpy().tolist()
     [['all', 0.5], ['all', 0.9]]

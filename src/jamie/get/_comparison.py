@@ -94,7 +94,7 @@ def comparison(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> pair = jm.get.comparison(mdata, source="rna", target="protein")
     >>> pair.measured.corrwith(pair.imputed).shape, pair.cells

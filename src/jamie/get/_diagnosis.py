@@ -29,7 +29,7 @@ def diagnosis(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.diagnose(mdata, model)
     >>> jm.get.diagnosis(mdata).query("verdict == 'bad'")["measure"].tolist()
     ['training']

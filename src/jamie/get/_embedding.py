@@ -15,6 +15,7 @@ from jamie._compat import let_numba_cache, seed_argument
 from jamie._docs import document
 from jamie._errors import InvalidValueError, MissingNameError
 from jamie._keys import Keys
+from jamie._threads import threads_kept
 from jamie._types import Array, Seed
 from jamie.correspondence import nearest
 from jamie.data import as_mudata, labels
@@ -70,7 +71,7 @@ def embedding(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> cells = jm.get.embedding(mdata, color="cell_type", basis="pca")
     >>> cells.shape, list(cells)
     ((108, 4), ['modality', 'x', 'y', 'color'])
@@ -173,8 +174,9 @@ def _coordinates(x: Array, basis: str, seed: int) -> Array:
         return sc.pp.pca(x, n_comps=2)
     adata, n = ad.AnnData(x), min(15, len(x) - 1)
     search = {"transformer": _Nearest(n)} if len(x) >= MANY else {}
-    sc.pp.neighbors(adata, use_rep="X", n_neighbors=n, **search, **seed_argument(sc.pp.neighbors, seed))
-    sc.tl.umap(adata, **seed_argument(sc.tl.umap, seed))
+    with threads_kept():
+        sc.pp.neighbors(adata, use_rep="X", n_neighbors=n, **search, **seed_argument(sc.pp.neighbors, seed))
+        sc.tl.umap(adata, **seed_argument(sc.tl.umap, seed))
     return adata.obsm["X_umap"]
 
 

@@ -76,7 +76,7 @@ def enrichment(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein")
     >>> sets = dict(first=["gene1", "gene2"], last=["gene39", "gene40"])
     >>> table = jm.get.enrichment(mdata, source="rna", target="protein", markers=sets, n_top=10)

@@ -34,7 +34,7 @@ def evaluation(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.evaluate(mdata, model, baselines=[])
     >>> jm.get.evaluation(mdata)["cells"].unique().tolist()
     ['in-sample']

@@ -38,7 +38,7 @@ def explanation(mdata: MuData | AnnData, *, source: str, target: str, key_added:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein")
     >>> jm.get.explanation(mdata, source="rna", target="protein").columns.tolist()
     ['feature', 'explained', 'mean_abs_shap']

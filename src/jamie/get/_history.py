@@ -31,7 +31,7 @@ def history(mdata: MuData, *, key_added: str = "jamie") -> pd.DataFrame:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.get.history(mdata).columns.tolist()[:4]
     ['step', 'total', 'kl', 'combination']
     """

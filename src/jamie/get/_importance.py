@@ -112,7 +112,7 @@ def importance(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
     >>> by_gene = jm.get.importance(mdata, source="rna", target="protein", feature="protein3", by_cell=True)
     >>> by_gene.means.shape, by_gene.by_cell.values.shape

@@ -43,7 +43,7 @@ def imputed_features(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> jm.get.imputed_features(mdata, source="rna", target="protein").shape
     (12, 4)

@@ -37,7 +37,7 @@ def inputs(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.get.inputs(mdata, model)[["kind", "features", "cells"]].values.tolist()[0]
     ['counts', 40, 54]
     """

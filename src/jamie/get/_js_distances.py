@@ -65,7 +65,7 @@ def js_distances(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> found = jm.get.js_distances(mdata, source="rna", target="protein", groupby="cell_type")
     >>> found.table.shape

@@ -98,7 +98,7 @@ def knockout(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.knockout(mdata, model, source="rna")
     >>> without = jm.get.knockout(mdata, source="rna", target="protein")
     >>> without.table.shape, without.cells

@@ -59,7 +59,7 @@ def knockout_by_distance(mdata: MuData, *, key_added: str = "jamie") -> Knockout
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.knockout_by_distance(mdata, model, genes="rna", regions="atac")
     >>> jm.get.knockout_by_distance(mdata).sets.index.tolist()
     ['none', 'random', 'near', 'chromosome', 'genome']

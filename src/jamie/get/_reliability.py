@@ -76,7 +76,7 @@ def reliability(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein")
     >>> table = jm.get.reliability(mdata, labels="cell_type", source="rna", target="protein")
     >>> int(table["n"].sum()), table["cells"][0]

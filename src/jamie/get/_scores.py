@@ -112,7 +112,7 @@ def scores(mdata: MuData, *, source: str | Sequence[str], target: str, key_added
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.evaluate(mdata, model, baselines=["mean", "knn"])
     >>> scores = jm.get.scores(mdata, source="rna", target="protein")
     >>> list(scores.correlation), len(scores.correlation)

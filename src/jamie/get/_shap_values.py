@@ -47,7 +47,7 @@ def shap_values(mdata: MuData, *, source: str, target: str, feature: str, key_ad
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
     >>> values = jm.get.shap_values(mdata, source="rna", target="protein", feature="protein3")
     >>> values.shape

@@ -38,7 +38,7 @@ def summary(mdata: MuData, *, key_added: str = "jamie") -> Summary:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> summary = jm.get.summary(mdata)
     >>> summary.cells, list(summary.table())
     ('training', ['source', 'target', 'measure', 'value', 'standard_error', 'method'])

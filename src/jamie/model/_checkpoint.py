@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from safetensors.numpy import load as deserialised
 
 from jamie._atomic import as_path, remove_leftover, whole, writing
+from jamie._compat import version
 from jamie._errors import InvalidValueError, JamieError, WriteError
 from jamie._settings import logger, settings, world_size
 from jamie._spread import spread

@@ -112,7 +112,7 @@ class JAMIE(BaseEstimator):
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.JAMIE(max_steps=20).fit(mdata)
+    >>> model = jm.JAMIE(max_steps=5).fit(mdata)
     >>> model.embed(mdata)["rna"].shape
     (54, 32)
     """
@@ -297,7 +297,7 @@ class JAMIE(BaseEstimator):
         Examples
         --------
         >>> import jamie as jm
-        >>> model = jm.JAMIE(max_steps=20).fit(jm.datasets.toy())
+        >>> model = jm.JAMIE(max_steps=5).fit(jm.datasets.toy())
         >>> new = jm.datasets.toy(rng=1)
         >>> adapted = model.adapt(new)
         >>> bool((adapted.embed(new)["rna"] == model.embed(new)["rna"]).all())

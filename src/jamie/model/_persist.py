@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from safetensors.numpy import load as deserialised
 
 from jamie._atomic import require_ours, require_place, whole
 from jamie._checks import is_whole, typed
+from jamie._compat import version
 from jamie._errors import InvalidValueError, JamieError, MissingFileError
 from jamie._settings import is_first
 from jamie._types import Array, Direction

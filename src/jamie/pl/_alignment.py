@@ -46,7 +46,7 @@ def alignment(mdata: MuData, *, source: str, target: str, ax: Axes | None = None
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=[], aligners=["cca"])
     >>> ax = jm.pl.alignment(mdata, source="rna", target="protein")
     >>> ax.get_xlabel()

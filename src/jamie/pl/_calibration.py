@@ -46,7 +46,7 @@ def calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy(n_cells=120)
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.get.calibration(mdata, model, source="rna", target="protein", groupby="cell_type")
     >>> ax = jm.pl.calibration(table)
     >>> ax.get_xlabel()

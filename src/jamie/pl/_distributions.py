@@ -68,7 +68,7 @@ def distributions(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> figure = jm.pl.distributions(mdata, source="rna", target="protein", groupby="cell_type")
     >>> len(figure.axes)

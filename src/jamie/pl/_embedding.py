@@ -71,7 +71,7 @@ def embedding(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> figure = jm.pl.embedding(mdata, color="cell_type", basis="pca")
     >>> [ax.get_title() for ax in figure.axes]
     ['modality', 'rna, cell_type', 'protein, cell_type']

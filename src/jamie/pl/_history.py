@@ -46,7 +46,7 @@ def history(mdata: MuData, *, ax: Axes | None = None, key_added: str = "jamie") 
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.pl.history(mdata).get_xlabel()
     'step'
     """

@@ -77,7 +77,7 @@ def importance(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
     >>> ax = jm.pl.importance(mdata, source="rna", target="protein", feature="protein3", kind="waterfall", n_top=5)
     >>> [label.get_text() for label in ax.get_yticklabels()][0]

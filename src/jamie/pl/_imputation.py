@@ -71,7 +71,7 @@ def imputation(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> figure = jm.pl.imputation(mdata, source="rna", target="protein")
     >>> len(figure.axes)

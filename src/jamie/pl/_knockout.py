@@ -72,7 +72,7 @@ def knockout(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.knockout(mdata, model, source="rna")
     >>> ax = jm.pl.knockout(mdata, source="rna", target="protein", n_top=5)
     >>> len(ax.get_yticks())

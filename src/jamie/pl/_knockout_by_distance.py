@@ -44,7 +44,7 @@ def knockout_by_distance(mdata: MuData, *, ax: Axes | None = None, key_added: st
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.knockout_by_distance(mdata, model, genes="rna", regions="atac")
     >>> ax = jm.pl.knockout_by_distance(mdata)
     >>> [label.get_text().split()[0] for label in ax.get_xticklabels()]

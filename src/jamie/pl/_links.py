@@ -65,8 +65,8 @@ def links(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
-    >>> model = jm.tl.train(mdata, max_steps=20)
-    >>> table = jm.tl.links(mdata, model, genes="rna", regions="atac", knockout=False)
+    >>> model = jm.tl.train(mdata, max_steps=5)
+    >>> table = jm.tl.links(mdata, model, genes="rna", regions="atac", window=10_000, knockout=False)
     >>> ax = jm.pl.links(mdata, gene=table.loc[0, "gene"], n_top=2)
     >>> len(ax.texts)
     2

@@ -66,7 +66,7 @@ def metrics(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["ridge"])
     >>> figure = jm.pl.metrics(mdata, source="rna", target="protein")
     >>> len(figure.axes)

@@ -33,7 +33,7 @@ def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein")
     >>> ax = jm.pl.reliability(jm.get.reliability(mdata, labels="cell_type", source="rna", target="protein"))
     >>> ax.get_xlabel()

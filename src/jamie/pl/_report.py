@@ -108,7 +108,7 @@ def report(
     >>> from pathlib import Path
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> _ = jm.tl.diagnose(mdata, model)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = jm.pl.report(mdata, model, Path(folder) / "report.html", basis="pca")

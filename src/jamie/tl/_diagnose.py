@@ -114,7 +114,7 @@ def diagnose(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata, test_fraction=0.3)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.tl.diagnose(mdata, model, labels="cell_type")
     >>> table.set_index("measure")["verdict"]["training"]
     'bad'

@@ -74,7 +74,7 @@ def embed(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> new = jm.datasets.toy(rng=1)
     >>> jm.tl.embed(new, model)
     >>> new.obsm["X_jamie"].shape

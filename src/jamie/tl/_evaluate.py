@@ -156,7 +156,7 @@ def evaluate(
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
     >>> jm.pp.split(mdata)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.tl.evaluate(mdata, model, labels="cell_type", baselines=["knn"])
     >>> table[["source", "target", "method", "cells"]].head(2)
       source   target method     cells

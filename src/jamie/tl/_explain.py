@@ -122,7 +122,7 @@ def explain(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.explain(mdata, model, source="rna", target="protein", features=["protein3"])
     >>> mdata["rna"].varm["jamie_shap_protein"].shape
     (40, 1)

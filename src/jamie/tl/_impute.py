@@ -181,7 +181,7 @@ def impute(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.impute(mdata, model, source="rna", target="protein")
     >>> mdata["rna"].obsm["jamie_imputed_protein"].shape
     (54, 12)

@@ -117,7 +117,7 @@ def knockout(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.tl.knockout(mdata, model, source="rna", labels="cell_type")
     >>> table.shape
     (40, 3)

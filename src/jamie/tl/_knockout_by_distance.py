@@ -96,7 +96,7 @@ def knockout_by_distance(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.tl.knockout_by_distance(mdata, model, genes="rna", regions="atac")
     >>> table["set"].unique().tolist()
     ['none', 'near', 'chromosome', 'genome', 'random']

@@ -117,7 +117,7 @@ def links(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.multiome(n_cells=100, n_genes=20, n_peaks=80)
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> table = jm.tl.links(mdata, model, genes="rna", regions="atac", window=10_000)
     >>> table.columns.tolist()
     ['region', 'gene', 'chrom', 'distance', 'shap', 'abs_shap', 'knockout', 'partial']

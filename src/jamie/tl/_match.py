@@ -75,7 +75,7 @@ def match(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.match(mdata, source="rna", target="protein", n_keep=5)
     >>> f = mdata.obsp["jamie_match_rna_protein"]
     >>> f.shape, f.nnz == 5 * mdata["rna"].n_obs

@@ -52,7 +52,7 @@ def reconstruct(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.reconstruct(mdata, model, modality="rna")
     >>> mdata["rna"].layers["jamie_reconstructed"].shape
     (54, 40)

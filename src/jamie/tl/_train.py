@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from mudata import MuData
 
+from jamie._compat import version
 from jamie._docs import document
 from jamie._keys import SCHEMA, Keys
 from jamie._slots import in_one_line, write

@@ -125,7 +125,7 @@ def transfer_labels(
     --------
     >>> import jamie as jm
     >>> mdata = jm.datasets.toy()
-    >>> model = jm.tl.train(mdata, max_steps=20)
+    >>> model = jm.tl.train(mdata, max_steps=5)
     >>> jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein")
     >>> mdata["protein"].obs[["jamie_label_cell_type", "jamie_confidence_cell_type"]].shape
     (54, 2)

@@ -121,7 +121,7 @@ class Recipe:
     --------
     >>> from dataclasses import replace
     >>> import jamie as jm
-    >>> recipe = replace(jm.recipes["default"], hidden=(64, 64), dropout=0.3, max_steps=20)
+    >>> recipe = replace(jm.recipes["default"], hidden=(64, 64), dropout=0.3, max_steps=5)
     >>> model = jm.tl.train(jm.datasets.toy(), recipe=recipe)
     >>> replace(recipe, dropout=30)
     Traceback (most recent call last):
