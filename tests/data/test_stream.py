@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -152,11 +153,11 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_content(
             raise KeyboardInterrupt
         note(log, noted)
 
-    note = _stream._note
+    note = _stream.note
     with monkeypatch.context() as patched:
         patched.setattr(type(trained[1]), "translate", until_cut)
         if cut == "in a block":
-            patched.setattr(_stream, "_note", until_noted)
+            patched.setattr(_stream, "note", until_noted)
         with pytest.raises(KeyboardInterrupt):
             impute(trained, out, **how)
     assert not out.exists()
@@ -172,10 +173,12 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_content(
 def test_a_run_with_other_settings_starts_afresh(trained, tmp_path, monkeypatch):
     out = tmp_path / "x.zarr"
     with monkeypatch.context() as patched:
-        patched.setattr(_stream, "_note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(_stream, "note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             impute(trained, out, dtype="float16")
-    (tmp_path / "x.zarr.part.json").write_text(json.dumps({"identity": "another", "written": {"X": 7}}))
+    (tmp_path / "x.zarr.part.json").write_text(
+        json.dumps({"identity": "another", "there": {"frame": "", "rows": {"X": 7}, "digests": {}}})
+    )
     assert impute(trained, out).X.dtype == np.float32
 
 
@@ -353,7 +356,7 @@ def test_a_run_that_was_cut_off_before_its_first_block_starts_afresh(trained, tm
 @pytest.mark.parametrize("at", ["read", "note"])
 def test_matrices_are_there_wherever_writing_them_was_cut(tmp_path, monkeypatch, suffix, limit, at):
     """Cut before a block is computed, or once it is written and before that is noted; none is computed for nothing."""
-    rng, n, note = np.random.default_rng(0), 2 * STEP - 3, _stream._note
+    rng, n, note = np.random.default_rng(0), 2 * STEP - 3, _stream.note
     sources = {"X": sparse.random(n, 4, 0.4, "csr", rng=rng), "layers/dense": rng.normal(size=(n, 4))}
     frame = ad.AnnData(obs=pd.DataFrame(index=list(map(str, range(n)))), var=pd.DataFrame(index=list("abcd")))
     out, calls, reads, cuts = tmp_path / f"x.{suffix}", [], [], [limit]
@@ -368,7 +371,7 @@ def test_matrices_are_there_wherever_writing_them_was_cut(tmp_path, monkeypatch,
         reads.append((path, rows.start))
         return sources[path][rows]
 
-    monkeypatch.setattr(_stream, "_note", lambda log, noted: (count("note"), note(log, noted)))
+    monkeypatch.setattr(_stream, "note", lambda log, noted: (count("note"), note(log, noted)))
     matrices = {
         path: _stream.Rows(x.shape, x.dtype, sparse.issparse(x), partial(read, path)) for path, x in sources.items()
     }
@@ -386,3 +389,96 @@ def test_matrices_are_there_wherever_writing_them_was_cut(tmp_path, monkeypatch,
     assert len(reads) == 4 + (is_cut and at == "note" and limit > 0)
     assert list(dict.fromkeys(reads)) == [(path, start) for start in (0, STEP) for path in sources]  # cells together
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+class Cut:
+    """Matrices whose writing is cut after some blocks, and what it leaves, in a folder of its own."""
+
+    def __init__(self, folder, suffix):
+        rng, n = np.random.default_rng(0), 3 * STEP - 3
+        self.sources = {"X": sparse.random(n, 4, 0.4, "csr", rng=rng), "layers/dense": rng.normal(size=(n, 4))}
+        names = [f"cell{i}" for i in range(n)]
+        obs = pd.DataFrame({"kind": pd.Categorical(["a", "b", "c"] * (n // 3)), "size": np.arange(n)}, index=names)
+        frame = ad.AnnData(obs=obs, var=pd.DataFrame(index=list("abcd")))
+        self.write_frame = frame.write_h5ad if suffix == "h5ad" else frame.write_zarr
+        self.out, self.left = folder / f"x.{suffix}", 4
+        with pytest.raises(KeyboardInterrupt):
+            self.write()
+        self.left = 100
+        self.files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def write(self):
+        rows = {
+            path: _stream.Rows(x.shape, x.dtype, sparse.issparse(x), partial(self._read, path))
+            for path, x in self.sources.items()
+        }
+        _stream.stream(self.out, self.write_frame, rows, "these")
+
+    def _read(self, path, rows):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.sources[path][rows]
+
+    def with_damage(self, folder, file, raw):
+        """As it was left, but for one file."""
+        shutil.rmtree(folder)
+        for path, content in self.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw if path == file else content)
+        self.left = 100
+        self.write()
+        found = ad.read_h5ad(self.out) if self.out.suffix == ".h5ad" else ad.read_zarr(self.out)
+        assert_array_equal(found.X.toarray(), self.sources["X"].toarray())
+        assert_array_equal(found.layers["dense"], self.sources["layers/dense"])
+        assert list(found.obs["kind"]) == ["a", "b", "c"] * (len(found) // 3)
+        assert list(found.obs["size"]) == list(range(len(found)))
+        assert [found.obs_names[0], found.obs_names[-1]] == ["cell0", f"cell{len(found) - 1}"]
+        return 100 - self.left
+
+
+@pytest.mark.parametrize(
+    ("suffix", "n"),
+    [
+        ("h5ad", 20),
+        ("zarr", 8),
+        pytest.param("h5ad", 200, marks=pytest.mark.slow),
+        pytest.param("zarr", 60, marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_cut_run_left_is_not_gone_on_with_if_it_was_damaged(tmp_path, suffix, n):
+    """Whole as it was, two blocks are missing; after any other change of a byte the file is right all the same."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    cut, rng = Cut(folder, suffix), np.random.default_rng(0)
+    assert cut.with_damage(folder, None, b"") == 2
+    n_anew = 0
+    for _ in range(n):
+        file = list(cut.files)[rng.integers(len(cut.files))]
+        raw = bytearray(cut.files[file])
+        at = int(rng.integers(max(len(raw), 1)))
+        raw[at : at + 8] = rng.bytes(len(raw[at : at + 8]))
+        n_anew += cut.with_damage(folder, file, bytes(raw[:at] if rng.random() < 0.2 else raw)) == 6
+    assert n_anew > n / 10
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("what", ["X/data", "X/indices", "X/indptr", "layers/dense", "obs/size", "obs/_index"])
+def test_a_changed_value_of_what_a_cut_run_left_is_noticed(tmp_path, caplog, suffix, what):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    cut = Cut(folder, suffix)
+    part = folder / f"x.{suffix}.part"
+    with (
+        h5py.File(part, "r+")
+        if suffix == "h5ad"
+        else contextlib.nullcontext(zarr.open_group(part, mode="a", use_consolidated=False)) as file
+    ):
+        file[what][1:2] = np.array(["other"], dtype=object) if what == "obs/_index" else file[what][1:2] + 1
+    cut.left = 100
+    cut.write()
+    assert 100 - cut.left == 6
+    assert "is not what it wrote: it is written anew" in caplog.text
+    found = ad.read_h5ad(cut.out) if suffix == "h5ad" else ad.read_zarr(cut.out)
+    assert_array_equal(found.X.toarray(), cut.sources["X"].toarray())
+    assert list(found.obs["size"]) == list(range(len(found)))

@@ -48,9 +48,11 @@ from ._seen import (
     unseen_cells,
     unseen_pairs,
 )
-from ._stream import Rows, claimed, digest, stream
+from ._stream import claimed, stream
+from ._unfinished import digest
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
+from ._written_blocks import Rows
 
 __all__ = [
     "DEFAULT_COMPS",

@@ -1,21 +1,19 @@
 """Matrices that are written a block of cells at a time, to a file that a killed run goes on with.
 
 Everything goes to ``<out>.part``, beside which ``<out>.part.json`` says how many cells of each matrix are there for
-good; at the end it is renamed. Block limits depend on the matrix alone, so that what is written does not depend on
-where a run was cut. One process writes at a time, which its lock says, so that what it has written so far is nobody
-else's to take away.
+good, and the digest of what they are; at the end it is renamed. A run that goes on reads what is there against its
+digest, and begins anew where that was damaged. Block limits depend on the matrix alone, so that what is written does
+not depend on where a run was cut. One process writes at a time, which its lock says, so that what it has written so far
+is nobody else's to take away.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -30,33 +28,14 @@ from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
 
-VALUES = 2**22
-"""In a block, and in a chunk of the file."""
+from ._unfinished import There, digest, frame_digest, left_of, note
+from ._written_blocks import Rows, opened, writer_of
+
 SPARE = 2**24
 """Bytes that a disk keeps free, for what surrounds the values."""
 FOLDER = ".zarr"
 SIGNATURE = "jamie-tools"
 """Attribute of what was written here, with the version: nothing else is ever replaced."""
-
-
-class Rows(NamedTuple):
-    """A matrix that is computed when it is written."""
-
-    shape: tuple[int, int]
-    dtype: Any
-    is_sparse: bool
-    read: Callable[[slice], Matrix]
-
-    @property
-    def step(self) -> int:
-        """Cells in a block."""
-        return max(1, VALUES // max(self.shape[1], 1))
-
-    def whole(self) -> Matrix:
-        """All of it, in memory."""
-        n = self.shape[0]
-        blocks = [self.read(slice(start, min(start + self.step, n))) for start in range(0, n, self.step)]
-        return sparse.csr_matrix(sparse.vstack(blocks)) if self.is_sparse else np.vstack(blocks)
 
 
 def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str, Rows], identity: str) -> None:
@@ -89,34 +68,33 @@ def _write(
     matrices: Mapping[str, Rows],
     identity: str,
 ) -> None:
-    written = _resumed(part, log, identity)
+    there = left_of(part, log, identity, matrices)
     _require_room(part, matrices)
-    if written is None:
-        _note(log, {"identity": identity, "written": None})
+    if there is None:
+        note(log, {"identity": identity, "there": None})
         _remove(part)
         with quiet_mudata():
             write_frame(part)
         _sign(part)
-        written = {}
-    elif sum(written.values()):
+        with opened(part) as file:
+            there = There(frame_digest(file, matrices), {}, {})
+    written = there.rows
+    if sum(written.values()):
         logger.info("going on with `%s`, of which %d rows are there", part, sum(written.values()))
     n_rows = sum(rows.shape[0] for rows in matrices.values())
-    with _opened(part) as file, progress(n_rows, description=f"writing {name}", unit="cells") as bar:
+    with opened(part) as file, progress(n_rows, description=f"writing {name}", unit="cells") as bar:
         bar.update(sum(written.values()))
-        writers = {
-            path: (_Sparse if rows.is_sparse else _Dense)(file, path, rows, written.get(path, 0))
-            for path, rows in matrices.items()
-        }
+        writers = {path: writer_of(file, path, rows, written.get(path, 0)) for path, rows in matrices.items()}
         for path, block in _in_order(matrices):
             if block.start < written.get(path, 0):
                 continue
             values = matrices[path].read(block)
             _require_free(part, _n_bytes(values))
-            writers[path].write(block, values)
+            there.digests[path] = digest(there.digests.get(path, ""), *writers[path].write(block, values))
             if isinstance(file, h5py.File):
                 file.flush()
             written[path] = block.stop
-            _note(log, {"identity": identity, "written": written})
+            note(log, {"identity": identity, "there": there._asdict()})
             bar.update(block.stop - block.start)
     if part.is_dir():
         zarr.consolidate_metadata(part)
@@ -199,7 +177,7 @@ def _is_signed(path: Path) -> bool:
 
 def _sign(part: Path) -> None:
     """Note in a new file that it was written here."""
-    with _opened(part) as file:
+    with opened(part) as file:
         file.attrs[SIGNATURE] = version("jamie-tools")
 
 
@@ -215,96 +193,6 @@ def _put(part: Path, out: Path) -> None:
         out.rename(old)
     part.rename(out)
     _remove(old)
-
-
-def digest(*parts: Any) -> str:
-    """What the values to write depend on, arrays or settings, as one text."""
-    sha = sha256()
-    for part in parts:
-        sha.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
-    return sha.hexdigest()
-
-
-class _Dense:
-    """An array in the layout of AnnData."""
-
-    def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
-        if not n_written:
-            if path in file:
-                del file[path]
-            if isinstance(file, h5py.File):  # in one piece: what is killed while it writes leaves no broken index
-                array = file.create_dataset(path, rows.shape, rows.dtype)
-            else:
-                chunks = (min(rows.step, max(rows.shape[0], 1)), max(rows.shape[1], 1))
-                array = file.create_array(path, shape=rows.shape, dtype=rows.dtype, chunks=chunks)
-            array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        self._array, self._dtype = file[path], rows.dtype
-
-    def write(self, rows: slice, values: Matrix) -> None:
-        self._array[rows] = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=self._dtype)
-
-
-class _Sparse:
-    """A CSR matrix in the layout of AnnData, that grows."""
-
-    def __init__(self, file: Any, path: str, rows: Rows, n_written: int) -> None:
-        if not n_written:
-            if path in file:
-                del file[path]
-            group = file.create_group(path)
-            group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(rows.shape)})
-            for name, dtype, size in (
-                ("data", rows.dtype, 0),
-                ("indices", np.int32, 0),
-                ("indptr", np.int64, rows.shape[0] + 1),
-            ):
-                _create(group, name, size, dtype)
-        self._group, self._dtype = file[path], rows.dtype
-        self._n = int(self._group["indptr"][n_written])
-
-    def write(self, rows: slice, values: Matrix) -> None:
-        block = sparse.csr_matrix(values)
-        n = self._n + block.nnz
-        for name, added in (("data", block.data.astype(self._dtype)), ("indices", block.indices)):
-            self._group[name].resize((n,))
-            self._group[name][self._n : n] = added
-        self._group["indptr"][rows.start + 1 : rows.stop + 1] = self._n + block.indptr[1:].astype(np.int64)
-        self._n = n
-
-
-def _create(group: Any, name: str, size: int, dtype: Any) -> None:
-    if isinstance(group, h5py.Group):
-        array = group.create_dataset(name, (size,), dtype, maxshape=(None,), chunks=(2**18,))
-    else:
-        array = group.create_array(name, shape=(size,), dtype=dtype, chunks=(2**20,))
-    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if path.is_dir():
-        yield zarr.open_group(path, mode="a", use_consolidated=False)
-        return
-    with h5py.File(path, "r+") as file:
-        yield file
-
-
-def _resumed(part: Path, log: Path, identity: str) -> dict[str, int] | None:
-    """Rows of each matrix that an earlier run of the same has written; `None` if there was none."""
-    try:
-        noted = json.loads(log.read_text())
-        if noted["identity"] != identity or noted["written"] is None:
-            return None
-        with _opened(part) as file:
-            return dict(noted["written"]) if all(path in file for path in noted["written"]) else None
-    except (OSError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _note(log: Path, noted: dict[str, Any]) -> None:
-    temporary = log.with_name(f"{log.name}.new")
-    temporary.write_text(json.dumps(noted))
-    temporary.replace(log)
 
 
 def _remove(path: Path) -> None:
