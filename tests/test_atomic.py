@@ -72,9 +72,22 @@ def test_an_error_leaves_what_was_there(tmp_path, error):
     assert names(tmp_path) == ["x.txt"]
 
 
+def raised_while(error, first):
+    """An error of closing a file that could not be written."""
+    error.__context__ = first
+    return error
+
+
+FULL = RuntimeError("Can't decrement id (… errno = 28, …)")
+
+
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("Can't decrement id (… errno = 28, …)")],
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        FULL,
+        raised_while(RuntimeError("Slist already enabled?"), FULL),
+    ],
 )
 def test_a_full_disk_is_said_with_what_to_do(tmp_path, error):
     def fail():

@@ -99,10 +99,18 @@ def _temporary(target: Path) -> Path:
 
 
 def refusal(error: Exception, path: Path) -> WriteError | None:
-    """What to raise for an error of the system, such as a full disk; HDF5 has some of them as `RuntimeError`."""
-    if isinstance(error, JamieError) or not (isinstance(error, OSError) or "errno = " in str(error)):
+    """What to raise for an error of the system, such as a full disk.
+
+    HDF5 has some of them as `RuntimeError`, and may fail again, in other words, when it closes a file it could not write.
+    """
+    if isinstance(error, JamieError):
         return None
-    short = " ".join(str(error).split())[:200]
+    first: BaseException | None = error
+    while first is not None and not (isinstance(first, OSError) or "errno = " in str(first)):
+        first = first.__context__ if isinstance(first, RuntimeError) else None
+    if first is None:
+        return None
+    short = " ".join(str(first).split())[:200]
     return WriteError(f"could not write `{path}`: {short}. Nothing was kept; make room, or pass another path")
 
 
