@@ -101,7 +101,8 @@ def _temporary(target: Path) -> Path:
 def refusal(error: Exception, path: Path) -> WriteError | None:
     """What to raise for an error of the system, such as a full disk.
 
-    HDF5 has some of them as `RuntimeError`, and may fail again, in other words, when it closes a file it could not write.
+    HDF5 has some of them as `RuntimeError`, and may fail again, in other words, when it closes a file that it could not
+    write.
     """
     if isinstance(error, JamieError):
         return None
