@@ -427,3 +427,13 @@ def test_where_the_values_of_the_training_would_come_from():
     assert remedy("rna", adata, "mdata['rna'].layers['counts']") == again
     adata.X = x
     assert remedy("rna", adata, "mdata['rna'].layers['z']") == "`.X` holds whole numbers: pass layer={'rna': 'X'}"
+
+
+def test_of_cells_that_are_too_deep_it_is_not_said_as_well_that_their_features_are_others(caplog):
+    usual, totals = np.arange(50.0), np.array([12.0, 20.0, 40.0])
+    unlike = {"mean": usual, "is_nonnegative": True, "expected_totals": totals}
+    for total, said in ((20.0, "have a correlation of -1.00"), (1e4, "the median cell of")):
+        caplog.clear()
+        checked(spread(20, (usual[::-1] - usual) / 2, np.ones(50)), kind="counts", totals=[total] * 20, **unlike)
+        assert said in caplog.text
+        assert len(caplog.records) == 1

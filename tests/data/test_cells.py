@@ -677,6 +677,9 @@ def test_what_a_cell_is_with_its_partners_is_what_was_seen_of_any(joint):
     assert {cell: role for cell, role in either.items() if isinstance(role, str)} == by_x | by_y
     assert list(either) != list(by_x | by_y)  # c20 is in neither
     assert_array_equal(cells.role_with_partner("z", "z"), cells.role("z"))
+    assert cells.role("x").dtype == np.uint8
+    del joint.obs["jamie_split"]
+    assert open_cells(joint).role("x").dtype == np.uint8  # a byte a cell, with a split or without
     joint.obs["jamie_split"] = np.where(joint.obs_names.isin(["c7", "c20"]), "test", "train")
     said = [open_cells(joint).role_names(names, "z") for names in ("x", ["x", "y"])]
     assert [list(of).count("held-out") for of in said] == [1, 1]

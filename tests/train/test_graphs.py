@@ -186,3 +186,22 @@ def test_all_graphs_share_memory_and_a_stream_of_their_own(training, monkeypatch
     assert stream.device == CPU
     assert [(p, s) for _, p, s in cuda.held] == [(pool, stream)] * 2
     assert cuda.replayed == [1, 1, 2, 2]
+
+
+def test_nobody_waits_for_a_copy_to_the_device(training, monkeypatch):
+    _, step, (index, *_) = training()
+    copies, copy = [], torch.Tensor.copy_
+
+    def watch(self, source, non_blocking=False):
+        copies.append(non_blocking)
+        return copy(self, source, non_blocking)
+
+    graphs = Graphs(lambda *_: torch.zeros(8), CPU, capture=Played())
+    moment = moments(step)[0]
+    for _ in range(WARM_UP + 2):
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.Tensor, "copy_", watch)
+            patched.setattr(Played, "__call__", lambda *_: lambda: torch.zeros(8))
+            graphs(index, moment)
+    assert len(copies) > WARM_UP + 2
+    assert all(copies)

@@ -428,3 +428,31 @@ def test_guests_are_only_ever_the_partner(rng):
             assert not gradient[0].any()
             assert gradient[1:].any(1).all()
     torch.testing.assert_close(terms["joined"], terms["alone"])
+
+
+@pytest.mark.parametrize("n_networks", [None, 3])
+def test_the_held_out_error_of_networks_is_that_of_their_mean(n_networks):
+    """Cell by cell in numpy: squares of what is off, in units of the variance, of the cells with a partner."""
+    rng, alone = np.random.default_rng(0), () if n_networks is None else (n_networks,)
+    measured = {"a": rng.normal(size=(4, 2)), "b": rng.normal(size=(5, 3))}
+    confidence = {("a", "b"): np.array([1, 0, 0.5, 1, 0]), ("b", "a"): np.array([1, 0.5, 0, 1])}
+    decoded = {pair: rng.normal(size=(*alone, *measured[pair[1]].shape)) for pair in confidence}
+    of_all = [torch.from_numpy(np.broadcast_to(x, (*alone, *x.shape)).copy()) for x in measured.values()]
+    crossed = {
+        pair: (torch.from_numpy(x), torch.from_numpy(np.broadcast_to(confidence[pair], (*alone, x.shape[-2])).copy()))
+        for pair, x in decoded.items()
+    }
+    outputs = Outputs({}, {}, {}, {}, {}, crossed)
+    batch = Batch(dict(zip("ab", of_all, strict=True)), {}, {})
+    targets = {"a": Target(0.5, None), "b": Target(2.0, None)}
+    expected = []
+    for (a, b), c in confidence.items():
+        mean = decoded[a, b] if n_networks is None else decoded[a, b].mean(0)
+        errors = c * np.square(mean - measured[b]).mean(1) / targets[b].variance
+        expected.append(errors[c > 0])
+    found = held_out_cells(outputs, batch, targets)
+    assert len(found) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert_allclose(one, other)
+    error = held_out_error(outputs, batch, targets)
+    assert error.item() == pytest.approx(sum(one.mean() for one in expected))

@@ -165,7 +165,11 @@ def test_hidden_widths_come_as_any_list(value):
     ],
 )
 def test_widths_that_no_layer_has_are_refused(value, error, message):
-    with pytest.raises(error, match=r"`hidden` of a recipe to be widths of layers such as \(256, 256\), .*" + message):
+    with pytest.raises(
+        error,
+        match=r"^expected `hidden` of a recipe to be widths of layers such as \(256, 256\), or None for the paper's, .*"
+        + message,
+    ):
         replace(RECIPES["default"], hidden=value)
 
 
