@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -374,33 +374,29 @@ def _correspondence(mdata: MuData, pairs: list[Pair], labels: str | None, key_ad
 def _drivers(mdata: MuData, directions: list[Pair], key_added: str, fingerprint: str) -> Iterator[Block]:
     keys, any_drawn = Keys(key_added), False
     for source, target in directions[:MOST_DIRECTIONS]:
-        slots = {"explain": keys.shap(target), "knockout": keys.knockout("correlation", target)}
-        of_others = [verb for verb, slot in slots.items() if _is_anothers(mdata[source].uns.get(slot), fingerprint)]
-        blocks: list[Block] = [
-            Note(
-                "This is of another model; for this one call",
-                f"jm.tl.{verb}(mdata, model, source={source!r}, target={target!r})",
-            )
-            for verb in of_others
-        ]
-        blocks += (
-            ()
-            if "explain" in of_others
-            else _optional(
-                partial(importance, mdata, source=source, target=target, key_added=key_added),
-                alt=f"Features of {source} with the largest SHAP values for {target}, as bars.",
-                caption="Mean absolute SHAP values.",
-            )
-        )
-        blocks += (
-            ()
-            if "knockout" in of_others
-            else _optional(
-                partial(knockout, mdata, source=source, target=target, key_added=key_added),
-                alt=f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
-                caption="What is lost without each feature.",
-            )
-        )
+        blocks: list[Block] = []
+        for verb, draw, slot, alt, caption in (
+            (
+                "explain",
+                importance,
+                keys.shap(target),
+                f"Features of {source} with the largest SHAP values for {target}, as bars.",
+                "Mean absolute SHAP values.",
+            ),
+            (
+                "knockout",
+                knockout,
+                keys.knockout("correlation", target),
+                f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
+                "What is lost without each feature.",
+            ),
+        ):
+            if mdata[source].uns.get(slot, {}).get("model", fingerprint) != fingerprint:
+                call = f"jm.tl.{verb}(mdata, model, source={source!r}, target={target!r})"
+                blocks.append(Note("This is of another model; for this one call", call))
+                continue
+            drawn = partial(draw, mdata, source=source, target=target, key_added=key_added)
+            blocks += _optional(drawn, alt=alt, caption=caption)
         if blocks:
             any_drawn = True
             yield Part(f"{source} → {target}", tuple(blocks))
@@ -410,11 +406,6 @@ def _drivers(mdata: MuData, directions: list[Pair], key_added: str, fingerprint:
             "Features were neither explained nor knocked out; call",
             f"jm.tl.explain(mdata, model, source={source!r}, target={target!r})",
         )
-
-
-def _is_anothers(about: Any, fingerprint: str) -> bool:
-    """Whether what was written says that it is of another model."""
-    return about is not None and about.get("model", fingerprint) != fingerprint
 
 
 def _made(mdata: MuData, key_added: str, others: frozenset[str]) -> Iterator[Block]:
