@@ -61,6 +61,16 @@ def test_components_do_not_depend_on_an_offset_that_the_stored_type_holds(store,
     same_but_for_signs(inputs, expected)
 
 
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(("offset", "spread"), [(1e6, 1e-3), (-300.0, 1e-7), (2e7, 1e-2)])
+def test_a_feature_that_float32_makes_constant_is_none(store, offset, spread, values):
+    x = values.copy()
+    x[:, 0] = offset + spread * values[:, 0]
+    found, inputs = prepared(STORES[store](x))
+    assert found.dtype == np.float64
+    same_but_for_signs(inputs, prepared(values)[1])
+
+
 def test_a_masked_matrix_is_as_exact_as_its_type(values):
     x = np.ma.masked_less(away(values), -10)
     assert_allclose(CellMatrix(x).in_double()[:], np.where(x.mask, np.nan, away(values)), rtol=0)

@@ -12,7 +12,7 @@ from ._cells import Cells
 from ._kinds import Normaliser
 from ._moments import combined, moments
 from ._prepare import Preparation
-from ._rounding import holds_more, is_rounded
+from ._rounding import holds_more, is_rounded, may_be_rounded
 
 LOADINGS = {"X_pca": "PCs"}
 """Where loadings stand, if not under the name of the components."""
@@ -43,9 +43,10 @@ def external_pca(opened: Cells, name: str, use_rep: str) -> tuple[Preparation, A
         raise InvalidValueError(msg)
     train, cells = opened.train(name), opened.matrix(name)
     over = combined(cells.map(moments, description="means"))
-    if holds_more(cells) and is_rounded(over.mean, np.sqrt(over.variance), np.float32).any():
-        cells = cells.in_double()
-        over = combined(cells.map(moments, description="means"))
+    if holds_more(cells) and may_be_rounded(over.mean, np.sqrt(over.variance)).any():
+        more = combined(cells.in_double().map(moments, description="means"))
+        if is_rounded(more.mean, np.sqrt(more.variance), np.float32).any():
+            cells, over = cells.in_double(), more
     mean = np.broadcast_to(over.mean, cells.shape[1])
     preparation = Preparation(
         normaliser=Normaliser("continuous", 1.0, np.empty(0)),

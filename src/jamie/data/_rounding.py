@@ -29,6 +29,11 @@ def is_rounded(mean: Array | float, sd: Array | float, dtype: Any) -> Array:
     return np.where(np.asarray(sd) > 0, off > NOTICED * sd, off >= 1)
 
 
+def may_be_rounded(mean: Array | float, sd: Array | float) -> Array:
+    """Which features float32 may have rounded that was read, (d,) bool: those that it makes constant are some."""
+    return is_rounded(mean, sd, np.float32) | ((np.asarray(sd) == 0) & (np.asarray(mean) != 0))
+
+
 def holds_more(cells: CellMatrix) -> bool:
     """Whether values are stored in a type of which float32 rounds some."""
     return not np.can_cast(cells.dtype, np.float32)

@@ -32,7 +32,7 @@ from ._prepare import (
     looks_prepared,
     require_complete,
 )
-from ._rounding import holds_more, is_rounded, warn_rounded
+from ._rounding import holds_more, is_rounded, may_be_rounded, warn_rounded
 from ._value_stats import ValueStats, value_stats
 
 
@@ -194,14 +194,14 @@ def prepare(
 def _surveyed(cells: CellMatrix, train: Array) -> tuple[CellMatrix, ValueStats]:
     """Cells as they are to be read, and what they hold; warn of features that the type rounds away that holds them."""
     stats, held = value_stats(cells, train), cells.dtype if cells.dtype.kind == "f" else np.dtype(np.float64)
-    rounded, double = is_rounded(stats.mean, stats.sd, np.float32), cells.in_double()
-    if rounded.any() and holds_more(cells) and not double.is_sparse:
-        cells, stats = double, value_stats(double, train)
-        rounded = is_rounded(stats.mean, stats.sd, held)
-    else:
-        held = min(held, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
-        rounded = is_rounded(stats.mean, stats.sd, held)
-    warn_rounded(cells, rounded, held)
+    double = cells.in_double()
+    if may_be_rounded(stats.mean, stats.sd).any() and holds_more(cells) and not double.is_sparse:
+        more = value_stats(double, train)
+        if is_rounded(more.mean, more.sd, np.float32).any():
+            warn_rounded(double, is_rounded(more.mean, more.sd, held), held)
+            return double, more
+    held = min(held, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
+    warn_rounded(cells, is_rounded(stats.mean, stats.sd, held), held)
     return cells, stats
 
 
