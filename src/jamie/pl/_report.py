@@ -375,24 +375,23 @@ def _drivers(mdata: MuData, directions: list[Pair], key_added: str, fingerprint:
     keys, any_drawn = Keys(key_added), False
     for source, target in directions[:MOST_DIRECTIONS]:
         blocks: list[Block] = []
-        for verb, draw, slot, alt, caption in (
+        for draw, slot, call, alt, caption in (
             (
-                "explain",
                 importance,
                 keys.shap(target),
+                f"jm.tl.explain(mdata, model, source={source!r}, target={target!r})",
                 f"Features of {source} with the largest SHAP values for {target}, as bars.",
                 "Mean absolute SHAP values.",
             ),
             (
-                "knockout",
                 knockout,
                 keys.knockout("correlation", target),
+                f"jm.tl.knockout(mdata, model, source={source!r}, target={target!r})",
                 f"Features of {source} without which {target} is imputed worst, as bars from the score with all.",
                 "What is lost without each feature.",
             ),
         ):
             if mdata[source].uns.get(slot, {}).get("model", fingerprint) != fingerprint:
-                call = f"jm.tl.{verb}(mdata, model, source={source!r}, target={target!r})"
                 blocks.append(Note("This is of another model; for this one call", call))
                 continue
             drawn = partial(draw, mdata, source=source, target=target, key_added=key_added)
