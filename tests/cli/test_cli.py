@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -309,7 +308,7 @@ def test_sigterm_while_the_output_is_written_leaves_the_old_one(given, tmp_path,
             ["--report", "{}/r"],
             "another file, .*pass another `--report`",
         ),
-        (lambda folder: shutil.copy(folder / "in.h5mu", folder / "out.h5mu"), [], "another file, .*another `--output`"),
+        (lambda folder: read(folder / "in.h5mu").write(folder / "out.h5mu"), [], "another file, .*another `--output`"),
         (lambda folder: (folder / "out.h5mu").write_text("mine"), [], "another file, .*pass another `--output`"),
     ],
     ids=[

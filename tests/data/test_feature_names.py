@@ -32,11 +32,14 @@ def ensembl(adata):
     return new
 
 
-@pytest.mark.parametrize("kind", ["column", "mapping", "series", "categories", "mixed"])
+@pytest.mark.parametrize("kind", ["column", "mapping", "series", "twice", "categories", "mixed"])
 def test_a_column_or_a_mapping_gives_the_same_as_the_names(query, model, kind):
     new = ensembl(query)
     symbols = new.var["symbol"].to_dict()
-    given = {"column": "symbol", "mapping": symbols, "series": pd.Series(symbols), "categories": "symbol"}.get(kind)
+    series = pd.Series(symbols)
+    given = {"column": "symbol", "mapping": symbols, "series": series, "categories": "symbol"}.get(kind)
+    if kind == "twice":  # as tables of databases say it
+        given = pd.concat([series, series.iloc[:10]])
     if kind == "categories":
         new.var["symbol"] = new.var["symbol"].astype("category")
     if kind == "mixed":  # what the mapping leaves out keeps its name
@@ -104,8 +107,17 @@ def test_two_features_of_one_name_are_refused(query, model):
         (["symbol"], TypeError, r"a column of `.var` or a mapping of names, found list; pass feature_names="),
         (3, TypeError, r"found int"),
         ({"ENSG0": "gene0", "ENSG1": "gene1"}, KeyError, r"found 2 names, first 'ENSG0', none of which is a feature"),
+        (
+            pd.Series(["a", "b"], index=["x", "x"]),
+            ValueError,
+            r"one name for each .* more for 1, first 'x'",
+        ),
         (pd.Series({3: "gene0"}), KeyError, r"found 1 names, first 3, none .* pass the name that each feature has in"),
-        ({f"gene{i}": f"ENSG{i:011}.{i % 3}" for i in range(40)}, KeyError, r"its values are features: turn it round"),
+        (
+            {f"gene{i}": f"ENSG{i:011}.{i % 3}" for i in range(40)},
+            KeyError,
+            r"leave `feature_names` out",
+        ),
     ],
 )
 def test_what_is_neither_is_refused(query, model, given, error, message):

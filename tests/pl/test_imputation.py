@@ -134,3 +134,5 @@ def test_cells_have_a_colour_by_a_number(mdata, unchanged):
     assert (np.diff(green) >= 0).all()  # of viridis, which rises
     assert green[-1] - green[0] > 0.5
     assert len(jm.pl.imputation(mdata, **arguments, color="level").legends) == 1
+    with pytest.raises(TypeError, match="`source`"):
+        jm.pl.imputation(mdata, source=3, target="protein", color="level")

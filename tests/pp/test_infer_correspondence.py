@@ -205,9 +205,12 @@ def test_distances_are_taken_in_the_representation_that_is_named(toy, asked):
         toy[name].obsm["mine"] = rng.normal(size=(toy[name].n_obs, 4))
     toy["rna"].obsm["sparse"] = sparse.csr_matrix(toy["rna"].obsm["mine"])
     toy["rna"].obsm["table"] = pd.DataFrame(toy["rna"].obsm["mine"], index=toy["rna"].obs_names)
-    values = {m: toy[m].X.toarray() if sparse.issparse(toy[m].X) else toy[m].X for m in toy.mod}
-    mine = {m: toy[m].obsm["mine"] for m in toy.mod}
-    mine = {m: (x - x.mean(0)).astype(np.float32) for m, x in mine.items()}  # distances are the same
+
+    def centred(x):  # distances are the same
+        return (x - x.mean(0, dtype=np.float64)).astype(np.float32)
+
+    values = {m: centred(toy[m].X.toarray() if sparse.issparse(toy[m].X) else toy[m].X) for m in toy.mod}
+    mine = {m: centred(toy[m].obsm["mine"]) for m in toy.mod}
     for use_rep, x, y in (
         ("X", values["rna"], values["protein"]),
         ("mine", mine["rna"], mine["protein"]),
@@ -221,6 +224,23 @@ def test_distances_are_taken_in_the_representation_that_is_named(toy, asked):
         assert isinstance(asked[-1].x, np.ndarray)
     jm.pp.infer_correspondence(toy, use_rep={"rna": "mine"})
     assert asked[-1].y.shape != mine["protein"].shape  # prepared
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1e30])
+def test_distances_do_not_depend_on_the_unit(alone, asked, scale):
+    x = np.random.default_rng(0).normal(size=(alone["rna"].n_obs, 4))
+    alone["rna"].obsm["mine"] = x * scale
+    jm.pp.infer_correspondence(alone, use_rep={"rna": "mine", "protein": "X"})
+    centred = x - x.mean(0)
+    assert_allclose(asked[-1].x, centred / np.abs(centred).max(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_stored_in_single_precision_is_centred_in_double(alone, asked, dtype):
+    x = (1e4 + np.random.default_rng(0).normal(size=(alone["rna"].n_obs, 4))).astype(np.float32)
+    alone["rna"].obsm["mine"] = x.astype(dtype)
+    jm.pp.infer_correspondence(alone, use_rep={"rna": "mine", "protein": "X"})
+    assert_allclose(asked[-1].x, x - x.mean(0, dtype=np.float64), atol=1e-6)
 
 
 @pytest.mark.parametrize("use_rep", ["X", "mine"])

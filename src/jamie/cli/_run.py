@@ -17,13 +17,13 @@ from jamie._compat import quiet_mudata
 from jamie._errors import InvalidValueError, MissingFileError, WriteError
 from jamie._settings import is_first
 from jamie.correspondence import likeliest
-from jamie.data import labels, open_cells
+from jamie.data import is_signed, labels, open_cells
 from jamie.model import FEWEST_CALIBRATED, HIGHEST_LEVEL, is_sealed, require_level
 from jamie.pl import is_report
 from jamie.train import RECIPES
 
 from ._figures import headless, save
-from ._write import is_written, write_mudata
+from ._write import write_mudata
 
 
 def run(given: argparse.Namespace) -> str:
@@ -109,7 +109,7 @@ def _outputs(given: argparse.Namespace) -> Iterator[None]:
             for path in files:
                 held.enter_context(writing(path))
             for path, is_ours, option in (
-                (given.output, is_written, "--output"),
+                (given.output, is_signed, "--output"),
                 (given.model, is_sealed, "--model"),
                 (given.report, is_report, "--report"),
             ):

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 from mudata import MuData
 
 from jamie._atomic import whole
 from jamie._compat import quiet_mudata
-from jamie._keys import Keys
 from jamie._settings import is_first, logger
-
-
-def is_written(path: Path) -> bool:
-    """Whether a file is a MuData with results of jamie."""
-    try:
-        with h5py.File(path) as file:
-            return "uns" in file and Keys().model in file["uns"]
-    except OSError:
-        return False
+from jamie.data import sign
 
 
 def write_mudata(mdata: MuData, path: Path) -> None:
@@ -29,4 +19,5 @@ def write_mudata(mdata: MuData, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary, quiet_mudata():
         mdata.write(temporary, compression="gzip")
+        sign(temporary)
     logger.info("wrote %s", path)

@@ -48,7 +48,7 @@ from ._seen import (
     unseen_cells,
     unseen_pairs,
 )
-from ._stream import claimed, stream
+from ._stream import claimed, is_signed, sign, stream
 from ._unfinished import digest
 from ._value_stats import value_stats
 from ._views import ModalityView, Problem, fingerprint, prepare, read, read_preparation, stored_inputs
@@ -99,6 +99,7 @@ __all__ = [
     "digest",
     "external_pca",
     "fingerprint",
+    "is_signed",
     "label_codes",
     "labels",
     "layers_of_counts",
@@ -122,6 +123,7 @@ __all__ = [
     "require_same_chromosomes",
     "require_several",
     "role_codes",
+    "sign",
     "starts",
     "stored_inputs",
     "stratified",

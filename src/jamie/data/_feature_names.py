@@ -25,7 +25,7 @@ def require_feature_names(given: FeatureNames, modalities: Mapping[str, AnnData]
     if given is None:
         return
     if isinstance(given, Mapping | pd.Series):
-        _require_some_renamed(dict(given), modalities)
+        _require_some_renamed(_as_mapping(given), modalities)
         return
     if not isinstance(given, str):
         msg = (
@@ -46,10 +46,11 @@ def _require_some_renamed(mapping: dict[Any, Any], modalities: Mapping[str, AnnD
     own = set().union(*(adata.var_names.astype(str) for adata in modalities.values()))
     if not mapping or not own or not own.isdisjoint(mapping):
         return
-    is_reversed = not own.isdisjoint(map(str, mapping.values()))
+    are_values = not own.isdisjoint(map(str, mapping.values()))
     mend = (
-        "its values are features: turn it round, feature_names={b: a for a, b in mapping.items()}"
-        if is_reversed
+        "its values are features: leave `feature_names` out if these are the model's names, else turn it round, "
+        "feature_names={b: a for a, b in mapping.items()}"
+        if are_values
         else "pass the name that each feature has in the model, feature_names={'ENSG00000010610': 'CD4'}"
     )
     msg = (
@@ -57,6 +58,21 @@ def _require_some_renamed(mapping: dict[Any, Any], modalities: Mapping[str, AnnD
         f"{min(own)!r}, found {len(mapping):,} names, first {next(iter(mapping))!r}, none of which is a feature; {mend}"
     )
     raise MissingNameError(msg)
+
+
+def _as_mapping(given: Mapping[str, str] | pd.Series) -> dict[Any, Any]:
+    """Names by feature; a table may say the same of one more than once."""
+    if not isinstance(given, pd.Series):
+        return dict(given)
+    said = given.reset_index().drop_duplicates().set_axis(["feature", "name"], axis=1)
+    again = said["feature"][said["feature"].duplicated()]
+    if len(again):
+        msg = (
+            f"expected one name for each feature in `feature_names`, found more for {len(again.unique())}, first "
+            f"{again.iloc[0]!r}; keep one of each, names = names[~names.index.duplicated()]"
+        )
+        raise InvalidValueError(msg)
+    return dict(zip(said["feature"], said["name"], strict=True))
 
 
 def names_by(given: FeatureNames, adata: AnnData, own: pd.Index) -> pd.Index:
@@ -69,7 +85,7 @@ def names_by(given: FeatureNames, adata: AnnData, own: pd.Index) -> pd.Index:
     if isinstance(given, str):
         names = adata.var[given]
     else:
-        mapping = dict(given)
+        mapping = _as_mapping(given)
         names = [mapping.get(name, name) for name in own]
     values = pd.Series(np.asarray(names, dtype=object))
     return pd.Index(values.where(values.notna(), "").astype(str).to_numpy(dtype=object))

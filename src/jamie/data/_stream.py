@@ -28,7 +28,7 @@ from jamie._progress import progress
 from jamie._settings import is_first, logger
 from jamie._types import Matrix
 
-from ._unfinished import There, digest, frame_digest, left_of, note
+from ._unfinished import There, digest, left_of, note, remove
 from ._written_blocks import Rows, opened, writer_of
 
 SPARE = 2**24
@@ -50,7 +50,7 @@ def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str
     try:
         _write(part, log, out.name, write_frame, matrices, identity)
     except Exception as error:
-        _remove(part)
+        remove(part)
         log.unlink(missing_ok=True)
         if (refused := refusal(error, out)) is None:
             raise
@@ -68,16 +68,18 @@ def _write(
     matrices: Mapping[str, Rows],
     identity: str,
 ) -> None:
-    there = left_of(part, log, identity, matrices)
+    def write_signed(path: Path) -> None:
+        with quiet_mudata():
+            write_frame(path)
+        sign(path)
+
+    there = left_of(part, log, identity, write_signed, matrices)
     _require_room(part, matrices)
     if there is None:
         note(log, {"identity": identity, "there": None})
-        _remove(part)
-        with quiet_mudata():
-            write_frame(part)
-        _sign(part)
-        with opened(part) as file:
-            there = There(frame_digest(file, matrices), {}, {})
+        remove(part)
+        write_signed(part)
+        there = There({}, {})
     written = there.rows
     if sum(written.values()):
         logger.info("going on with `%s`, of which %d rows are there", part, sum(written.values()))
@@ -160,10 +162,11 @@ def claimed(out: str | Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 def _require_ours(path: Path, named: Path) -> None:
     """Raise if something is there that was not written here."""
-    require_ours(path, named, _is_signed, argument="out")
+    require_ours(path, named, is_signed, argument="out")
 
 
-def _is_signed(path: Path) -> bool:
+def is_signed(path: Path) -> bool:
+    """Whether a file or store was written here."""
     try:
         if not path.is_dir():
             with h5py.File(path) as file:
@@ -175,7 +178,7 @@ def _is_signed(path: Path) -> bool:
         return False
 
 
-def _sign(part: Path) -> None:
+def sign(part: Path) -> None:
     """Note in a new file that it was written here."""
     with opened(part) as file:
         file.attrs[SIGNATURE] = version("jamie-tools")
@@ -188,15 +191,8 @@ def _put(part: Path, out: Path) -> None:
         part.replace(out)
         return
     old = out.with_name(f".{out.name}.old")  # no system call puts one folder in the place of another
-    _remove(old)
+    remove(old)
     if out.exists():
         out.rename(old)
     part.rename(out)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    remove(old)

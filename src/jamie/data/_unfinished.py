@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,41 +18,54 @@ from ._written_blocks import Rows, opened, writer_of
 
 
 class There(NamedTuple):
-    """What of an output is written for good."""
+    """What of the matrices of an output is written for good."""
 
-    frame: str  # digest of all but the matrices
     rows: dict[str, int]  # of each matrix
     digests: dict[str, str]  # of these rows, one block after the other
 
 
-def left_of(part: Path, log: Path, identity: str, matrices: Mapping[str, Rows]) -> There | None:
-    """What an earlier run of the same has written; `None` if there was none, or it is not as it was written."""
+def left_of(
+    part: Path, log: Path, identity: str, write_frame: Callable[[Path], None], matrices: Mapping[str, Rows]
+) -> There | None:
+    """What an earlier run of the same has written; `None` if there was none, or what is there is not of this one.
+
+    Blocks that were computed are compared with the digest of what was written, all else with what is written now.
+    """
     try:
         noted = json.loads(log.read_text())
         if noted["identity"] != identity or noted["there"] is None:
             return None
         there = There(**noted["there"])
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
+    again = part.with_name(f"{part.name}.frame")
+    remove(again)
     try:
-        with opened(part) as file:
-            is_whole = frame_digest(file, matrices) == there.frame and all(
-                _digest_of(file, path, matrices[path], n) == there.digests[path] for path, n in there.rows.items()
+        write_frame(again)
+        with opened(again) as new, opened(part) as file:
+            is_whole = frame_digest(new, matrices) == frame_digest(file, matrices) and all(
+                _is_written(file, path, matrices[path], n, there.digests[path]) for path, n in there.rows.items()
             )
     except Exception:  # noqa: BLE001 - whatever a library says of what was damaged
         is_whole = False
+    finally:
+        remove(again)
     if is_whole:
         return there
-    logger.warning("what an earlier run left of `%s` is not what it wrote: it is written anew", part)
+    logger.warning("what an earlier run left of `%s` is damaged, or of other tables: it is written anew", part)
     return None
 
 
-def _digest_of(file: Any, path: str, rows: Rows, n_written: int) -> str:
-    """Digest of the rows of a matrix that are there."""
-    writer, found = writer_of(file, path, rows, n_written), ""
+def _is_written(file: Any, path: str, rows: Rows, n_written: int, expected: str) -> bool:
+    """Whether the rows of a matrix that are there are those that were written, and that are to be written."""
+    writer, found, now, n = writer_of(file, path, rows, n_written), "", "", 0
     for start in range(0, n_written, rows.step):
-        found = digest(found, *writer.read(slice(start, min(start + rows.step, n_written))))
-    return found
+        block = slice(start, min(start + rows.step, n_written))
+        found = digest(found, *writer.read(block))
+        if rows.is_stored:
+            parts = writer.parts(rows.read(block), n)
+            now, n = digest(now, *parts), n + len(parts[0])
+    return found == expected and (not rows.is_stored or now == expected)
 
 
 def frame_digest(file: Any, matrices: Mapping[str, Rows]) -> str:
@@ -77,6 +91,14 @@ def _content(item: Any) -> tuple[Any, ...]:
         return (attributes,)
     values = np.asarray(item[()])
     return attributes, str(values.dtype), values.tolist() if values.dtype.hasobject else values
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def note(log: Path, noted: dict[str, Any]) -> None:

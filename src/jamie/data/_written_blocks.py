@@ -25,6 +25,7 @@ class Rows(NamedTuple):
     dtype: Any
     is_sparse: bool
     read: Callable[[slice], Matrix]
+    is_stored: bool = False  # whether it is read as it stands somewhere, not computed
 
     @property
     def step(self) -> int:
@@ -63,9 +64,14 @@ class _Dense:
         self._array, self._dtype = file[path], rows.dtype
 
     def write(self, rows: slice, values: Matrix) -> list[Array]:
-        block = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=self._dtype)
-        self._array[rows] = block
-        return [block]
+        parts = self.parts(values)
+        self._array[rows] = parts[0]
+        return parts
+
+    def parts(self, values: Matrix, n_before: int = 0) -> list[Array]:
+        """Arrays that stand for a block."""
+        del n_before
+        return [np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=self._dtype)]
 
     def read(self, rows: slice) -> list[Array]:
         """What was written, as `write` gave it."""
@@ -91,16 +97,20 @@ class _Sparse:
         self._n = int(self._group["indptr"][n_written])
 
     def write(self, rows: slice, values: Matrix) -> list[Array]:
-        block = sparse.csr_matrix(values)
-        n = self._n + block.nnz
-        data, indices = block.data.astype(self._dtype), block.indices.astype(np.int32)
-        for name, added in (("data", data), ("indices", indices)):
+        parts = self.parts(values, self._n)
+        n = self._n + len(parts[0])
+        for name, added in zip(("data", "indices"), parts, strict=False):
             self._group[name].resize((n,))
             self._group[name][self._n : n] = added
-        ends = self._n + block.indptr[1:].astype(np.int64)
-        self._group["indptr"][rows.start + 1 : rows.stop + 1] = ends
+        self._group["indptr"][rows.start + 1 : rows.stop + 1] = parts[2]
         self._n = n
-        return [data, indices, ends]
+        return parts
+
+    def parts(self, values: Matrix, n_before: int = 0) -> list[Array]:
+        """Arrays that stand for a block, after `n_before` values of others."""
+        block = sparse.csr_matrix(values)
+        data, indices = block.data.astype(self._dtype), block.indices.astype(np.int32)
+        return [data, indices, n_before + block.indptr[1:].astype(np.int64)]
 
     def read(self, rows: slice) -> list[Array]:
         """What was written, as `write` gave it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from mudata import MuData
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from jamie._checks import require_name, require_names, require_positive, require_unique
 from jamie._docs import document
@@ -16,6 +17,8 @@ from jamie.data import as_text, labels, require_mudata
 from jamie.metrics import feature_correlation, is_within, js_distance
 
 from ._comparison import comparison
+
+MOST_CLASSES = 40
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Agreement:
         Values of the same cells and chosen features, cells × features.
     groups
         Group of each cell, categories as text without those of no cell; one group of all cells where none were named.
+    numbers
+        The column of the groups, where it has numbers that group nothing: fractions, or more of them than 40.
     correlation
         Of measured and imputed values, of all features that were imputed and measured.
     js_distance
@@ -48,6 +53,7 @@ class Agreement:
     measured: pd.DataFrame
     imputed: pd.DataFrame
     groups: pd.Series
+    numbers: pd.Series | None
     correlation: pd.Series
     js_distance: pd.Series
     scale: str
@@ -80,7 +86,7 @@ def agreement(
         Modalities, as given to :func:`jamie.tl.impute`; a list of sources in any order.
     groupby
         Column of the `.obs` of the modalities, or of `mdata.obs`, such as cell types; distances are taken within each
-        group.
+        group. A column of numbers, fractions or more than 40, groups nothing and is returned as `numbers`.
     features
         Features of `target` to choose; if `None`, as many as `n_features` says.
     n_features
@@ -88,10 +94,10 @@ def agreement(
 
     Returns
     -------
-    `measured` and `imputed` values of the chosen features (cells × features), `groups` of the cells, `correlation` of
-    all features, `js_distance` of the chosen ones, the mean over groups, the `scale`, and which `cells` these are; and
-    bounds and draws `beside` the imputed values, the level of the `interval`, and which measured values are `within`,
-    where they were imputed.
+    `measured` and `imputed` values of the chosen features (cells × features), `groups` or `numbers` of the cells,
+    `correlation` of all features, `js_distance` of the chosen ones, the mean over groups, the `scale`, and which
+    `cells` these are; and bounds and draws `beside` the imputed values, the level of the `interval`, and which measured
+    values are `within`, where they were imputed.
 
     Raises
     ------
@@ -128,6 +134,10 @@ def agreement(
         chosen = list(range(len(columns))) if n_features is None else from_best_to_worst(correlation, n_features)
     measured, imputed = pairs.measured.iloc[:, chosen], pairs.imputed.iloc[:, chosen]
     index = measured.index
+    numbers = None
+    if of_groups is not None and _are_numbers(of_groups):
+        numbers, of_groups = of_groups.reindex(index).astype(float), None
+        numbers = numbers.where(np.isfinite(numbers))
     groups = pd.Series("all", index=index) if of_groups is None else of_groups.reindex(index)
     order = pd.Series(groups.astype("category").cat.remove_unused_categories().cat.categories)
     groups = as_text(groups).astype(pd.CategoricalDtype(as_text(order).unique()))
@@ -138,6 +148,7 @@ def agreement(
         measured,
         imputed,
         groups=groups,
+        numbers=numbers,
         correlation=pd.Series(correlation, index=columns, name="correlation"),
         js_distance=pd.DataFrame(distances, columns=columns[chosen]).mean().rename("js_distance"),
         scale=pairs.scale,
@@ -146,6 +157,14 @@ def agreement(
         interval=pairs.interval,
         within=_within(measured, beside) if "lower" in beside else None,
     )
+
+
+def _are_numbers(values: pd.Series) -> bool:
+    """Whether a column measures rather than groups: it has fractions, or more numbers than classes are told apart."""
+    if not is_numeric_dtype(values) or is_bool_dtype(values):
+        return False
+    known = values[values.notna()].astype(float)
+    return bool((known % 1 != 0).any()) or known.nunique() > MOST_CLASSES
 
 
 def _within(measured: pd.DataFrame, beside: dict[str, pd.DataFrame]) -> pd.DataFrame:

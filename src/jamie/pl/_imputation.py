@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from mudata import MuData
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from jamie import get
 from jamie._docs import document
 from jamie._keys import of_sources
 from jamie._spread import spread
 from jamie._types import Array
-from jamie.data import labels
 
 from ._style import PALETTE, bare, palette_of, with_plain_names
 
@@ -77,16 +74,15 @@ def imputation(
     >>> len(figure.axes)
     6
     """
-    numbers = _numbers(mdata, color, source)
     agreement = get.agreement(
-        mdata, source=source, target=target, groupby=None if numbers is not None else color, features=features,
-        n_features=N_FEATURES, key_added=key_added,
+        mdata, source=source, target=target, groupby=color, features=features, n_features=N_FEATURES,
+        key_added=key_added,
     )  # fmt: skip
     groups = agreement.groups.cat
     points, scale, of_cells = np.array([]), None, None
-    if numbers is not None:
-        scale = ScalarMappable(Normalize(*np.nanquantile(numbers, [0, 1])), "viridis")
-        of_cells = _by_scale(scale, numbers.reindex(agreement.measured.index).to_numpy(dtype=float))
+    if agreement.numbers is not None:
+        scale = ScalarMappable(Normalize(agreement.numbers.min(), agreement.numbers.max()), "viridis")
+        of_cells = _by_scale(scale, agreement.numbers.to_numpy())
     elif color is not None:
         palette = palette_of(mdata, color, agreement.groups)
         points = np.array([palette[i % len(palette)] for i in range(len(groups.categories))])
@@ -122,18 +118,6 @@ def imputation(
     figure.supylabel(f"imputed from {of_sources(source)}", fontsize=9)
     figure.suptitle(f"{of_sources(source)} → {target} ({agreement.scale})", fontsize=10)
     return figure
-
-
-def _numbers(mdata: MuData, color: str | None, source: str | Sequence[str]) -> pd.Series | None:
-    """The column by which cells are coloured, if it has numbers, and more of them than a palette tells apart."""
-    if color is None:
-        return None
-    listed = [source] if isinstance(source, str) else list(source)
-    of_cells = listed[0] if len(listed) == 1 and listed[0] in mdata.mod else None
-    values = labels(mdata, color, of_cells, argument="color")
-    if not is_numeric_dtype(values) or is_bool_dtype(values) or values.nunique() <= len(PALETTE):
-        return None
-    return values.astype(float).where(np.isfinite(values.astype(float)))
 
 
 def _by_scale(scale: ScalarMappable, values: Array) -> Array:

@@ -229,7 +229,10 @@ def _representation(cells: Cells, name: str, use_rep: str | Mapping[str, str] | 
         where = "X" if slot == "X" else f"obsm[{slot!r}]"
         msg = f"expected finite values in `mdata[{name!r}].{where}`, found NaN or infinite ones"
         raise InvalidValueError(msg)
-    return (x - x.mean(0)).astype(np.float32) if x.dtype == np.float64 else x  # distances are the same, and not rounded
+    x = x - x.mean(0, dtype=np.float64)  # distances are the same, and not rounded
+    spread = float(np.abs(x).max(initial=0))
+    in_range = spread == 0 or SQUARED[0] < spread < SQUARED[1]
+    return (x if in_range else x / spread).astype(np.float32)
 
 
 def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, Array]:
@@ -255,12 +258,14 @@ def _linked(cells: Cells, a: str, b: str, table: pd.DataFrame) -> tuple[Array, A
     return sides[0], sides[1]
 
 
+SQUARED = (1e-15, 1e15)
+"""Values whose squares, and those of some thousand dimensions together, float32 holds."""
+
+
 def _in_full(cells: CellMatrix) -> CellMatrix:
     """Cells read in the precision that holds what is stored."""
     return cells if np.can_cast(cells.dtype, np.float32) else cells.in_double()
 
 
 def _dense(x: Matrix) -> Array:
-    """As an array, in the precision that holds what is stored."""
-    x = np.asarray(x.toarray() if sparse.issparse(x) else x)
-    return x.astype(np.float32 if np.can_cast(x.dtype, np.float32) else np.float64, copy=False)
+    return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float64)

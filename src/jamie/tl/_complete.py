@@ -274,10 +274,12 @@ def _as_stored(x: Any, position: Array) -> Rows:
     """Rows as they are stored, in memory or on disk, in another order."""
     if isinstance(x, np.ndarray) or sparse.issparse(x):
         x = x.tocsr() if sparse.issparse(x) else x
-        return Rows((len(position), x.shape[1]), x.dtype, sparse.issparse(x), lambda rows: x[position[rows]])
+        return Rows(
+            (len(position), x.shape[1]), x.dtype, sparse.issparse(x), lambda rows: x[position[rows]], is_stored=True
+        )
     cells = CellMatrix(x)
     shape = len(position), cells.shape[1]
-    return Rows(shape, cells.dtype, cells.is_sparse, lambda rows: cells.stored(position[rows]))
+    return Rows(shape, cells.dtype, cells.is_sparse, lambda rows: cells.stored(position[rows]), is_stored=True)
 
 
 def _kept(adata: ad.AnnData, name: str, place: _Place, layer: str, keys: Keys) -> tuple[ad.AnnData, list[str]]:

@@ -576,6 +576,8 @@ def _impute_to(
     roles = _roles(cells, beside.source_names or cast(str, source), target)
     of_cells[keys.role_for(target, *beside.source_names)] = roles if beside.sources is None else roles[sources.rows]
     obs = obs.drop(columns=list(of_cells), errors="ignore")  # of a model that imputed before
+    texts = [column for column in obs if isinstance(obs[column].dtype, pd.StringDtype)]  # not every anndata writes them
+    obs = obs.assign(**{column: obs[column].astype(object).where(obs[column].notna(), np.nan) for column in texts})
     frame = ad.AnnData(obs=obs.assign(**{key: of for key, of in of_cells.items() if of is not None}), var=var)
     frame.uns[slot] = _about(cells, model, target, names.to_numpy(), beside)
     about = [list(frame.obs_names), list(names), dtype, threshold, beside.about(), beside.seed]
