@@ -13,7 +13,7 @@ class Compared(NamedTuple):
     """Cells whose reconstruction the loss compares with what was measured; the others are not decoded.
 
     A modality, or a source and target, that is not named has all of its cells decoded. Positions count on from one of
-    several networks to the next, each of which has as many.
+    several networks to the next, each of which has as many. Batch norm sees the cells that are decoded.
     """
 
     own: Mapping[str, Tensor] = MappingProxyType({})  # (r,) cells of m, decoded from their aggregate
