@@ -533,3 +533,14 @@ def test_a_nullable_text_column_is_written(trained, tmp_path):
     found = impute((mdata, model), tmp_path / "x.h5ad")
     assert list(found.obs["text"].astype(object)[:3]) == ["x0", "x1", "x2"]
     assert found.obs["text"].isna().sum() == 1
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("is_same", [True, False])
+def test_what_a_run_left_that_was_killed_while_it_compared_goes(tmp_path, suffix, is_same):
+    cut = Cut(tmp_path, suffix)
+    (tmp_path / f"x.{suffix}.part.frame").write_bytes(b"half of a table")
+    if not is_same:
+        (tmp_path / f"x.{suffix}.part.json").write_text("{}")
+    cut.write()
+    assert [path.name for path in tmp_path.iterdir()] == [cut.out.name]

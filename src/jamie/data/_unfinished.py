@@ -31,6 +31,8 @@ def left_of(
 
     Blocks that were computed are compared with the digest of what was written, all else with what is written now.
     """
+    again = part.with_name(f"{part.name}.frame")
+    remove(again)  # of a run that was killed while it compared
     try:
         noted = json.loads(log.read_text())
         if noted["identity"] != identity or noted["there"] is None:
@@ -38,8 +40,6 @@ def left_of(
         there = There(**noted["there"])
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    again = part.with_name(f"{part.name}.frame")
-    remove(again)
     try:
         write_frame(again)
         with opened(again) as new, opened(part) as file:
