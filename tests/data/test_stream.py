@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from scipy import sparse
 
 import jamie as jm
 from jamie._atomic import writing
-from jamie.data import _stream
+from jamie.data import _stream, _unfinished
 from jamie.tl import _impute
 
 STEP = 14
@@ -329,6 +330,29 @@ def test_a_sparse_block_takes_its_values_and_their_places():
     x = sparse.random(20, 9, 0.3, "csr", dtype=np.float32, rng=np.random.default_rng(0))
     assert _stream._n_bytes(x) == 8 * x.nnz
     assert _stream._n_bytes(x.toarray()) == 4 * 20 * 9
+
+
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.ENOTEMPTY, errno.EACCES])
+@pytest.mark.parametrize("often", [2, 10**6])
+def test_a_folder_in_which_threads_of_zarr_still_write_is_removed(tmp_path, monkeypatch, error, often):
+    """They are not waited for where one of them met a full disk."""
+    rmtree, failed = shutil.rmtree, []
+
+    def fails(path):
+        failed.append(path)
+        if len(failed) <= often:
+            raise OSError(error, "of another thread")
+        rmtree(path)
+
+    folder = tmp_path / "x.zarr.part"
+    folder.mkdir()
+    monkeypatch.setattr(shutil, "rmtree", fails)
+    monkeypatch.setattr(_unfinished, "TRIES", 5)
+    is_waited_for = error != errno.EACCES and often == 2
+    with contextlib.nullcontext() if is_waited_for else pytest.raises(OSError, match="of another thread"):
+        _unfinished.remove(folder)
+    assert folder.exists() != is_waited_for
+    assert len(failed) == (3 if is_waited_for else 1 if error == errno.EACCES else 5)
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from jamie.data import LinkedCells, ModalityView, Problem
-from jamie.model._plan import draws, hold_out, require_batch
+from jamie.model._plan import draws, hold_out, require_batch, size_of_batch
 from jamie.train import RECIPES
 
 
@@ -73,6 +73,37 @@ def test_the_share_of_pairs_is_the_recipes():
     recipe = replace(RECIPES["default"], batch_size=40, least_paired=0.5)
     for draw in drawn(problem_of(30, 400, 600), recipe):
         assert (draw.cells["a"] < 30).sum() == 20
+
+
+@pytest.mark.parametrize(
+    ("shares", "size"),
+    [
+        ((1.0, 0.0, 0.0), 256),  # pairs
+        ((0.0, 0.0, 1.0), 256),  # cells alone
+        ((0.5, 0.5, 0.0), 205),  # half of them triples: 5/2 cells each
+        ((0.0, 1.0, 0.0), 171),
+        ((0.0, 0.5, 0.5), 256),
+    ],
+)
+def test_a_batch_of_many_modalities_has_as_many_cells_as_one_of_pairs(shares, size):
+    """Also where pairs are many to many: it is modalities that count."""
+    pairs, triples, alone = (round(100 * share) for share in shares)
+    n = {"a": pairs + triples + alone, "b": pairs + triples, "c": triples}
+    views = {
+        name: ModalityView(name, pd.RangeIndex(k), np.zeros((k, 2), np.float32), None, np.ones(k, dtype=bool), None)
+        for name, k in n.items()
+    }
+    known = {
+        ("a", "b"): sparse.eye(n["a"], n["b"], format="csr", dtype=np.float32),
+        ("a", "c"): sparse.eye(n["a"], n["c"], format="csr", dtype=np.float32),
+    }
+    assert size_of_batch(LinkedCells.of(Problem(views, known, {})), RECIPES["default"]) == size
+
+
+def test_many_partners_make_no_smaller_batch():
+    problem = problem_of(0, 40, 60)
+    problem.known["a", "b"] = sparse.csr_matrix(np.kron(np.eye(20), np.ones((2, 3))).astype(np.float32))
+    assert size_of_batch(LinkedCells.of(problem), RECIPES["default"]) == 256
 
 
 def test_held_out_pairs_are_not_drawn_and_only_pairs_are():

@@ -225,6 +225,16 @@ def test_overrides_reach_the_recipe_and_the_network(toy):
     assert {m.p for m in model.network_.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
 
 
+def test_the_recipe_of_a_model_has_the_batch_that_was_used(toy):
+    third = toy["protein"].copy()
+    third.var_names = [f"tag{i}" for i in range(third.n_vars)]
+    three = MuData({"rna": toy["rna"], "protein": toy["protein"], "tags": third})
+    n_each = sum(three.obs_names.isin(adata.obs_names).astype(int) for adata in three.mod.values())
+    assert jm.tl.train(three, max_steps=2).recipe_.batch_size == round(512 / n_each.mean())
+    assert jm.tl.train(three, max_steps=2, batch_size=20).recipe_.batch_size == 20
+    assert jm.tl.train(toy, max_steps=2).recipe_.batch_size == 256
+
+
 def test_missing_constant_and_empty_survive():
     mdata = jm.datasets.toy()
     rng = np.random.default_rng(0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +17,9 @@ import numpy as np
 from jamie._settings import logger
 
 from ._written_blocks import Rows, opened, writer_of
+
+TRIES = 100
+"""To remove a folder in which files come and go."""
 
 
 class There(NamedTuple):
@@ -94,11 +99,21 @@ def _content(item: Any) -> tuple[Any, ...]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or folder, if it is there.
+
+    Where one of its threads met a full disk, zarr raises while others still make and remove files in the folder.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            if not left or error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+                raise
+            time.sleep(0.01)
 
 
 def note(log: Path, noted: dict[str, Any]) -> None:

@@ -55,6 +55,7 @@ from ._plan import (
     require_batch,
     require_ranks,
     require_side_by_side,
+    size_of_batch,
     widest,
     widths_of,
 )
@@ -193,6 +194,8 @@ class JAMIE(BaseEstimator):
             columns=columns,
         )
         linked = LinkedCells.of(problem)
+        if self.batch_size is None:
+            self.recipe_ = recipe_of(self.recipe_, batch_size=size_of_batch(linked, self.recipe_))
         training, validation = hold_out(linked, self.recipe_, rng)
         if self.max_steps and not len(validation):  # as many steps as were asked for
             self.recipe_ = recipe_of(self.recipe_, cycles=min(self.recipe_.cycles, 1))

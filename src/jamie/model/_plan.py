@@ -28,6 +28,15 @@ def hold_out(units: LinkedCells, recipe: Recipe, rng: np.random.Generator) -> tu
     return np.setdiff1d(everyone, validation), validation
 
 
+def size_of_batch(units: LinkedCells, recipe: Recipe) -> int:
+    """The recipe's, or fewer linked cells where they are measured in more than two modalities on average.
+
+    A step then sees as many cells as one of pairs. On three modalities of Patch-seq (mice held out, splits 10 to 14)
+    batches of 256, 202 and 160 linked cells impute equally well.
+    """
+    return max(round(recipe.batch_size * min(2 / units.n_modalities.mean(), 1)), 1)
+
+
 def draws(
     problem: Problem, units: LinkedCells, chosen: Array, recipe: Recipe, rng: np.random.Generator
 ) -> Iterator[Draw]:

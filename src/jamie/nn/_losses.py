@@ -14,6 +14,9 @@ from jamie._checks import require_same_shape
 
 from ._links import Links
 
+AWAY = 1e30
+"""Squared distance of a cell that is not there: no part of any sum, and finite, so that its gradient is 0."""
+
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, weights: Tensor | None = None) -> Tensor:
     """Divergence of the encoder from the prior, a mean over cells and dimensions (eq. 4, 5).
@@ -83,11 +86,11 @@ class Contrast(NamedTuple):
         present_y: Tensor | None = None,
     ) -> Contrast:
         """Of two modalities in `n_blocks` blocks; cells that are not `present`, (n,), only fill a block up."""
-        g = mean_x.shape[-1]
-        x, y = (mean.reshape(-1, mean.shape[-2] // n_blocks, g) for mean in (mean_x, mean_y))
-        apart = x.square().sum(-1).unsqueeze(2) + y.square().sum(-1).unsqueeze(1)
-        logits = torch.baddbmm(apart, x, y.mT, alpha=-2) / (-g * temperature)
-        return cls(logits, _among(logits, 2, present_y), _among(logits, 1, present_x), mean_x.shape[:-2])
+        scale = -1 / (mean_x.shape[-1] * temperature)
+        x, y = (mean.reshape(-1, mean.shape[-2] // n_blocks, mean.shape[-1]) for mean in (mean_x, mean_y))
+        apart = _size(x, present_x).unsqueeze(2) + _size(y, present_y).unsqueeze(1)
+        logits = torch.baddbmm(apart, x, y.mT, beta=scale, alpha=-2 * scale)
+        return cls(logits, logits.logsumexp(2).flatten(), logits.logsumexp(1).flatten(), mean_x.shape[:-2])
 
     @property
     def T(self) -> Contrast:
@@ -110,12 +113,12 @@ class Contrast(NamedTuple):
         return per_cell.view(*self.together, -1).sum(-1) / linked.view(*self.together, -1).sum(-1).clamp_min(1)
 
 
-def _among(logits: Tensor, axis: int, present: Tensor | None) -> Tensor:
-    """Log of the sum over the cells along an axis that are there, for each cell of the other modality."""
-    if present is not None:
-        there = present.reshape(len(logits), -1).unsqueeze(3 - axis) > 0
-        logits = logits.masked_fill(~there, -1e30)  # not infinite: where no cell is there, the gradient is none either
-    return logits.logsumexp(axis).flatten()
+def _size(mean: Tensor, present: Tensor | None) -> Tensor:
+    """‖μ_i‖² of each cell; of those that are not there so much that they are far from all, (blocks, n)."""
+    size = mean.square().sum(-1)
+    if present is None:
+        return size
+    return size + AWAY * (1 - present.reshape(size.shape))
 
 
 def _mean(values: Tensor, weights: Tensor | None) -> Tensor:

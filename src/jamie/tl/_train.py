@@ -68,7 +68,8 @@ def train(
         Share of hidden units dropped in training; the recipe's if `None`. The paper has 0.6 to impute and 0 to only
         integrate.
     batch_size
-        Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are.
+        Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are. Where cells are
+        measured in more than two modalities, `None` takes as many fewer that a step sees as many cells.
     max_steps
         Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
         cycles, each twice as long as the one before, and stops where a cycle was no better.

@@ -1,0 +1,320 @@
+"""Kills writers of files, fills the disk, lets two write at once and damages models, and counts what comes of it.
+
+Run by test_attacked_files.py, and by hand:
+``python tests/data/attacked_files.py --kills 50 --full 20 --writers 50 --damaged 500``.
+Children are forked here, in a process of one thread, so that each takes what a call takes and no import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import torch
+from scipy import sparse
+
+import jamie as jm
+from jamie.data import _stream
+
+STEP = 100
+"""Cells in a block of what is written."""
+LIMIT = 1 << 30
+"""Bytes that reading a damaged model may take beyond what is there."""
+
+
+def digest(*arrays) -> str:
+    """Of values."""
+    sha = sha256()
+    for array in arrays:
+        values = array.toarray() if sparse.issparse(array) else array
+        sha.update(np.ascontiguousarray(values).tobytes())
+    return sha.hexdigest()
+
+
+def of_anndata(adata: ad.AnnData) -> str:
+    """Digest of what `tl.impute` writes."""
+    return digest(adata.X, *(adata.layers[name] for name in sorted(adata.layers)), adata.obs_names.to_numpy(dtype="S"))
+
+
+READ: dict[str, Callable[[Path], str]] = {
+    ".jamie": lambda path: digest(*jm.JAMIE.load(path, device="cpu").arrays()),
+    ".h5ad": lambda path: of_anndata(ad.read_h5ad(path)),
+    ".zarr": lambda path: of_anndata(ad.read_zarr(path)),
+    ".h5mu": lambda path: digest(*(adata.X for adata in md.read_h5mu(path).mod.values())),
+}
+
+
+class Child:
+    """A call in a process of its own; what it said at its end is what it gave, or the type of an error."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._reads, writes = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._reads)
+            try:
+                said = f"ok {call()}"
+            except BaseException as error:  # noqa: BLE001 - it is what is asked for
+                said = f"{'ours' if isinstance(error, jm.JamieError) else 'foreign'}: {type(error).__name__}: {error}"
+            os.write(writes, said.encode()[:4000])
+            os._exit(0)
+        os.close(writes)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def said(self) -> str:
+        """Wait for its end; of one that was killed it is nothing."""
+        said = b"".join(iter(lambda: os.read(self._reads, 4096), b""))
+        os.close(self._reads)
+        os.waitpid(self.pid, 0)
+        return said.decode()
+
+
+class Setting:
+    """Two models of the same cells, and what each of them writes, by the end of the name."""
+
+    def __init__(self) -> None:
+        rna, protein = jm.datasets.toy(n_cells=600, share_paired=1.0).mod.values()
+        self.cells = md.MuData({"rna": rna, "protein": protein[:300].copy()})
+        self.models = [jm.tl.train(self.cells, max_steps=5, rng=seed, device="cpu") for seed in (0, 1)]
+
+    def write(self, i: int, path: Path) -> None:
+        """What the i-th model writes; a block of cells at a time, where it streams."""
+        model, cells = self.models[i], self.cells.copy()
+        if path.suffix == ".jamie":
+            model.save(path)
+        elif path.suffix == ".h5mu":
+            jm.tl.complete(cells, model, out=path)
+        else:
+            jm.tl.impute(cells, model, source="rna", target="protein", interval=0.9, out=path)
+
+
+def kills(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Counter:
+    """Kill streamed output with SIGKILL, each once to three times, and let it end."""
+    found = Counter(kills=0, identical=0, other=0, left_behind=0)
+    while found["kills"] < n:
+        for suffix in (".h5ad", ".zarr", ".h5mu"):
+            path = folder / f"x{suffix}"
+            began = time.monotonic()
+            Child(partial(setting.write, 0, path)).said()
+            takes, expected = time.monotonic() - began, READ[suffix](path)
+            _removed(path)
+            for _ in range(rng.integers(1, 4)):
+                child = Child(partial(setting.write, 0, path))
+                time.sleep(rng.uniform(0.05, 1) * takes)
+                child.kill()
+                found["kills"] += not child.said()
+            Child(partial(setting.write, 0, path)).said()
+            is_same = READ[suffix](path) == expected
+            found["identical" if is_same else "other"] += 1
+            found["left_behind"] += len(list(folder.iterdir())) > 1
+            _removed(path)
+    return found
+
+
+def full(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Counter:
+    """Let the disk run full in the middle of a file, and make room again."""
+    found = Counter(full_disks=0, refused_by_our_error=0, identical_afterwards=0, other=0, left_behind=0)
+    while found["full_disks"] < n:
+        for suffix in READ:
+            path = folder / f"x{suffix}"
+            setting.write(0, path)
+            size, expected = max(_sizes(path)), READ[suffix](path)
+            _removed(path)
+            said = Child(partial(_limited, int(rng.integers(1, size)), partial(setting.write, 0, path))).said()
+            found["full_disks"] += 1
+            ours = said.startswith("ours: WriteError")
+            found["refused_by_our_error"] += ours
+            again = Child(partial(setting.write, 0, path)).said()
+            same = again == "ok None" and READ[suffix](path) == expected
+            found["identical_afterwards"] += same
+            if not (ours or said == "ok None") or not same:
+                found["other"] += 1
+                print(suffix, said, again, file=sys.stderr)
+            found["left_behind"] += len(list(folder.iterdir())) > 1
+            _removed(path)
+    return found
+
+
+def _limited(size: int, call: Callable[[], None]) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    call()
+
+
+def _sizes(path: Path) -> list[int]:
+    return [p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*"))]
+
+
+def _removed(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def writers(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Counter:
+    """Let two write the same path at once, each its own, while a third reads it, in `n` rounds for each kind of file.
+
+    A reader of a folder that is replaced may find it gone; whatever it reads whole is of one of the two.
+    """
+    found = Counter(rounds=0, second_was_told=0, lost=0, wrong=0, readers_dead=0, left_behind=0)
+    for suffix, read in READ.items():
+        path = folder / f"x{suffix}"
+        contents = []
+        for i in (0, 1):
+            setting.write(i, path)
+            contents.append(read(path))
+        for _ in range(n):
+            start = time.monotonic() + 0.05
+            both = [
+                Child(partial(_at, start + late, partial(setting.write, i, path)))
+                for i, late in enumerate(rng.uniform(0, 0.05, 2))
+            ]
+            reader = Child(partial(_reads, read, path, start + 0.4, contents))
+            said = [child.said() for child in both]
+            seen = reader.said()
+            wrote = [content for one, content in zip(said, contents, strict=True) if one == "ok None"]
+            told = sum("another process writes" in one for one in said)
+            found["rounds"] += 1
+            found["second_was_told"] += told
+            found["lost"] += not wrote or read(path) not in wrote
+            found["wrong"] += len(wrote) + told < 2 or seen.startswith("ok wrong")
+            found["readers_dead"] += not seen.startswith("ok")
+            found["left_behind"] += len(list(folder.iterdir())) > 1
+            if len(wrote) + told < 2 or not seen.startswith("ok"):
+                print(suffix, said, seen, file=sys.stderr)
+        _removed(path)
+    return found
+
+
+def _at(moment: float, call: Callable[[], None]) -> None:
+    time.sleep(max(moment - time.monotonic(), 0))
+    call()
+
+
+def _reads(read: Callable[[Path], str], path: Path, until: float, contents: list[str]) -> str:
+    while time.monotonic() < until:
+        try:
+            seen = read(path)
+        except Exception:
+            if path.suffix != ".zarr":
+                raise
+            continue
+        if seen not in contents:
+            return "wrong"
+    return "right"
+
+
+def damaged(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Counter:
+    """Damage a model in many ways, and read it: refused by our error, or it imputes the same values."""
+    found = Counter(damaged_models=0, refused_by_our_error=0, identical=0, other=0, too_large=0)
+    path = folder / "x.jamie"
+    setting.models[0].save(path)
+    whole = path.read_bytes()
+
+    def imputed() -> str:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            model = jm.JAMIE.load(path, device="cpu")
+            return digest(model.impute(setting.cells, source="rna", target="protein"))
+        finally:
+            if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 > LIMIT:
+                os._exit(7)
+
+    expected = Child(imputed).said()
+    while found["damaged_models"] < n:
+        path.write_bytes(_damage(whole, rng))
+        said = Child(imputed).said()
+        found["damaged_models"] += 1
+        found["too_large"] += said == ""
+        outcome = "refused_by_our_error" if said.startswith("ours: ") else "identical" if said == expected else "other"
+        found[outcome] += 1
+        if outcome == "other":
+            print(said, file=sys.stderr)
+    path.unlink()
+    return found
+
+
+def _damage(raw: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes that were cut, flipped, zeroed, exchanged or added; or a header that says something else, sealed anew."""
+    data, kind = bytearray(raw), rng.integers(6)
+    at = int(rng.integers(len(data))) if rng.random() < 0.5 else int(rng.integers(min(4096, len(data))))
+    if kind == 0:
+        return bytes(data[:at])
+    if kind == 1:
+        data[at] ^= 1 << int(rng.integers(8))
+    elif kind == 2:
+        data[at : at + 512] = bytes(len(data[at : at + 512]))
+    elif kind == 3:
+        data[at : at + 64] = rng.bytes(len(data[at : at + 64]))
+    elif kind == 4:
+        data[at:at] = rng.bytes(int(rng.integers(1, 50)))
+    else:
+        return _resealed(raw, rng)
+    return bytes(data)
+
+
+def _resealed(raw: bytes, rng: np.random.Generator) -> bytes:
+    """A model with one field that cannot be, and the digest that belongs to it: as somebody writes it on purpose."""
+    length = int.from_bytes(raw[:8], "little")
+    outer = json.loads(raw[8 : 8 + length])
+    header = json.loads(outer["__metadata__"]["jamie"])
+    within = header
+    while True:
+        name = within and str(rng.choice(list(within)))
+        if not within or not isinstance(within[name], dict) or not within[name] or rng.random() < 0.3:
+            break
+        within = within[name]
+    if within:
+        within[name] = ({"a": []}, [[[]]], float("inf"))[rng.integers(3)]
+    header["sha256"] = "0" * 64
+    outer["__metadata__"]["jamie"] = json.dumps(header)
+    head = json.dumps(outer).encode()
+    head += b" " * (-len(head) % 8)
+    data = bytearray(len(head).to_bytes(8, "little") + head + raw[8 + length :])
+    place = data.index(b"0" * 64)
+    data[place : place + 64] = sha256(data).hexdigest().encode()
+    return bytes(data)
+
+
+def main() -> None:
+    """Print a JSON object of counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    measures = {"kills": kills, "full": full, "writers": writers, "damaged": damaged}
+    for name in measures:
+        parser.add_argument(f"--{name}", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of mudata
+    jm.settings.verbosity = "error"
+    _stream.Rows.step = property(lambda _: STEP)
+    setting, rng, counts = Setting(), np.random.default_rng(0), {}
+    with tempfile.TemporaryDirectory() as parent:
+        for name, measure in measures.items():
+            if n := getattr(given, name):
+                folder = Path(parent, name)
+                folder.mkdir()
+                counts[name] = measure(n, folder, setting, rng)
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
