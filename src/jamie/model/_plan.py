@@ -31,8 +31,8 @@ def hold_out(units: LinkedCells, recipe: Recipe, rng: np.random.Generator) -> tu
 def size_of_batch(units: LinkedCells, recipe: Recipe) -> int:
     """The recipe's, or fewer linked cells where they are measured in more than two modalities on average.
 
-    A step then sees as many cells as one of pairs. On three modalities of Patch-seq (mice held out, splits 10 to 14)
-    batches of 256, 202 and 160 linked cells impute equally well.
+    A step then sees as many cells as one of pairs. On three modalities of Patch-seq batches of 202 linked cells impute
+    as well as those of 256 (mice held out, splits 10 to 19: .000 ± .001 over nine directions), in a tenth less time.
     """
     return max(round(recipe.batch_size * min(2 / units.n_modalities.mean(), 1)), 1)
 
