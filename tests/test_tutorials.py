@@ -154,6 +154,8 @@ FASTER = {
 }
 MOST_BYTES = 1_500_000
 
+SLOW = {"03_multiome_links", "05_large_data", "10_batches_and_mosaic", "gallery"}  # ten seconds and more even so
+
 every_tutorial = pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 
 
@@ -213,7 +215,11 @@ jm.settings.verbosity, jm.settings.memory_gb = "info", {memory_gb}
 
 @pytest.mark.tutorial
 @pytest.mark.real
-@every_tutorial
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in TUTORIALS],
+    ids=lambda path: path.stem,
+)
 def test_tutorial_runs(path, small_sets, kernel, tmp_path):
     """On few cells, and with no name but its own."""
     folder, put = small_sets

@@ -103,7 +103,15 @@ def test_the_method_is_recorded(learned):
     mdata, model = learned
     first, again = (
         jm.tl.explain(
-            mdata, model, source="protein", target="rna", features=["gene3"], method="kernel", n_background=5, copy=True
+            mdata,
+            model,
+            source="protein",
+            target="rna",
+            features=["gene3"],
+            method="kernel",
+            n_background=5,
+            n_cells=5,
+            copy=True,
         )["protein"]
         for _ in range(2)
     )

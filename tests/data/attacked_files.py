@@ -108,7 +108,7 @@ class Setting:
 
 def kills(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Counter:
     """Kill streamed output with SIGKILL, each once to three times, and let it end."""
-    found = Counter(kills=0, identical=0, other=0, left_behind=0)
+    found = Counter(kills=0, identical=0, other=0, lost=0, left_behind=0)
     while found["kills"] < n:
         for suffix in (".h5ad", ".zarr", ".h5mu"):
             path = folder / f"x{suffix}"
@@ -116,11 +116,17 @@ def kills(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> C
             Child(partial(setting.write, 0, path)).said()
             takes, expected = time.monotonic() - began, READ[suffix](path)
             _removed(path)
+            older = None
+            if rng.random() < 0.5:
+                setting.write(1, path)
+                older = READ[suffix](path)
             for _ in range(rng.integers(1, 4)):
                 child = Child(partial(setting.write, 0, path))
                 time.sleep(rng.uniform(0.05, 1) * takes)
                 child.kill()
                 found["kills"] += not child.said()
+                if older is not None:
+                    found["lost"] += not path.exists() or READ[suffix](path) not in {older, expected}
             Child(partial(setting.write, 0, path)).said()
             is_same = READ[suffix](path) == expected
             found["identical" if is_same else "other"] += 1
@@ -140,12 +146,13 @@ def full(n: int, folder: Path, setting: Setting, rng: np.random.Generator) -> Co
             _removed(path)
             said = Child(partial(_limited, int(rng.integers(1, size)), partial(setting.write, 0, path))).said()
             found["full_disks"] += 1
-            ours = said.startswith("ours: WriteError")
+            is_whole = said == "ok None" and READ[suffix](path) == expected
+            ours = said.startswith("ours: WriteError") and not path.exists()
             found["refused_by_our_error"] += ours
             again = Child(partial(setting.write, 0, path)).said()
             same = again == "ok None" and READ[suffix](path) == expected
             found["identical_afterwards"] += same
-            if not (ours or said == "ok None") or not same:
+            if not (ours or is_whole) or not same:
                 found["other"] += 1
                 print(suffix, said, again, file=sys.stderr)
             found["left_behind"] += len(list(folder.iterdir())) > 1
@@ -211,7 +218,8 @@ def _at(moment: float, call: Callable[[], None]) -> None:
 
 
 def _reads(read: Callable[[Path], str], path: Path, until: float, contents: list[str]) -> str:
-    while time.monotonic() < until:
+    n_read = 0
+    while time.monotonic() < until or not n_read:
         try:
             seen = read(path)
         except Exception:
@@ -220,6 +228,7 @@ def _reads(read: Callable[[Path], str], path: Path, until: float, contents: list
             continue
         if seen not in contents:
             return "wrong"
+        n_read += 1
     return "right"
 
 
@@ -240,6 +249,7 @@ def damaged(n: int, folder: Path, setting: Setting, rng: np.random.Generator) ->
                 os._exit(7)
 
     expected = Child(imputed).said()
+    assert expected.startswith("ok"), expected
     while found["damaged_models"] < n:
         path.write_bytes(_damage(whole, rng))
         said = Child(imputed).said()

@@ -20,6 +20,7 @@ def test_no_file_is_lost_or_wrong_and_no_error_is_of_others():
     counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
     assert counts["kills"]["kills"] >= 20
     assert counts["full"]["identical_afterwards"] == 8
+    assert counts["full"]["refused_by_our_error"] > 4
     assert counts["writers"]["rounds"] == 20
     assert counts["writers"]["second_was_told"] > 5
     assert counts["damaged"]["refused_by_our_error"] + counts["damaged"]["identical"] == 100

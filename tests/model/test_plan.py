@@ -97,7 +97,9 @@ def test_a_batch_of_many_modalities_has_as_many_cells_as_one_of_pairs(shares, si
         ("a", "b"): sparse.eye(n["a"], n["b"], format="csr", dtype=np.float32),
         ("a", "c"): sparse.eye(n["a"], n["c"], format="csr", dtype=np.float32),
     }
-    assert size_of_batch(LinkedCells.of(Problem(views, known, {})), RECIPES["default"]) == size
+    units = LinkedCells.of(Problem(views, known, {}))
+    assert size_of_batch(units, RECIPES["default"]) == size
+    assert size_of_batch(units, RECIPES["paper"]) == 512
 
 
 def test_many_partners_make_no_smaller_batch():

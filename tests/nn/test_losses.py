@@ -224,10 +224,11 @@ def test_broadcasting_is_refused(loss, names):
         loss(torch.zeros(3, 2), torch.zeros(1, 2))
 
 
+@pytest.mark.parametrize("scale", [1, 1e4])
 @pytest.mark.parametrize("gone", [(), (1,), (0, 2)])
-def test_contrastive_in_blocks_and_networks_is_that_of_each_block(gone):
+def test_contrastive_in_blocks_and_networks_is_that_of_each_block(gone, scale):
     """Two networks of two blocks of 3 and 4 cells; those that are gone leave the others as if they were never there."""
-    x, y = drawn((2, 6, 3), (2, 8, 3))
+    x, y = (scale * values for values in drawn((2, 6, 3), (2, 8, 3)))
     f = np.zeros((2, 2, 3, 4))
     f[0, 0, [0, 1], [3, 1]], f[0, 1, 2, 0], f[1, 0, [1, 2], [0, 0]], f[1, 1, 0, 1] = [1, 0.5], 1, [0.25, 1], 1
     here = np.ones((2, 6))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -50,8 +50,9 @@ def stream(out: Path, write_frame: Callable[[Path], None], matrices: Mapping[str
     try:
         _write(part, log, out.name, write_frame, matrices, identity)
     except Exception as error:
-        remove(part)
-        log.unlink(missing_ok=True)
+        with suppress(OSError):  # what was wrong first is what to tell
+            remove(part)
+            log.unlink(missing_ok=True)
         if (refused := refusal(error, out)) is None:
             raise
         raise refused from error

@@ -194,7 +194,7 @@ class JAMIE(BaseEstimator):
             columns=columns,
         )
         linked = LinkedCells.of(problem)
-        if self.batch_size is None:
+        if self.batch_size is None and isinstance(self.recipe, str):  # a recipe that was given is taken as it is
             self.recipe_ = recipe_of(self.recipe_, batch_size=size_of_batch(linked, self.recipe_))
         training, validation = hold_out(linked, self.recipe_, rng)
         if self.max_steps and not len(validation):  # as many steps as were asked for
@@ -271,7 +271,7 @@ class JAMIE(BaseEstimator):
 
         With pairs the kernel regressions learn what the imputation leaves of them. Pairs that hold nothing new change
         nothing: each is left out in turn to see. Training cells that are kept as landmarks hold what is imputed for the
-        reference: it is logged how far that moves, at most 0.15 sd on a public mosaic.
+        reference: it is logged how far that moves, 0.1 sd on a public mosaic.
 
         The networks stay either way, so that the latents of the reference are bit for bit those of this model, which is
         not changed itself. Intervals stay those of the training.

@@ -33,7 +33,10 @@ def size_of_batch(units: LinkedCells, recipe: Recipe) -> int:
 
     A step then sees as many cells as one of pairs. On three modalities of Patch-seq batches of 202 linked cells impute
     as well as those of 256 (mice held out, splits 10 to 19: .000 ± .001 over nine directions), in a tenth less time.
+    Where epochs are counted, their batches stay, for a smaller one makes more of them.
     """
+    if recipe.step_unit == "epoch":
+        return recipe.batch_size
     return max(round(recipe.batch_size * min(2 / units.n_modalities.mean(), 1)), 1)
 
 

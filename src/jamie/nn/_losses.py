@@ -14,8 +14,8 @@ from jamie._checks import require_same_shape
 
 from ._links import Links
 
-AWAY = 1e30
-"""Squared distance of a cell that is not there: no part of any sum, and finite, so that its gradient is 0."""
+AWAY = 1e20
+"""Squared distance of a cell that is not there: far beyond any other, and finite, so that its gradient is 0."""
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -69,7 +69,8 @@ def train(
         integrate.
     batch_size
         Pairs, or cells without one, a step; the recipe's if `None`, and never more than there are. Where cells are
-        measured in more than two modalities, `None` takes as many fewer that a step sees as many cells.
+        measured in more than two modalities, recipes that count steps take as many fewer, so that a step sees as many
+        cells, unless a recipe is given as a value.
     max_steps
         Steps at most, epochs with ``recipe="paper"``; the recipe's if `None`. The default recipe spends them in three
         cycles, each twice as long as the one before, and stops where a cycle was no better.

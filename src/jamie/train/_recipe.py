@@ -103,7 +103,7 @@ class Recipe:
         Largest norm of the gradient.
     batch_size
         Linked cells (pairs, or cells without one) per step of a network. Where they are measured in more than two
-        modalities on average, a step has as many fewer, unless a call asks for a number.
+        modalities on average, ``"default"`` and ``"integrate"`` take as many fewer, if named and not given as values.
     least_paired
         Share of a batch that pairs have at least, where there are fewer; 0: batches are drawn from all alike.
     max_steps, min_steps
