@@ -253,3 +253,42 @@ def test_how_values_are_read_is_refused_where_none_are(trained, options, through
     mdata, _ = plain(trained)
     with pytest.raises(ValueError, match=f"expected a model with `{next(iter(options))}`"):
         jm.tl.transfer_labels(mdata, labels="cell_type", source="rna", target="protein", through=through, **options)
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_a_mudata_is_completed_by_the_names_of_the_model(trained, given):
+    """Also where rows of both modalities are imputed; measured ones keep the names that they have here."""
+    mdata, model = plain(trained)
+    expected = jm.tl.complete(mdata, model)
+    other = renamed(mdata)
+    found = jm.tl.complete(other, model, feature_names=given(other))
+    for name, adata in expected.mod.items():
+        assert adata.obs["jamie_imputed"].any()
+        assert list(found[name].var_names) == [f"ENS-{feature}" for feature in adata.var_names]
+        values = (x.toarray() if hasattr(x, "toarray") else x for x in (found[name][adata.obs_names].X, adata.X))
+        assert_array_equal(*values)
+
+
+@pytest.mark.parametrize("step", [-1, 2])
+def test_cells_of_one_modality_are_completed_whatever_their_panel_and_names(trained, step):
+    """No row of it is imputed, so that it stays as it is."""
+    mdata, model = plain(trained)
+    query = renamed(mdata, step)["rna"]
+    before = query.X.copy()
+    whole = jm.tl.complete(query, model, modality="rna", feature_names="symbol")
+    assert list(whole["rna"].var_names) == list(query.var_names)
+    assert_array_equal(whole["rna"].X.toarray(), before.toarray())
+    assert not whole["rna"].obs["jamie_imputed"].any()
+    assert whole["protein"].obs["jamie_imputed"].all()
+    jm.tl.impute(query, model, source="rna", target="protein", feature_names="symbol")
+    imputed = query.obsm["jamie_imputed_protein"].to_numpy()
+    expected = model.preparations_["protein"].to_input_units(imputed)
+    found = whole["protein"][query.obs_names].X
+    assert_allclose(found.toarray() if hasattr(found, "toarray") else found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_modality_with_imputed_rows_needs_the_features_of_the_model(trained):
+    mdata, model = plain(trained)
+    other = renamed(mdata, 2)
+    with pytest.raises(ValueError, match=r"of `mdata\['rna'\]` to be those of the model.*some of its rows are imputed"):
+        jm.tl.complete(other, model, feature_names="symbol")

@@ -20,13 +20,25 @@ from jamie._errors import InvalidValueError
 from jamie._keys import Keys
 from jamie._settings import logger
 from jamie._types import Array, Matrix
-from jamie.data import CellMatrix, Cells, Layers, Rows, as_mudata, claimed, digest, note_kind, open_for_model, stream
+from jamie.data import (
+    CellMatrix,
+    Cells,
+    FeatureNames,
+    Layers,
+    Rows,
+    as_mudata,
+    claimed,
+    digest,
+    note_kind,
+    open_for_model,
+    stream,
+)
 from jamie.model import JAMIE, SeveralSources
 
 from ._embed import joint_latents
 
 
-@document("mdata or adata", "model", "modality", "key_added")
+@document("mdata or adata", "model", "modality", "feature_names", "key_added")
 def complete(
     mdata: MuData | AnnData,
     model: JAMIE,
@@ -34,6 +46,7 @@ def complete(
     modality: str | None = None,
     out: str | Path | None = None,
     layer: Layers = None,
+    feature_names: FeatureNames = None,
     key_added: str = "jamie",
 ) -> MuData | None:
     """Fill in the modalities that cells were not measured in; measured values are left as they are.
@@ -89,7 +102,8 @@ def complete(
     KeyError
         If `mdata` has no modality of the model.
     ValueError
-        If the features of a modality are not those of the model, or `out` ends otherwise or is something else.
+        If the features of a modality in which rows are imputed are not those of the model, or `out` ends otherwise or
+        is something else.
     OSError
         If another process writes `out`, or it cannot be written; then nothing is left of it.
 
@@ -104,28 +118,29 @@ def complete(
     """
     mdata = as_mudata(mdata, modality)
     if out is None:
-        completed, matrices, _ = _completed(mdata, model, layer, key_added)
+        completed, matrices, _ = _completed(mdata, model, layer, feature_names, key_added)
         for name, slot, values in matrices:
             _set(completed[name], slot, values.whole())
         return completed
     with claimed(out, (".h5mu", ".zarr")) as path:
-        completed, matrices, identity = _completed(mdata, model, layer, key_added)
+        completed, matrices, identity = _completed(mdata, model, layer, feature_names, key_added)
         write = completed.write_zarr if path.suffix == ".zarr" else completed.write_h5mu
         stream(path, write, {f"mod/{name}/{slot}": values for name, slot, values in matrices}, identity)
     return None
 
 
 def _completed(
-    mdata: MuData, model: JAMIE, layer: Layers, key_added: str
+    mdata: MuData, model: JAMIE, layer: Layers, feature_names: FeatureNames, key_added: str
 ) -> tuple[MuData, list[tuple[str, str, Rows]], str]:
     """All but the matrices; the matrices by modality and slot; and by what another call is known to be the same."""
-    opened = open_for_model(mdata, model, layer=layer, key_added=key_added)
-    keys, names = opened.keys, _same_features(opened, model)
-    inputs = {name: opened.inputs(name) for name in names}
-    joint = joint_latents(opened, model, {name: model.encode(x, name) for name, x in inputs.items()})
+    opened = open_for_model(mdata, model, layer=layer, feature_names=feature_names, key_added=key_added)
+    keys, names = opened.keys, opened.names
     rows = np.unique(np.concatenate([opened.rows(name) for name in names]))
     cells = mdata.obs_names[rows]
     places = {name: _Place.of(mdata, name, cells) for name in model.preparations_}
+    _require_same_features(opened, model, [name for name in names if places[name].imputed.any()])
+    inputs = {name: opened.inputs(name) for name in names}
+    joint = joint_latents(opened, model, {name: model.encode(x, name) for name, x in inputs.items()})
     known = _Known(inputs, joint[rows], places)
     modalities = {name: _modality(opened, model, name, known) for name in places}
     with quiet_mudata():
@@ -179,16 +194,15 @@ class _Modality(NamedTuple):
     lost: list[str]  # what is left out
 
 
-def _same_features(opened: Cells, model: JAMIE) -> list[str]:
-    """Modalities that both have, checked to have the same features."""
-    for name in opened.names:
+def _require_same_features(opened: Cells, model: JAMIE, names: list[str]) -> None:
+    """Raise if a modality in which rows are imputed has not the features of the model, as those rows have."""
+    for name in names:
         if not pd.Index(model.preparations_[name].features).equals(opened.features(name)):
             msg = (
-                f"expected the features of `mdata[{name!r}]` to be those of the model, in its order; take them with "
-                f"mdata[{name!r}][:, model.preparations_[{name!r}].features]"
+                f"expected the features of `mdata[{name!r}]` to be those of the model, in its order, for some of its "
+                f"rows are imputed; take them with mdata[{name!r}][:, model.preparations_[{name!r}].features]"
             )
             raise InvalidValueError(msg)
-    return list(opened.names)
 
 
 def _modality(opened: Cells, model: JAMIE, name: str, known: _Known) -> _Modality:
