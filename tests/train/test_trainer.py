@@ -652,7 +652,7 @@ def test_a_training_that_is_cut_after_a_step_is_the_training(monkeypatch, recipe
 
     whole, weights = run(None, 0, 0, 0)
     assert whole.n_rolled_back
-    for cut in range(2, whole.n_steps, 5):
+    for cut in range(2, whole.n_steps, 3):
         killed = InMemory(cut=cut)
         with pytest.raises(Killed):
             run(killed, 0, 0, 0)
