@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import tempfile
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from attacks import Child, damaged_bytes
 
 import jamie as jm
 from jamie import _atomic
@@ -44,35 +44,14 @@ def trained(folder: Path | None) -> str:
     return digest(jm.tl.train(jm.datasets.toy(n_cells=100), recipe=RECIPE, checkpoint=folder, device="cpu"))
 
 
-class Child:
-    """A training in a process of its own; what it said at its end is a digest, or the type of an error."""
+def training(folder: Path | None, prepare=lambda: None) -> Child:
+    """A training in a process of its own."""
 
-    def __init__(self, folder: Path | None, prepare=lambda: None) -> None:
-        self._reads, writes = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._reads)
-            try:
-                prepare()
-                said = trained(folder)
-            except BaseException as error:  # noqa: BLE001 - it is what is asked for
-                said = f"{'ours' if isinstance(error, jm.JamieError) else 'foreign'}: {type(error).__name__}: {error}"
-            os.write(writes, said.encode()[:4000])
-            os._exit(0)
-        os.close(writes)
+    def call() -> str:
+        prepare()
+        return trained(folder)
 
-    def killed(self, seconds: float) -> bool:
-        """Kill it after a while, if it has not ended by itself."""
-        time.sleep(seconds)
-        os.kill(self.pid, signal.SIGKILL)
-        return not self.said()
-
-    def said(self) -> str:
-        """Wait for its end."""
-        said = b"".join(iter(lambda: os.read(self._reads, 4096), b""))
-        os.close(self._reads)
-        os.waitpid(self.pid, 0)
-        return said.decode()
+    return Child(call)
 
 
 def left(folder: Path) -> list[str]:
@@ -95,14 +74,14 @@ def kills(n: int, folder: Path, expected: str, rng: np.random.Generator) -> dict
     """Kill trainings with SIGKILL, each once to three times, and let them end."""
     found = {"kills": 0, "identical": 0, "other": 0, "left behind": 0}
     began = time.monotonic()
-    Child(folder, slow_rename).said()
+    training(folder, slow_rename).said()
     takes = time.monotonic() - began
     while found["kills"] < n:
         shutil.rmtree(folder)
         for _ in range(rng.integers(1, 4)):
             prepare = slow_rename if rng.random() < 0.5 else lambda: None
-            found["kills"] += Child(folder, prepare).killed(rng.uniform(0.05, 1) * takes)
-        said = Child(folder).said()
+            found["kills"] += training(folder, prepare).killed_after(rng.uniform(0.05, 1) * takes)
+        said = training(folder).said()
         found["identical"] += said == expected
         found["other"] += said != expected
         found["left behind"] += bool(left(folder))
@@ -137,65 +116,34 @@ def full(n: int, folder: Path, expected: str, rng: np.random.Generator) -> dict[
     for i in range(n):
         shutil.rmtree(folder, ignore_errors=True)
         prepare = fails_at(int(rng.integers(1, 30)), ("limit", "error")[i % 2], int(rng.integers(0, 20_000)))
-        said = Child(folder, prepare).said()
+        said = training(folder, prepare).said()
         found["full disks"] += 1
         ours = said.startswith("ours: WriteError: could not keep the training")
         found["left behind"] += folder.is_dir() and bool(left(folder))
-        again = Child(folder).said()
+        again = training(folder).said()
         found["refused by our error"] += ours
         found["identical afterwards"] += again == expected
         found["other"] += not ours or again != expected
     return found
 
 
-def damage(raw: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes that were cut, flipped, zeroed, exchanged or added."""
-    data, kind = bytearray(raw), rng.integers(6)
-    at = int(rng.integers(len(data))) if rng.random() < 0.5 else int(rng.integers(min(4096, len(data))))
-    if kind == 0:
-        return bytes(data[:at])
-    if kind == 1:
-        data[at] ^= 1 << int(rng.integers(8))
-    if kind == 2:
-        data[at : at + 512] = bytes(len(data[at : at + 512]))
-    if kind == 3:
-        data[at : at + 64] = rng.bytes(len(data[at : at + 64]))
-    if kind == 4:
-        data[at:at] = rng.bytes(int(rng.integers(1, 50)))
-    if kind == 5:
-        return resealed(bytes(data), rng)
-    return bytes(data)
-
-
-def resealed(raw: bytes, rng: np.random.Generator) -> bytes:
-    """A file with a field that cannot be, and the digest that belongs to it: as somebody writes it on purpose."""
-    length = int.from_bytes(raw[:8], "little")
-    outer = json.loads(raw[8 : 8 + length])
-    header = json.loads(outer["__metadata__"]["jamie"])
-    state = header["state"]
-    name = str(rng.choice(list(state)))
-    state[name] = ["x", {"a": "b"}, float("inf")][rng.integers(3)]
-    header["sha256"] = "0" * 64
-    outer["__metadata__"]["jamie"] = json.dumps(header)
-    head = json.dumps(outer).encode()
-    head += b" " * (-len(head) % 8)
-    data = bytearray(len(head).to_bytes(8, "little") + head + raw[8 + length :])
-    place = data.index(b"0" * 64)
-    data[place : place + 64] = sha256(data).hexdigest().encode()
-    return bytes(data)
+def change_a_field(header: dict, rng: np.random.Generator) -> None:
+    """Give a field of the state a value that it cannot have."""
+    name = str(rng.choice(list(header["state"])))
+    header["state"][name] = ["x", {"a": "b"}, float("inf")][rng.integers(3)]
 
 
 def damaged(n: int, folder: Path, expected: str, rng: np.random.Generator) -> dict[str, int]:
     """Damage the checkpoint of a killed training in many ways, and make the same call."""
     found = {"damaged checkpoints": 0, "refused by our error": 0, "identical": 0, "other": 0, "changed": 0}
     shutil.rmtree(folder, ignore_errors=True)
-    Child(folder, fails_at(25, "error", 0)).said()
+    training(folder, fails_at(25, "error", 0)).said()
     file = folder / _checkpoint.FILE
     whole = file.read_bytes()
     for _ in range(n):
-        broken = damage(whole, rng)
+        broken = damaged_bytes(whole, change_a_field, rng)
         file.write_bytes(broken)
-        said = Child(folder).said()
+        said = training(folder).said()
         found["damaged checkpoints"] += 1
         ours = said.startswith("ours: InvalidValueError: expected the checkpoint")
         found["refused by our error"] += ours
@@ -219,7 +167,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     counts = {}
     with tempfile.TemporaryDirectory() as parent:
-        expected = Child(None).said()
+        expected = training(None).said()
         for name, measure in (("kills", kills), ("full", full), ("damaged", damaged)):
             if n := getattr(given, name):
                 counts[name] = measure(n, Path(parent, name), expected, rng)
