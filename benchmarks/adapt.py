@@ -29,14 +29,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from anndata import AnnData
+from batches import SD, times
 from mudata import MuData
 from scipy import sparse
 
 import jamie as jm
 from jamie.metrics import feature_correlation
 
-SD = 0.7
 BATCHES = ("p3_0", "p4_0")
 DIRECTIONS = (("rna", "protein"), ("protein", "rna"))
 N_PAIRS = (0, 20, 50, 100)
@@ -88,16 +87,6 @@ def with_pairs(mdata: MuData, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def times(adata: AnnData, factors: np.ndarray, rng: np.random.Generator) -> AnnData:
-    """Counts times a factor for each feature, rounded up or down so that they are right on average."""
-    new = adata.copy()
-    exact = sparse.csr_matrix(adata.X) @ sparse.diags_array(factors)
-    exact.data = np.floor(exact.data + rng.random(len(exact.data))).astype(np.float32)
-    new.X = sparse.csr_matrix(exact)
-    new.X.eliminate_zeros()
-    return new
-
-
 def without_pairs(mdata: MuData, seed: int) -> list[dict[str, Any]]:
     """The last batch comes later, with an effect and without."""
     new, beside = BATCHES[1], BATCHES[0]
@@ -107,8 +96,12 @@ def without_pairs(mdata: MuData, seed: int) -> list[dict[str, Any]]:
     effect = {name: np.exp(rng.normal(0, SD, adata.n_vars)) for name, adata in truth.mod.items()}
     order = rng.permutation(truth.n_obs)
     for has_effect in (False, True):
-        mods = {n: times(a, effect[n], rng) if has_effect else a.copy() for n, a in truth.mod.items()}
-        cells = MuData(mods)
+        cells = MuData(
+            {
+                name: times(adata, np.full(adata.n_obs, new), {new: effect[name]}, rng) if has_effect else adata.copy()
+                for name, adata in truth.mod.items()
+            }
+        )
         cells.obs["batch"] = new
         taught, asked = (cells[np.sort(part)].copy() for part in np.array_split(order, 2))
         for n in N_CELLS:
